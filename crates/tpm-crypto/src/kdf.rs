@@ -1,4 +1,4 @@
-//! Key derivation and mask generation (Part 1, 11.4.9 and 11.4.10).
+//! Key derivation and mask generation (Part 1, 11.4.10).
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -76,7 +76,7 @@ pub fn mgf1_xor(algorithm: HashAlgorithm, seed: &[u8], data: &mut [u8]) {
     seed_and_counter(algorithm, &[seed], 0, data, xor);
 }
 
-/// XOR obfuscation of a parameter, which is its own inverse (Part 1, 11.4.7.2 and 18.2).
+/// XOR obfuscation of a parameter, which is its own inverse (Part 1, 11.4.7).
 pub fn xor_obfuscation(
     algorithm: HashAlgorithm,
     key: &[u8],

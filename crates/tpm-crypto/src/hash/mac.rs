@@ -85,7 +85,7 @@ impl fmt::Debug for Hmac {
     }
 }
 
-/// A CMAC under way (Part 1, 11.4.4; SP 800-38B).
+/// A CMAC under way (SP 800-38B).
 #[derive(Clone)]
 pub struct Cmac {
     cipher: BlockCipher,

@@ -1,4 +1,4 @@
-//! Block ciphers and their modes of operation (Part 1, 11.4.8 and the symmetric annexes).
+//! Block ciphers and their modes of operation (Part 1, 11.4.7).
 //!
 //! The ciphers are RustCrypto's; the modes are our own, because the TPM returns the chaining value after data that may end
 //! in the middle of a block, which the published mode crates do not show.
@@ -19,7 +19,7 @@ mod tests;
 
 pub use tdes::{tdes_key_valid, tdes_set_odd_parity};
 
-/// A block cipher (Part 2, 11.1.1).
+/// A block cipher (Part 2, 6.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BlockCipher {
     /// AES with keys of 128, 192 and 256 bits.
