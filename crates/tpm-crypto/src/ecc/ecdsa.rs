@@ -6,6 +6,7 @@ use super::{
     nonce::{HASH, Nonces},
 };
 use primeorder::elliptic_curve::{Field, Scalar};
+use zeroize::Zeroizing;
 
 /// Signs a digest, of which the leftmost bits count, as many as the order has; `entropy` hedges the nonce.
 pub fn sign(key: &PrivateKey, digest: &[u8], entropy: &[u8; 32]) -> Result<Signature, EccError> {
@@ -29,7 +30,7 @@ pub(super) fn sign_with<C: Group>(
             continue;
         };
         let inverse = Option::<Scalar<C>>::from(Field::invert(&*k)).ok_or(EccError::Scalar)?;
-        let s = inverse * (e + r * *d);
+        let s = *Zeroizing::new(inverse) * (e + r * *d);
         if !bool::from(r.is_zero()) && !bool::from(s.is_zero()) {
             return Ok(Signature {
                 r: integer::<C>(&r),

@@ -8,6 +8,7 @@ use super::{
     multiply,
 };
 use primeorder::{ProjectivePoint, elliptic_curve::Scalar};
+use zeroize::Zeroizing;
 
 /// Full unified model ECDH: the static and the ephemeral shared points.
 pub fn ecdh(
@@ -42,8 +43,8 @@ pub fn mqv(
 
         let ours = associate::<C>(&C::base(&ephemeral_key), bits)?;
         let theirs = associate::<C>(&ephemeral_peer, bits)?;
-        let implicit = *ephemeral_key + ours * *static_key;
-        encode::<C>((ephemeral_peer + static_peer * theirs) * implicit)
+        let implicit = Zeroizing::new(*ephemeral_key + ours * *static_key);
+        encode::<C>((ephemeral_peer + static_peer * theirs) * *implicit)
     })
 }
 
@@ -65,8 +66,8 @@ pub fn sm2(
 
         let ours = associate::<C>(&C::base(&ephemeral_key), bits)?;
         let theirs = associate::<C>(&ephemeral_peer, bits)?;
-        let t = *static_key + ours * *ephemeral_key;
-        encode::<C>((static_peer + ephemeral_peer * theirs) * t)
+        let implicit = Zeroizing::new(*static_key + ours * *ephemeral_key);
+        encode::<C>((static_peer + ephemeral_peer * theirs) * *implicit)
     })
 }
 

@@ -8,6 +8,7 @@ mod arithmetic;
 mod bn;
 pub mod ecdaa;
 pub mod ecdsa;
+pub mod encryption;
 pub mod exchange;
 mod nonce;
 mod parameters;
@@ -102,6 +103,8 @@ pub enum EccError {
     Scalar,
     /// The signature does not verify.
     Signature,
+    /// The text does not match the digest that came with it.
+    Ciphertext,
 }
 
 impl fmt::Display for EccError {
@@ -111,6 +114,7 @@ impl fmt::Display for EccError {
             Self::Curve => "point or key of another curve",
             Self::Scalar => "scalar outside its range",
             Self::Signature => "signature does not verify",
+            Self::Ciphertext => "ciphertext does not match its digest",
         })
     }
 }

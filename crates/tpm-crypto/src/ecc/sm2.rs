@@ -8,6 +8,7 @@ use super::{
     nonce::{HASH, Nonces},
 };
 use primeorder::elliptic_curve::{Field, Scalar};
+use zeroize::Zeroizing;
 
 /// Signs a digest, which counts as a whole modulo the order; `entropy` hedges the nonce.
 ///
@@ -40,12 +41,13 @@ pub(super) fn sign_once<C: Group>(
     k: &Scalar<C>,
 ) -> Result<Option<Signature>, EccError> {
     let inverse = Option::<Scalar<C>>::from(Field::invert(&(Scalar::<C>::ONE + *d)))
+        .map(Zeroizing::new)
         .ok_or(EccError::Scalar)?;
     let Some((x, _)) = x_of::<C>(&C::base(k)) else {
         return Ok(None);
     };
     let r = reduce::<C>(digest) + x;
-    let s = inverse * (*k - r * *d);
+    let s = *inverse * (*k - r * *d);
     let unusable = r.is_zero() | (r + *k).is_zero() | s.is_zero();
     Ok((!bool::from(unusable)).then(|| Signature {
         r: integer::<C>(&r),

@@ -532,6 +532,49 @@ fn anonymous_signatures_open_their_commitment() {
 }
 
 #[test]
+fn decryption_is_that_of_the_sm2_standard() {
+    let key = key(
+        Curve::Sm2P256,
+        "3945208f7b2144b13f36e38ac6d39f95889393692860b51a42fb81ef4df7c5b8",
+    );
+    let c1 = multiply_base(
+        Curve::Sm2P256,
+        &bytes("59276e27d506861a16680f3ad9c02dccef3cc1fa3cdbe4ce6d54b80deac1bc21"),
+    )
+    .unwrap();
+    let c2 = bytes("21886ca989ca9c7d58087307ca93092d651efa");
+    let c3 = bytes("59983c18f809e262923c53aec295d30383b54e39d609d160afcb1908d0bd8766");
+    let text = encryption::decrypt(&key, HashAlgorithm::Sm3_256, &c1, &c2, &c3).unwrap();
+    assert_eq!(&**text, b"encryption standard");
+}
+
+#[test]
+fn encryption_round_trips_and_refuses_what_was_changed() {
+    let alg = HashAlgorithm::Sha256;
+    for curve in Curve::ALL {
+        let (key, public) = generate(curve, &mut Steps::default());
+        let mut rng = Steps {
+            octets: 5,
+            requests: 0,
+        };
+        for text in [&[][..], &[7; 100]] {
+            let mut sealed = encryption::encrypt(&public, alg, text, &mut rng).unwrap();
+            let open = |sealed: &encryption::Ciphertext, c3: &[u8]| {
+                encryption::decrypt(&key, alg, &sealed.c1, &sealed.c2, c3)
+            };
+            assert_eq!(**open(&sealed, &sealed.c3).unwrap(), *text, "{curve:?}");
+            let refused = Err(EccError::Ciphertext);
+            assert_eq!(open(&sealed, &sealed.c3[1..]), refused, "{curve:?}");
+            assert_eq!(open(&sealed, &[0; 32]), refused, "{curve:?}");
+            if let Some(octet) = sealed.c2.first_mut() {
+                *octet ^= 1;
+                assert_eq!(open(&sealed, &sealed.c3), refused, "{curve:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_private_key_is_not_printed() {
     let key = PrivateKey::new(Curve::NistP256, &[0x5a; 32]).unwrap();
     assert_eq!(
