@@ -1,3 +1,5 @@
+//! Every rule of the module, over all curves; long because the schemes share the curves, the keys and the helpers below.
+
 use super::*;
 use crate::hash::{HashAlgorithm, hash};
 use alloc::vec::Vec;
