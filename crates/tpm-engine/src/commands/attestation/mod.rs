@@ -1,0 +1,9 @@
+//! Attestation (Part 3, 18).
+
+mod certify;
+mod certify_creation;
+mod certify_x509;
+mod get_command_audit_digest;
+mod get_session_audit_digest;
+mod get_time;
+mod quote;

@@ -1,0 +1,4 @@
+//! Dictionary-attack protection (Part 3, 25).
+
+mod dictionary_attack_lock_reset;
+mod dictionary_attack_parameters;

@@ -1,0 +1,137 @@
+//! Entities: what a handle refers to, its authorization value, policy and Name (Part 1, 15 and 16).
+
+use crate::algorithms::small;
+use crate::hierarchy::EntityPolicy;
+use crate::pcr::Pcrs;
+use crate::state::Tpm;
+use tpm_wire::buffers::{Tpm2bAuth, Tpm2bName};
+use tpm_wire::handles::{TpmHandle, TpmHt};
+use tpm_wire::rc::{Position, Rc};
+
+impl Tpm {
+    /// Checks that each handle of a command names something that is there and enabled (Part 3, 5.4).
+    ///
+    /// # Errors
+    /// `TPM_RC_REFERENCE_H0` and following for what is not loaded; `TPM_RC_HANDLE`, `TPM_RC_HIERARCHY` or `TPM_RC_VALUE` with the handle's number.
+    pub(crate) fn check_handles(&self, handles: &[TpmHandle]) -> Result<(), Rc> {
+        for (index, handle) in (0u8..).zip(handles) {
+            self.check_handle(*handle).map_err(|rc| match rc {
+                Rc::REFERENCE_H0 => Rc::reference_handle(index),
+                other => other.at(Position::handle(index + 1)),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_handle(&self, handle: TpmHandle) -> Result<(), Rc> {
+        match handle.kind() {
+            Some(TpmHt::Permanent) => match handle {
+                TpmHandle::LOCKOUT | TpmHandle::PASSWORD => Ok(()),
+                other if self.is_act(other) => Ok(()),
+                other => self.hierarchies.check(other).map(|_| ()),
+            },
+            Some(TpmHt::Transient) if self.objects.is_loaded(handle) => Ok(()),
+            Some(TpmHt::Transient) => Err(Rc::REFERENCE_H0),
+            Some(TpmHt::Persistent) => {
+                let object = self.objects.find(handle).ok_or(Rc::HANDLE)?;
+                self.hierarchies
+                    .check(object.hierarchy)
+                    .map(|_| ())
+                    .map_err(|_| Rc::HANDLE)
+            }
+            Some(TpmHt::HmacSession | TpmHt::PolicySession) => {
+                let session = self.sessions.get(handle).ok_or(Rc::REFERENCE_H0)?;
+                if session.is_policy() == (handle.kind() == Some(TpmHt::PolicySession)) {
+                    Ok(())
+                } else {
+                    Err(Rc::HANDLE)
+                }
+            }
+            Some(TpmHt::NvIndex | TpmHt::ExternalNv) => self.check_index_accessible(handle),
+            Some(TpmHt::Pcr) => Ok(()),
+            // No attached component and no permanent Index exists in this TPM.
+            Some(TpmHt::Ac | TpmHt::PermanentNv) | None => Err(Rc::VALUE),
+        }
+    }
+
+    /// Whether the handle is that of a countdown timer.
+    pub(crate) const fn is_act(&self, handle: TpmHandle) -> bool {
+        handle.0 >= TpmHandle::ACT_0.0
+            && handle.0 < TpmHandle::ACT_0.0 + self.profile.limits.act_count
+    }
+
+    /// The authorization value of an entity, without trailing zeros; empty for what has none or is gone.
+    pub(crate) fn auth_value(&self, handle: TpmHandle) -> Tpm2bAuth {
+        let auth = match handle.kind() {
+            Some(TpmHt::Permanent) if self.is_act(handle) => Some(&self.hierarchies.platform.auth),
+            Some(TpmHt::Permanent) => self
+                .hierarchies
+                .authorization(handle)
+                .map(|authorization| &authorization.auth),
+            Some(TpmHt::Transient | TpmHt::Persistent) => match self.objects.find(handle) {
+                Some(object) => object
+                    .sensitive
+                    .as_ref()
+                    .map(|sensitive| &sensitive.auth_value),
+                None => self
+                    .objects
+                    .sequence(handle)
+                    .ok()
+                    .map(|sequence| &sequence.auth),
+            },
+            Some(TpmHt::NvIndex | TpmHt::ExternalNv) => {
+                self.nv.get(handle).ok().map(|index| &index.auth)
+            }
+            Some(TpmHt::Pcr) if Pcrs::has_auth(handle.index()) => Some(&self.pcrs.auth),
+            _ => None,
+        };
+        auth.map_or(Tpm2bAuth::EMPTY, |auth| {
+            small(auth.without_trailing_zeros())
+        })
+    }
+
+    /// The policy of an entity; the default one for what has none.
+    pub(crate) fn auth_policy(&self, handle: TpmHandle) -> EntityPolicy {
+        match handle.kind() {
+            Some(TpmHt::Permanent) if self.is_act(handle) => self.management.act_policy.clone(),
+            Some(TpmHt::Permanent) => self
+                .hierarchies
+                .authorization(handle)
+                .map(|authorization| authorization.policy.clone())
+                .unwrap_or_default(),
+            Some(TpmHt::Transient | TpmHt::Persistent) => self
+                .objects
+                .find(handle)
+                .map(|object| EntityPolicy {
+                    hash: object.public.name_alg,
+                    digest: object.public.auth_policy.clone(),
+                })
+                .unwrap_or_default(),
+            Some(TpmHt::NvIndex | TpmHt::ExternalNv) => self
+                .nv
+                .get(handle)
+                .map(|index| EntityPolicy {
+                    hash: Some(index.name_alg()),
+                    digest: index.auth_policy().clone(),
+                })
+                .unwrap_or_default(),
+            Some(TpmHt::Pcr) if Pcrs::has_policy(handle.index()) => self.pcrs.policy.clone(),
+            _ => EntityPolicy::default(),
+        }
+    }
+
+    /// The Name of an entity (Part 1, 16).
+    pub(crate) fn entity_name(&self, handle: TpmHandle) -> Tpm2bName {
+        match handle.kind() {
+            Some(TpmHt::Transient | TpmHt::Persistent) => self
+                .objects
+                .find(handle)
+                .map_or(Tpm2bName::EMPTY, |object| object.name.clone()),
+            Some(TpmHt::NvIndex | TpmHt::ExternalNv) => self
+                .nv
+                .get(handle)
+                .map_or(Tpm2bName::EMPTY, |index| index.name()),
+            _ => small(&handle.0.to_be_bytes()),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The life of one command: header, handles, sessions, parameters, action, response (Part 1, 18; Part 3, 5).
+
+use crate::authorization::Running;
+use crate::commands::dispatch;
+use crate::state::Tpm;
+use alloc::vec::Vec;
+use tpm_wire::codec::{Input, Marshal, Parse, parse_all, response_code};
+use tpm_wire::commands;
+use tpm_wire::constants::{TpmCap, TpmSt};
+use tpm_wire::frame::{HEADER_SIZE, Header};
+use tpm_wire::handles::TpmHandle;
+use tpm_wire::rc::{Position, Rc};
+use tpm_wire::table::{Command, CommandInfo, find, flag};
+use zeroize::Zeroize;
+
+/// Smallest authorization area: a handle, an empty nonce, attributes and an empty HMAC.
+const LEAST_AUTHORIZATION_SIZE: usize = 9;
+
+/// What a command does, once handles, authorizations and parameters are checked.
+pub(crate) trait Execute: Command {
+    /// Does it. On error nothing has changed.
+    ///
+    /// # Errors
+    /// Those of Part 3.
+    fn execute(self, tpm: &mut Tpm) -> Result<Self::Response, Rc>;
+}
+
+/// Parses the parameters of a command, executes it, and appends the parameters of its response.
+pub(crate) fn run<C: Execute>(
+    tpm: &mut Tpm,
+    parameters: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<Option<TpmHandle>, Rc> {
+    use tpm_wire::table::Response;
+    let command = C::parse(
+        &tpm.running.handles,
+        Input::new(parameters, &tpm.profile.limits),
+    )?;
+    let response = command.execute(tpm)?;
+    response.marshal_parameters(out);
+    Ok(response.handle())
+}
+
+impl Tpm {
+    /// Executes one command and returns the whole response, which is valid until the next call.
+    ///
+    /// Whatever the bytes are, the answer is a well-formed response. If [`must_persist`](Self::must_persist) is true
+    /// afterwards, store [`permanent_state`](Self::permanent_state) before the response leaves.
+    pub fn execute(&mut self, command: &[u8]) -> &[u8] {
+        let mut out = core::mem::take(&mut self.response);
+        out.clear();
+        if self.power.failure.is_some() {
+            self.execute_failed(command, &mut out);
+        } else {
+            self.begin();
+            let done = self.execute_into(command, &mut out);
+            self.end(&mut out, done);
+        }
+        self.response = out;
+        &self.response
+    }
+
+    fn begin(&mut self) {
+        self.abandon_hash_sequence();
+        let now = self.platform.milliseconds();
+        if self.clock.update(now) && self.power.started {
+            self.persist = true;
+        }
+        self.power.just_shut_down = false;
+        self.running = Running::default();
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>, done: Result<TpmSt, Rc>) {
+        self.parameters.zeroize();
+        match done {
+            Ok(tag) => finish_header(out, tag, Rc::SUCCESS),
+            Err(rc) => {
+                out.clear();
+                out.resize(HEADER_SIZE, 0);
+                // A tag that is not understood is answered in the form of TPM 1.2 (Part 3, 5.2).
+                let tag = if rc == Rc::BAD_TAG {
+                    TpmSt::RSP_COMMAND
+                } else {
+                    TpmSt::NO_SESSIONS
+                };
+                finish_header(out, tag, rc);
+            }
+        }
+    }
+
+    fn execute_into(&mut self, command: &[u8], out: &mut Vec<u8>) -> Result<TpmSt, Rc> {
+        let (tag, info, body) = self.check_header(command)?;
+        let body = self.parse_handles(info, body)?;
+        let handles = self.running.handles.clone();
+        self.check_handles(&handles)?;
+        let mut parameters = core::mem::take(&mut self.parameters);
+        parameters.clear();
+        let done = self.execute_body(tag, info, body, &mut parameters, out);
+        parameters.zeroize();
+        self.parameters = parameters;
+        done.map(|()| tag)
+    }
+
+    /// Header, command code, read-only mode and startup, in this order (Part 3, 5.2).
+    fn check_header<'a>(
+        &self,
+        command: &'a [u8],
+    ) -> Result<(TpmSt, &'static CommandInfo, &'a [u8]), Rc> {
+        let limits = &self.profile.limits;
+        let (rest, tag) = TpmSt::parse(Input::new(command, limits)).map_err(response_code)?;
+        if !matches!(tag, TpmSt::NO_SESSIONS | TpmSt::SESSIONS) {
+            return Err(Rc::BAD_TAG);
+        }
+        let (rest, size) = u32::parse(rest).map_err(response_code)?;
+        if usize::try_from(size) != Ok(command.len()) || size > self.profile.max_command_size {
+            return Err(Rc::COMMAND_SIZE);
+        }
+        let (_, code) = u32::parse(rest).map_err(response_code)?;
+        let info = find(code)
+            .filter(|info| self.profile.has_command(info))
+            .ok_or(Rc::COMMAND_CODE)?;
+        if self.hierarchies.read_only && info.flags.contains(flag::not_read_only) {
+            return Err(Rc::READ_ONLY);
+        }
+        if self.power.started == (code == commands::Startup::INFO.code) {
+            return Err(Rc::INITIALIZE);
+        }
+        Ok((tag, info, command.get(HEADER_SIZE..).unwrap_or_default()))
+    }
+
+    fn parse_handles<'a>(
+        &mut self,
+        info: &'static CommandInfo,
+        body: &'a [u8],
+    ) -> Result<&'a [u8], Rc> {
+        self.running.info = Some(info);
+        let mut rest = body;
+        for (number, field) in (1u8..).zip(info.handles) {
+            let (after, handle) = (field.parse)(Input::new(rest, &self.profile.limits))
+                .map(|(after, handle)| (after.bytes().len(), handle))
+                .map_err(|error| response_code(error).at(Position::handle(number)))?;
+            rest = rest.get(rest.len() - after..).unwrap_or_default();
+            self.running.handles.push(handle);
+        }
+        Ok(rest)
+    }
+
+    fn execute_body(
+        &mut self,
+        tag: TpmSt,
+        info: &'static CommandInfo,
+        body: &[u8],
+        parameters: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Rc> {
+        if tag == TpmSt::SESSIONS {
+            let (size, rest) = body.split_first_chunk::<4>().ok_or(Rc::INSUFFICIENT)?;
+            let size = usize::try_from(u32::from_be_bytes(*size)).map_err(|_| Rc::SIZE)?;
+            if size < LEAST_AUTHORIZATION_SIZE {
+                return Err(Rc::SIZE);
+            }
+            let (area, rest) = rest.split_at_checked(size).ok_or(Rc::SIZE)?;
+            parameters.extend_from_slice(rest);
+            self.authorize(info, area, parameters)?;
+        } else {
+            parameters.extend_from_slice(body);
+            self.check_no_sessions(info, parameters)?;
+        }
+        let handle_size = if info.has_response_handle { 4 } else { 0 };
+        let size_size = if tag == TpmSt::SESSIONS { 4 } else { 0 };
+        let start = HEADER_SIZE + handle_size + size_size;
+        out.resize(start, 0);
+        let handle = dispatch(self, info.code, parameters, out)?;
+        let area = start..out.len();
+        if let (Some(handle), Some(place)) = (handle, out.get_mut(HEADER_SIZE..HEADER_SIZE + 4)) {
+            place.copy_from_slice(&handle.0.to_be_bytes());
+        }
+        if tag == TpmSt::SESSIONS {
+            let size = u32::try_from(area.len()).unwrap_or(u32::MAX);
+            if let Some(place) = out.get_mut(start - 4..start) {
+                place.copy_from_slice(&size.to_be_bytes());
+            }
+        }
+        self.acknowledge(out, area)?;
+        self.power.just_shut_down = info.code == commands::Shutdown::INFO.code;
+        Ok(())
+    }
+
+    /// A command in failure mode: only `TPM2_GetTestResult` and `TPM2_GetCapability` are answered (Part 1, 12.4).
+    fn execute_failed(&mut self, command: &[u8], out: &mut Vec<u8>) {
+        let done = self.execute_in_failure_mode(command, out);
+        self.end(out, done);
+    }
+
+    fn execute_in_failure_mode(&mut self, command: &[u8], out: &mut Vec<u8>) -> Result<TpmSt, Rc> {
+        let (header, body) = command.split_at_checked(HEADER_SIZE).ok_or(Rc::FAILURE)?;
+        let header: Header = parse_all(header, &self.profile.limits).map_err(|_| Rc::FAILURE)?;
+        if header.tag != TpmSt::NO_SESSIONS || usize::try_from(header.size) != Ok(command.len()) {
+            return Err(Rc::FAILURE);
+        }
+        out.resize(HEADER_SIZE, 0);
+        if header.code == commands::GetTestResult::INFO.code && body.is_empty() {
+            run::<commands::GetTestResult>(self, body, out)?;
+            return Ok(TpmSt::NO_SESSIONS);
+        }
+        let capability = body
+            .first_chunk::<4>()
+            .map(|capability| TpmCap(u32::from_be_bytes(*capability)));
+        if header.code == commands::GetCapability::INFO.code
+            && capability == Some(TpmCap::TPM_PROPERTIES)
+        {
+            run::<commands::GetCapability>(self, body, out)?;
+            return Ok(TpmSt::NO_SESSIONS);
+        }
+        Err(Rc::FAILURE)
+    }
+
+    /// Whether a command may run for many milliseconds: making RSA keys and self-tests.
+    ///
+    /// It only looks at the bytes; a front end sends such commands to a thread of their own.
+    #[must_use]
+    pub fn takes_long(command: &[u8]) -> bool {
+        let Some(code) = command
+            .get(6..HEADER_SIZE)
+            .and_then(|code| code.first_chunk::<4>())
+        else {
+            return false;
+        };
+        let code = u32::from_be_bytes(*code);
+        [
+            commands::CreatePrimary::INFO.code,
+            commands::Create::INFO.code,
+            commands::CreateLoaded::INFO.code,
+            commands::SelfTest::INFO.code,
+            commands::IncrementalSelfTest::INFO.code,
+        ]
+        .contains(&code)
+    }
+
+    /// The largest command that is taken and the largest response that is given, bytes.
+    #[must_use]
+    pub fn max_command_size(&self) -> usize {
+        usize::try_from(self.profile.max_command_size).unwrap_or(usize::MAX)
+    }
+}
+
+fn finish_header(out: &mut [u8], tag: TpmSt, rc: Rc) {
+    let size = u32::try_from(out.len()).unwrap_or(u32::MAX);
+    let mut header = Vec::with_capacity(HEADER_SIZE);
+    Header {
+        tag,
+        size,
+        code: rc.number(),
+    }
+    .marshal(&mut header);
+    if let Some(place) = out.get_mut(..HEADER_SIZE) {
+        place.copy_from_slice(&header);
+    }
+}

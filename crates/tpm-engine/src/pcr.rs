@@ -1,0 +1,375 @@
+//! Platform configuration registers (Part 1, 17; attributes by the PC Client platform profile).
+
+use crate::algorithms::{hash_algorithm, small};
+use crate::hierarchy::EntityPolicy;
+use crate::state_format::{Group, Section};
+use alloc::vec::Vec;
+use tpm_crypto::hash::hash;
+use tpm_wire::algorithm::TpmiAlgHash;
+use tpm_wire::buffers::{Small, Tpm2bAuth};
+use tpm_wire::codec::{Input, Marshal, Parse, Parsed, refuse};
+use tpm_wire::pcr::{TpmlPcrSelection, TpmsPcrSelect, TpmsPcrSelection};
+use tpm_wire::rc::Rc;
+
+/// PCR in a bank.
+pub(crate) const PCR_COUNT: u32 = 24;
+/// The PCR of the D-RTM event sequence.
+pub(crate) const DRTM_PCR: u32 = 17;
+/// The PCR of the H-CRTM event sequence.
+pub(crate) const HCRTM_PCR: u32 = 0;
+
+/// The PCR of one hash algorithm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bank {
+    /// The hash.
+    pub(crate) hash: TpmiAlgHash,
+    /// The PCR that exist.
+    pub(crate) allocated: TpmsPcrSelect,
+    values: Vec<Small<64>>,
+}
+
+/// What may be done with a PCR, by locality (PC Client platform profile, table of PCR attributes).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PcrAttributes {
+    /// Survives TPM Resume.
+    pub(crate) saved: bool,
+    /// Localities, as bits, that may reset it.
+    pub(crate) reset_localities: u8,
+    /// Localities, as bits, that may extend it.
+    pub(crate) extend_localities: u8,
+}
+
+/// The attributes of a PCR.
+pub(crate) const fn attributes(pcr: u32) -> PcrAttributes {
+    let (saved, reset_localities, extend_localities) = match pcr {
+        0..=15 => (true, 0x00, 0x1F),
+        16 | 23 => (false, 0x0F, 0x1F),
+        17 | 18 => (false, 0x10, 0x1C),
+        19 => (false, 0x10, 0x0C),
+        20 => (false, 0x14, 0x0E),
+        21 | 22 => (false, 0x14, 0x04),
+        _ => (false, 0, 0),
+    };
+    PcrAttributes {
+        saved,
+        reset_localities,
+        extend_localities,
+    }
+}
+
+/// All banks, and what belongs to PCR besides their values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pcrs {
+    /// The banks, in the order in which they are reported.
+    pub(crate) banks: Vec<Bank>,
+    /// The allocation that takes effect at the next TPM Reset; it blocks `TPM2_Shutdown(STATE)`.
+    pub(crate) pending: Option<TpmlPcrSelection>,
+    /// Grows with each change of a PCR that counts.
+    pub(crate) update_counter: u32,
+    /// Authorization value of the PCR that have one (20 to 22).
+    pub(crate) auth: Tpm2bAuth,
+    /// Policy of the PCR that have one (20 to 22).
+    pub(crate) policy: EntityPolicy,
+}
+
+impl Pcrs {
+    /// Banks of a new TPM: SHA-1, SHA-256, SHA-384 and SHA-512 with all PCR; the other hashes can be allocated.
+    pub(crate) fn manufacture(implemented: impl Fn(TpmiAlgHash) -> bool) -> Self {
+        const ACTIVE: [TpmiAlgHash; 4] = [
+            TpmiAlgHash::Sha1,
+            TpmiAlgHash::Sha256,
+            TpmiAlgHash::Sha384,
+            TpmiAlgHash::Sha512,
+        ];
+        let mut banks = Vec::new();
+        for hash in ACTIVE.iter().chain(
+            TpmiAlgHash::ALL
+                .iter()
+                .filter(|hash| !ACTIVE.contains(hash)),
+        ) {
+            if implemented(*hash) {
+                let allocated = TpmsPcrSelect(if ACTIVE.contains(hash) {
+                    [0xFF; 3]
+                } else {
+                    [0; 3]
+                });
+                banks.push(Bank {
+                    hash: *hash,
+                    allocated,
+                    values: Vec::new(),
+                });
+            }
+        }
+        let mut pcrs = Self {
+            banks,
+            pending: None,
+            update_counter: 0,
+            auth: Tpm2bAuth::EMPTY,
+            policy: EntityPolicy::default(),
+        };
+        for bank in &mut pcrs.banks {
+            bank.values = alloc::vec![Small::zeros(bank.hash.digest_size()); 24];
+        }
+        pcrs
+    }
+
+    /// The value of a PCR that exists.
+    pub(crate) fn value(&self, bank: TpmiAlgHash, pcr: u32) -> Option<&[u8]> {
+        let bank = self.banks.iter().find(|candidate| candidate.hash == bank)?;
+        if !bank.allocated.contains(pcr) {
+            return None;
+        }
+        bank.values
+            .get(usize::try_from(pcr).ok()?)
+            .map(|value| &**value)
+    }
+
+    fn value_mut(&mut self, bank: TpmiAlgHash, pcr: u32) -> Option<&mut Small<64>> {
+        let bank = self
+            .banks
+            .iter_mut()
+            .find(|candidate| candidate.hash == bank)?;
+        if !bank.allocated.contains(pcr) {
+            return None;
+        }
+        bank.values.get_mut(usize::try_from(pcr).ok()?)
+    }
+
+    /// Whether any bank has the PCR.
+    pub(crate) fn is_allocated(&self, pcr: u32) -> bool {
+        self.banks.iter().any(|bank| bank.allocated.contains(pcr))
+    }
+
+    /// Extends a PCR of one bank; a bank without it stays as it is (Part 1, 17.2).
+    pub(crate) fn extend(&mut self, bank: TpmiAlgHash, pcr: u32, digest: &[u8]) {
+        if let Some(value) = self.value_mut(bank, pcr) {
+            *value = small(&hash(hash_algorithm(bank), &[value, digest]));
+            self.note_change(pcr);
+        }
+    }
+
+    /// Counts a change of a PCR towards the update counter, for the PCR that do (PC Client profile: not 16, 21, 22, 23).
+    pub(crate) const fn note_change(&mut self, pcr: u32) {
+        if !matches!(pcr, 16 | 21..=23) {
+            self.update_counter = self.update_counter.wrapping_add(1);
+        }
+    }
+
+    /// Sets a PCR of every bank to zeros or ones (`TPM2_PCR_Reset`, D-RTM).
+    pub(crate) fn fill(&mut self, pcr: u32, byte: u8) {
+        for bank in &mut self.banks {
+            let Ok(index) = usize::try_from(pcr) else {
+                continue;
+            };
+            if let Some(value) = bank.values.get_mut(index) {
+                value.as_mut_slice().fill(byte);
+            }
+        }
+    }
+
+    /// The selection without PCR that do not exist, and the digest of the rest (Part 1, 17.5).
+    pub(crate) fn digest(
+        &self,
+        hash_alg: TpmiAlgHash,
+        selection: &TpmlPcrSelection,
+    ) -> (TpmlPcrSelection, Small<64>) {
+        let selection = self.existing(selection);
+        let mut hasher = tpm_crypto::hash::Hasher::new(hash_algorithm(hash_alg));
+        for bank in &selection {
+            for pcr in bank.pcr_select.iter() {
+                if let Some(value) = self.value(bank.hash, pcr) {
+                    hasher.update(value);
+                }
+            }
+        }
+        (selection, small(&hasher.finish()))
+    }
+
+    /// The selection without PCR that do not exist.
+    pub(crate) fn existing(&self, selection: &TpmlPcrSelection) -> TpmlPcrSelection {
+        selection
+            .iter()
+            .map(|wanted| {
+                let mut pcr_select = TpmsPcrSelect::default();
+                for pcr in wanted
+                    .pcr_select
+                    .iter()
+                    .filter(|pcr| self.value(wanted.hash, *pcr).is_some())
+                {
+                    pcr_select.insert(pcr);
+                }
+                TpmsPcrSelection {
+                    hash: wanted.hash,
+                    pcr_select,
+                }
+            })
+            .collect()
+    }
+
+    /// Whether the PCR has an authorization value (Part 1, 17.7).
+    pub(crate) const fn has_auth(pcr: u32) -> bool {
+        matches!(pcr, 20..=22)
+    }
+
+    /// Whether the PCR has a policy.
+    pub(crate) const fn has_policy(pcr: u32) -> bool {
+        matches!(pcr, 20..=22)
+    }
+
+    /// `TPM2_Startup` (Part 3, 9.3).
+    ///
+    /// `keep` on TPM Resume: the values of the PCR that are saved stay. `locality` is that of the startup, 4 after an
+    /// H-CRTM event; it is the last byte of PCR 0.
+    pub(crate) fn startup(&mut self, keep: bool, reset: bool, locality: u8, hcrtm: bool) {
+        if reset {
+            self.allocate_pending();
+            self.update_counter = 0;
+        }
+        if !keep {
+            self.auth = Tpm2bAuth::EMPTY;
+        }
+        for bank in &mut self.banks {
+            for (pcr, value) in (0u32..).zip(&mut bank.values) {
+                let attributes = attributes(pcr);
+                if keep && attributes.saved || hcrtm && pcr == HCRTM_PCR {
+                    continue;
+                }
+                // PCR that only locality 4 may reset start as ones, the others as zeros (PC Client profile).
+                let byte = if attributes.reset_localities & 0x10 != 0 {
+                    0xFF
+                } else {
+                    0x00
+                };
+                value.as_mut_slice().fill(byte);
+                if pcr == HCRTM_PCR
+                    && let Some(last) = value.as_mut_slice().last_mut()
+                {
+                    *last = locality;
+                }
+            }
+        }
+    }
+
+    fn allocate_pending(&mut self) {
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        for bank in &mut self.banks {
+            if let Some(wanted) = pending.iter().find(|wanted| wanted.hash == bank.hash) {
+                bank.allocated = wanted.pcr_select;
+            }
+        }
+    }
+}
+
+impl Section for Pcrs {
+    fn write(&self, group: Group, out: &mut Vec<u8>) {
+        match group {
+            Group::Permanent => {
+                for bank in &self.banks {
+                    bank.hash.marshal(out);
+                    bank.allocated.marshal(out);
+                }
+                0u16.marshal(out);
+                self.pending.clone().unwrap_or_default().marshal(out);
+                self.policy.marshal(out);
+            }
+            Group::Reset => self.update_counter.marshal(out),
+            Group::Clear => {
+                self.auth.marshal(out);
+                self.write_values(out, |pcr| attributes(pcr).saved);
+            }
+            Group::Volatile => self.write_values(out, |pcr| !attributes(pcr).saved),
+        }
+    }
+
+    fn read<'a>(&mut self, group: Group, input: Input<'a>) -> Parsed<'a, ()> {
+        let mut rest = input;
+        match group {
+            Group::Permanent => {
+                let mut banks = Vec::new();
+                loop {
+                    let id;
+                    (rest, id) = u16::parse(rest)?;
+                    if id == 0 {
+                        break;
+                    }
+                    let Some(hash) = TpmiAlgHash::from_id(tpm_wire::constants::TpmAlgId(id)) else {
+                        return refuse(Rc::HASH);
+                    };
+                    let allocated;
+                    (rest, allocated) = TpmsPcrSelect::parse(rest)?;
+                    if banks.iter().any(|bank: &Bank| bank.hash == hash) {
+                        return refuse(Rc::HASH);
+                    }
+                    let values = match self.banks.iter().find(|bank| bank.hash == hash) {
+                        Some(bank) => bank.values.clone(),
+                        None => alloc::vec![Small::zeros(hash.digest_size()); 24],
+                    };
+                    banks.push(Bank {
+                        hash,
+                        allocated,
+                        values,
+                    });
+                }
+                self.banks = banks;
+                let pending;
+                (rest, pending) = TpmlPcrSelection::parse(rest)?;
+                self.pending = (!pending.is_empty()).then_some(pending);
+                (rest, self.policy) = EntityPolicy::parse(rest)?;
+            }
+            Group::Reset => (rest, self.update_counter) = u32::parse(rest)?,
+            Group::Clear => {
+                (rest, self.auth) = Tpm2bAuth::parse(rest)?;
+                rest = self.read_values(rest, |pcr| attributes(pcr).saved)?.0;
+            }
+            Group::Volatile => rest = self.read_values(rest, |pcr| !attributes(pcr).saved)?.0,
+        }
+        Ok((rest, ()))
+    }
+}
+
+impl Pcrs {
+    fn write_values(&self, out: &mut Vec<u8>, wanted: impl Fn(u32) -> bool) {
+        for bank in &self.banks {
+            for (pcr, value) in (0u32..).zip(&bank.values) {
+                if wanted(pcr) && bank.allocated.contains(pcr) {
+                    value.marshal(out);
+                }
+            }
+        }
+    }
+
+    fn read_values<'a>(
+        &mut self,
+        input: Input<'a>,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Parsed<'a, ()> {
+        let mut rest = input;
+        for bank in &mut self.banks {
+            for (pcr, value) in (0u32..).zip(&mut bank.values) {
+                if wanted(pcr) && bank.allocated.contains(pcr) {
+                    (rest, *value) = Small::parse(rest)?;
+                    if value.len() != bank.hash.digest_size() {
+                        return refuse(Rc::SIZE);
+                    }
+                }
+            }
+        }
+        Ok((rest, ()))
+    }
+}
+
+impl Pcrs {
+    /// The H-CRTM begins with the locality 4 in the last byte of the PCR (Part 1, 34.3).
+    pub(crate) fn start_hcrtm(&mut self, pcr: u32) {
+        for bank in &mut self.banks {
+            let value = usize::try_from(pcr)
+                .ok()
+                .and_then(|index| bank.values.get_mut(index));
+            if let Some(last) = value.and_then(|value| value.as_mut_slice().last_mut()) {
+                *last = 4;
+            }
+        }
+    }
+}

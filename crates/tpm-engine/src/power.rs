@@ -1,0 +1,324 @@
+//! Power: `_TPM_Init`, `TPM2_Startup`, `TPM2_Shutdown`, failure mode, and the hash sequence of a dynamic root of trust (Part 1, 12).
+
+use crate::algorithms::{hash_algorithm, small};
+use crate::pcr::{DRTM_PCR, HCRTM_PCR};
+use crate::state::Tpm;
+use alloc::vec::Vec;
+use tpm_crypto::hash::Hasher;
+use tpm_wire::algorithm::TpmiAlgHash;
+use tpm_wire::codec::{Input, Marshal, Parse, Parsed, refuse};
+use tpm_wire::constants::TpmSu;
+use tpm_wire::rc::Rc;
+use zeroize::Zeroizing;
+
+/// How the TPM was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StartupKind {
+    Reset,
+    Restart,
+    Resume,
+}
+
+/// Where the TPM is between power-on and power-off.
+#[derive(Default)]
+pub(crate) struct Power {
+    /// `TPM2_Startup` succeeded since `_TPM_Init`.
+    pub(crate) started: bool,
+    /// Why the TPM is in failure mode, if it is.
+    pub(crate) failure: Option<&'static str>,
+    /// The last `TPM2_Shutdown` that nothing has voided since.
+    orderly: Option<TpmSu>,
+    /// The last command was a successful `TPM2_Shutdown`.
+    pub(crate) just_shut_down: bool,
+    /// What `TPM2_Shutdown(STATE)` saved.
+    pub(crate) saved_state: Zeroizing<Vec<u8>>,
+    /// The startup came from locality 3.
+    startup_locality_3: bool,
+    /// A hash sequence ran before the startup: it was an H-CRTM event.
+    hcrtm: bool,
+    /// The last orderly shutdown followed an H-CRTM event, or a startup from locality 3.
+    saved_hcrtm: bool,
+    saved_locality_3: bool,
+    /// The hash sequence that runs, a hash for each bank.
+    drtm: Option<Vec<(TpmiAlgHash, Hasher)>>,
+    /// A dynamic root of trust was established (`TPM_ACCESS.tpmEstablishment`).
+    pub(crate) established: bool,
+}
+
+impl Power {
+    /// Whether the state is that of an orderly shutdown.
+    pub(crate) const fn is_orderly(&self) -> bool {
+        self.orderly.is_some()
+    }
+
+    /// The next startup can only be a TPM Reset.
+    pub(crate) fn forget_orderly_shutdown(&mut self) {
+        self.orderly = None;
+        self.saved_state = Zeroizing::new(Vec::new());
+    }
+
+    pub(crate) fn marshal_permanent(&self, out: &mut Vec<u8>) {
+        let orderly = match self.orderly {
+            None => 0u8,
+            Some(TpmSu::Clear) => 1,
+            Some(TpmSu::State) => 2,
+        };
+        orderly.marshal(out);
+        self.saved_hcrtm.marshal(out);
+        self.saved_locality_3.marshal(out);
+    }
+
+    pub(crate) fn parse_permanent<'a>(&mut self, input: Input<'a>) -> Parsed<'a, ()> {
+        let (rest, orderly) = u8::parse(input)?;
+        let orderly = match orderly {
+            0 => None,
+            1 => Some(TpmSu::Clear),
+            2 => Some(TpmSu::State),
+            _ => return refuse(Rc::VALUE),
+        };
+        let (rest, saved_hcrtm) = bool::parse(rest)?;
+        let (rest, saved_locality_3) = bool::parse(rest)?;
+        (self.orderly, self.saved_hcrtm, self.saved_locality_3) =
+            (orderly, saved_hcrtm, saved_locality_3);
+        Ok((rest, ()))
+    }
+
+    pub(crate) fn marshal_volatile(&self, out: &mut Vec<u8>) {
+        for flag in [
+            self.started,
+            self.just_shut_down,
+            self.startup_locality_3,
+            self.hcrtm,
+            self.established,
+            self.failure.is_some(),
+        ] {
+            flag.marshal(out);
+        }
+    }
+
+    pub(crate) fn parse_volatile<'a>(&mut self, input: Input<'a>) -> Parsed<'a, ()> {
+        let (rest, started) = bool::parse(input)?;
+        let (rest, just_shut_down) = bool::parse(rest)?;
+        let (rest, startup_locality_3) = bool::parse(rest)?;
+        let (rest, hcrtm) = bool::parse(rest)?;
+        let (rest, established) = bool::parse(rest)?;
+        let (rest, failed) = bool::parse(rest)?;
+        self.started = started;
+        self.just_shut_down = just_shut_down;
+        self.startup_locality_3 = startup_locality_3;
+        self.hcrtm = hcrtm;
+        self.established = established;
+        self.failure = failed.then_some("the TPM was in failure mode when its state was saved");
+        self.drtm = None;
+        Ok((rest, ()))
+    }
+}
+
+impl Tpm {
+    /// `_TPM_Init`: power comes on, or the platform resets. What was volatile is gone; `TPM2_Startup` must follow.
+    pub fn init(&mut self) {
+        self.reseed();
+        let now = self.platform.milliseconds();
+        self.clock.init(now);
+        self.power.started = false;
+        self.power.failure = None;
+        self.power.just_shut_down = false;
+        self.power.hcrtm = false;
+        self.power.drtm = None;
+        self.objects.flush_if(|_| true);
+        self.sessions.startup(true);
+    }
+
+    /// Whether the last command was a successful `TPM2_Shutdown`.
+    #[must_use]
+    pub const fn shut_down_orderly(&self) -> bool {
+        self.power.just_shut_down
+    }
+
+    /// Whether the TPM is in failure mode, and why.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&'static str> {
+        self.power.failure
+    }
+
+    /// Enters failure mode: a condition that must hold does not. Returns the response code to give back.
+    pub fn fail(&mut self, reason: &'static str) -> Rc {
+        self.power.failure = Some(reason);
+        Rc::FAILURE
+    }
+
+    /// Voids an orderly shutdown: state that it saved is about to change (Part 3, 9.4).
+    ///
+    /// # Errors
+    /// `TPM_RC_NV_UNAVAILABLE`.
+    pub(crate) fn void_orderly(&mut self) -> Result<(), Rc> {
+        if self.power.is_orderly() {
+            self.changes_permanent()?;
+            self.power.forget_orderly_shutdown();
+        }
+        Ok(())
+    }
+
+    /// `TPM2_Startup` (Part 3, 9.3).
+    pub(crate) fn startup(
+        &mut self,
+        startup_type: TpmSu,
+        at: tpm_wire::Position,
+    ) -> Result<(), Rc> {
+        self.check_storage()?;
+        let mut locality = self.platform.locality();
+        if !matches!(locality, 0 | 3) {
+            return Err(Rc::LOCALITY);
+        }
+        let locality_3 = locality == 3;
+        if startup_type == TpmSu::State {
+            if self.power.orderly != Some(TpmSu::State)
+                || self.power.saved_hcrtm != self.power.hcrtm
+            {
+                return Err(Rc::VALUE.at(at));
+            }
+            if self.power.saved_locality_3 != locality_3 {
+                return Err(Rc::LOCALITY);
+            }
+        }
+        let kind = match (self.power.orderly, startup_type) {
+            (Some(TpmSu::State), TpmSu::State) => StartupKind::Resume,
+            (Some(TpmSu::State), TpmSu::Clear) => StartupKind::Restart,
+            _ => StartupKind::Reset,
+        };
+        if kind != StartupKind::Reset {
+            let saved = core::mem::take(&mut self.power.saved_state);
+            if self
+                .restore_groups(&saved, kind == StartupKind::Resume)
+                .is_err()
+            {
+                return Err(self.fail("the state that TPM2_Shutdown saved is damaged"));
+            }
+        }
+        if self.power.hcrtm {
+            locality = 4;
+        }
+        self.start(kind, locality);
+        self.power.started = true;
+        self.power.startup_locality_3 = locality_3;
+        self.persist = true;
+        Ok(())
+    }
+
+    fn start(&mut self, kind: StartupKind, locality: u8) {
+        let (clear, reset) = (kind != StartupKind::Resume, kind == StartupKind::Reset);
+        let orderly = self.power.is_orderly();
+        self.power.forget_orderly_shutdown();
+        self.clock.safe &= orderly;
+        self.dictionary_attack.startup(orderly);
+        self.hierarchies.startup(clear, reset, &mut self.random);
+        self.pcrs.startup(!clear, reset, locality, self.power.hcrtm);
+        self.clock.rate_adjust = if clear { 0 } else { self.clock.rate_adjust };
+        match kind {
+            StartupKind::Resume => self.clock.restart_count += 1,
+            StartupKind::Restart => {
+                self.clock.clear_count += 1;
+                self.clock.restart_count += 1;
+            }
+            StartupKind::Reset => {
+                self.objects.context_counter = 0;
+                self.command_audit.digest = Default::default();
+                self.clock.clear_count = 0;
+                self.clock.restart_count = 0;
+                self.clock.reset_count = self.clock.reset_count.wrapping_add(1);
+                self.clock.total_reset_count += 1;
+            }
+        }
+        self.sessions.startup(!reset);
+        self.management_startup(kind);
+        self.nv_startup(kind, orderly);
+        self.commit_startup(kind);
+    }
+
+    /// `TPM2_Shutdown` (Part 3, 9.4).
+    pub(crate) fn shutdown(
+        &mut self,
+        shutdown_type: TpmSu,
+        at: tpm_wire::Position,
+    ) -> Result<(), Rc> {
+        self.check_storage()?;
+        if shutdown_type == TpmSu::State && self.pcrs.pending.is_some() {
+            return Err(Rc::TYPE.at(at));
+        }
+        self.changes_permanent()?;
+        self.nv_shutdown();
+        self.dictionary_attack.used = false;
+        self.power.orderly = Some(shutdown_type);
+        self.power.saved_hcrtm = self.power.hcrtm;
+        self.power.saved_locality_3 = self.power.startup_locality_3;
+        self.power.saved_state = match shutdown_type {
+            TpmSu::State => self.saved_groups(),
+            TpmSu::Clear => Zeroizing::new(Vec::new()),
+        };
+        Ok(())
+    }
+
+    /// `_TPM_Hash_Start`: begins an event of the dynamic root of trust, or before startup of the H-CRTM (Part 3, 22.9).
+    pub fn hash_start(&mut self) {
+        let banks = self
+            .pcrs
+            .banks
+            .iter()
+            .filter(|bank| !bank.allocated.is_empty());
+        self.power.drtm = Some(
+            banks
+                .map(|bank| (bank.hash, Hasher::new(hash_algorithm(bank.hash))))
+                .collect(),
+        );
+    }
+
+    /// `_TPM_Hash_Data`: adds data to the event (Part 3, 22.10).
+    pub fn hash_data(&mut self, data: &[u8]) {
+        for (_, hasher) in self.power.drtm.iter_mut().flatten() {
+            hasher.update(data);
+        }
+    }
+
+    /// `_TPM_Hash_End`: extends the PCR of the event (Part 3, 22.11). Without a start it does nothing.
+    pub fn hash_end(&mut self) {
+        let Some(hashers) = self.power.drtm.take() else {
+            return;
+        };
+        let pcr = if self.power.started {
+            // A dynamic launch resets the PCR that belong to it (PC Client profile: 17 to 22).
+            for pcr in DRTM_PCR..=22 {
+                self.pcrs.fill(pcr, 0);
+            }
+            DRTM_PCR
+        } else {
+            self.power.hcrtm = true;
+            self.pcrs.fill(HCRTM_PCR, 0);
+            self.pcrs.start_hcrtm(HCRTM_PCR);
+            HCRTM_PCR
+        };
+        for (hash, hasher) in hashers {
+            let digest: tpm_wire::buffers::Tpm2bDigest = small(&hasher.finish());
+            self.pcrs.extend(hash, pcr, &digest);
+        }
+        self.power.established = true;
+        if self.power.started {
+            self.power.forget_orderly_shutdown();
+        }
+    }
+
+    /// A command ends a hash sequence that was not finished.
+    pub(crate) fn abandon_hash_sequence(&mut self) {
+        self.power.drtm = None;
+    }
+
+    /// Whether a dynamic root of trust was established since [`reset_established`](Self::reset_established).
+    #[must_use]
+    pub const fn established(&self) -> bool {
+        self.power.established
+    }
+
+    /// Clears the establishment flag.
+    pub const fn reset_established(&mut self) {
+        self.power.established = false;
+    }
+}

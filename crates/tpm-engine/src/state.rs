@@ -1,0 +1,156 @@
+//! One TPM: what it consists of, and what survives what.
+
+use crate::authorization::Running;
+use crate::clock::Clock;
+use crate::command_audit::CommandAudit;
+use crate::commit::Commits;
+use crate::dictionary_attack::DictionaryAttack;
+use crate::hierarchy::Hierarchies;
+use crate::management::Management;
+use crate::nv::Nv;
+use crate::object::Objects;
+use crate::pcr::Pcrs;
+use crate::platform::Platform;
+use crate::power::Power;
+use crate::profile::Profile;
+use crate::session::Sessions;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use tpm_crypto::drbg::Drbg;
+use tpm_wire::rc::Rc;
+use zeroize::Zeroizing;
+
+/// A TPM 2.0.
+///
+/// ```
+/// use tpm_engine::{Profile, Tpm, testing::ScriptedPlatform};
+/// let mut tpm = Tpm::new(Profile::default(), Box::new(ScriptedPlatform::default()));
+/// let startup = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x44, 0, 0];
+/// assert_eq!(tpm.execute(&startup), [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0]);
+/// ```
+pub struct Tpm {
+    pub(crate) platform: Box<dyn Platform>,
+    pub(crate) profile: Profile,
+    /// The generator; its state is never stored.
+    pub(crate) random: Drbg,
+    pub(crate) power: Power,
+    pub(crate) hierarchies: Hierarchies,
+    pub(crate) dictionary_attack: DictionaryAttack,
+    pub(crate) clock: Clock,
+    pub(crate) command_audit: CommandAudit,
+    pub(crate) pcrs: Pcrs,
+    pub(crate) nv: Nv,
+    pub(crate) objects: Objects,
+    pub(crate) sessions: Sessions,
+    pub(crate) management: Management,
+    pub(crate) commits: Commits,
+    /// The command that is being executed.
+    pub(crate) running: Running,
+    /// Permanent state changed: the answer must wait for it.
+    pub(crate) persist: bool,
+    pub(crate) parameters: Zeroizing<Vec<u8>>,
+    pub(crate) response: Vec<u8>,
+}
+
+impl Tpm {
+    /// A newly manufactured TPM, powered on: it waits for `TPM2_Startup`. Its permanent state is yet to be stored.
+    #[must_use]
+    pub fn new(profile: Profile, platform: Box<dyn Platform>) -> Self {
+        let mut tpm = Self::blank(profile, platform);
+        tpm.hierarchies = Hierarchies::manufacture(&mut tpm.random);
+        tpm.init();
+        tpm.persist = true;
+        tpm
+    }
+
+    /// A TPM without secrets, to be manufactured or loaded.
+    pub(crate) fn blank(profile: Profile, mut platform: Box<dyn Platform>) -> Self {
+        let random = seeded(&mut *platform);
+        let pcrs = Pcrs::manufacture(|hash| profile.limits.has_algorithm(hash.id()));
+        Self {
+            platform,
+            random,
+            power: Power::default(),
+            hierarchies: Hierarchies::default(),
+            dictionary_attack: DictionaryAttack::default(),
+            clock: Clock::default(),
+            command_audit: CommandAudit::default(),
+            pcrs,
+            nv: Nv::default(),
+            objects: Objects::new(profile.limits.transient_objects),
+            sessions: Sessions::new(profile.limits.active_sessions, profile.loaded_sessions),
+            management: Management::default(),
+            commits: Commits::default(),
+            running: Running::default(),
+            persist: false,
+            parameters: Zeroizing::new(Vec::new()),
+            response: Vec::new(),
+            profile,
+        }
+    }
+
+    /// Whether permanent state changed that must be on stable storage before the last answer leaves.
+    #[must_use]
+    pub const fn must_persist(&self) -> bool {
+        self.persist
+    }
+
+    /// The profile that the TPM was manufactured with.
+    #[must_use]
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Notes that permanent state is about to change: the answer will wait until it is stored.
+    ///
+    /// # Errors
+    /// `TPM_RC_NV_UNAVAILABLE` if storage cannot be written now; nothing may have been changed then.
+    pub(crate) fn changes_permanent(&mut self) -> Result<(), Rc> {
+        self.check_storage()?;
+        self.persist = true;
+        Ok(())
+    }
+
+    /// Checks that permanent state could be stored.
+    ///
+    /// # Errors
+    /// `TPM_RC_NV_UNAVAILABLE`.
+    pub(crate) fn check_storage(&self) -> Result<(), Rc> {
+        if self.platform.storage_available() {
+            Ok(())
+        } else {
+            Err(Rc::NV_UNAVAILABLE)
+        }
+    }
+
+    /// Fills with random bytes of the live generator.
+    pub(crate) fn fill_random(&mut self, out: &mut [u8]) {
+        self.random.fill(out);
+    }
+
+    /// Keys the generator anew from the platform, mixing in what it was.
+    pub(crate) fn reseed(&mut self) {
+        let mut entropy = Zeroizing::new([0; 48]);
+        self.platform.entropy(&mut *entropy);
+        self.random.reseed(&*entropy);
+    }
+
+    /// This TPM is now a copy of another: whatever must not repeat in two TPMs is made void (DESIGN.md, decision 8).
+    ///
+    /// Seeds, proofs, NV and persistent objects stay. Sessions, saved contexts and the state of an orderly shutdown are
+    /// gone, the next startup is a TPM Reset, the clock is no longer safe, and the generator is keyed anew.
+    pub fn fork(&mut self) {
+        self.reseed();
+        self.power.forget_orderly_shutdown();
+        self.sessions.startup(false);
+        self.clock.safe = false;
+        self.persist = true;
+    }
+}
+
+/// A generator keyed from the platform.
+fn seeded(platform: &mut dyn Platform) -> Drbg {
+    let mut entropy = Zeroizing::new([0; 48]);
+    platform.entropy(&mut *entropy);
+    Drbg::new(&*entropy, &[b"vtpm"])
+}
