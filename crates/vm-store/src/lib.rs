@@ -1,1 +1,41 @@
-//! vm-store
+//! The encrypted files of VMs with virtual TPMs, and the named key providers that hold their keys.
+//!
+//! `docs/vm-file-format.md` describes every byte. A [`Datastore`] keeps VMs; an open VM is a [`VmFile`], whose
+//! [`save`](VmFile::save) returns when the state is on stable storage. The keys come from a [`KeyProvider`].
+//! What a TPM is, this crate does not know: it stores [`Contents`], sections of bytes.
+
+pub mod backend;
+mod binding;
+mod committer;
+mod contents;
+mod datastore;
+mod directory;
+mod error;
+mod format;
+mod identity;
+pub mod key_provider;
+mod name;
+mod nvram;
+mod seal;
+mod state_folder;
+mod vm_file;
+mod vmx;
+
+#[cfg(test)]
+mod tests;
+
+pub use backend::LinuxBackend;
+pub use binding::{TpmBinding, TpmProvisioning};
+pub use committer::{Committer, SaveResult, SharedVmFile};
+pub use contents::{Contents, SectionKind};
+pub use datastore::{Datastore, Deleted, NewVm, VmDescription};
+pub use directory::FolderDatastore;
+pub use error::{EntropyFailure, KeyProviderError, StoreError};
+pub use identity::Identity;
+pub use key_provider::{KeyId, KeyLocator, KeyProvider, KeyProviderLookup};
+pub use name::{MAX_NAME_BYTES, MAX_NAME_CHARACTERS, check_name};
+pub use nvram::OpenReport;
+pub use seal::{DataKey, WRAPPED_KEY_LENGTH, WrappedKey, unwrap as unwrap_key, wrap as wrap_key};
+pub use state_folder::{STATE_NAME, StateFolder, StateKey};
+pub use vm_file::{OpenOptions, VmFile};
+pub use vmx::Vmx;

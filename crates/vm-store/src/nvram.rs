@@ -1,0 +1,390 @@
+//! A `.nvram` on a backend: create, open, save, grow (`docs/vm-file-format.md`, 3.4 and 3.5).
+
+use crate::{
+    backend::{BackendFile, Folder},
+    contents::Contents,
+    error::StoreError,
+    format::{self, Header, HeaderFault, Sectors, Slot, Verdict},
+    identity::Identity,
+    seal::{self, DataKey},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Largest `.nvram` that is read.
+pub(crate) const MAX_FILE_LENGTH: u64 = 64 << 20;
+
+/// An open `.nvram`. The caller holds the VM's lock.
+#[derive(Debug)]
+pub(crate) struct Nvram {
+    folder: Arc<dyn Folder>,
+    name: String,
+    file: Box<dyn BackendFile>,
+    header: Header,
+    sectors: Sectors,
+    key: DataKey,
+    slot: Slot,
+    /// The newest generation that the file under this name holds.
+    generation: u64,
+    /// The newest generation that is surely on stable storage: behind `generation` only while `folder_unsynced`.
+    acknowledged: u64,
+    /// The file was replaced by a larger one and the folder does not know it durably yet.
+    folder_unsynced: bool,
+}
+
+/// What opening found out beside the contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenReport {
+    /// A save of this generation was interrupted before it was acknowledged; it was dropped.
+    pub interrupted: Option<u64>,
+    /// Parts of the file that hold nothing of worth any more are damaged; the next save writes them anew.
+    pub standby_damage: bool,
+    /// The older state was taken because the caller asked for it, though a newer one may be lost.
+    pub rescued: bool,
+}
+
+impl Nvram {
+    /// Writes a new file with these contents and syncs it; the folder is the caller's to sync.
+    pub(crate) fn create(
+        folder: &Arc<dyn Folder>,
+        name: &str,
+        key: &DataKey,
+        identity: &Identity,
+        contents: &Contents,
+        generation: u64,
+    ) -> Result<Self, StoreError> {
+        let path = folder.path().join(name);
+        let (record, count) = seal_record(&path, key, identity, contents, generation)?;
+        let header = Header {
+            capacity: format::capacity_for(count),
+            identity: *identity,
+        };
+        Self::lay_out(folder, name, key, header, (&record, count), generation)
+    }
+
+    fn lay_out(
+        folder: &Arc<dyn Folder>,
+        name: &str,
+        key: &DataKey,
+        header: Header,
+        (record, count): (&[u8], u32),
+        generation: u64,
+    ) -> Result<Self, StoreError> {
+        let path = folder.path().join(name);
+        let sectors = Sectors::new(key, &header.identity);
+        let slot = Slot::Zero;
+        let mut bytes = header.encode(key);
+        bytes.extend(sectors.write(slot, generation, seal::random()?, record, count));
+        bytes.extend(sectors.fillers(slot, count, header.capacity));
+        bytes.extend(sectors.fillers(slot.other(), 0, header.capacity));
+        let file = folder
+            .create(name)
+            .map_err(StoreError::io("create", &path))?;
+        let written = file
+            .write_all_at(&bytes, 0)
+            .map_err(StoreError::io("write", &path))
+            .and_then(|()| file.sync_all().map_err(StoreError::io("sync", &path)));
+        if let Err(error) = written {
+            // Half a file helps nobody; if it cannot be removed, the next owner of the lock does it.
+            let _ = folder.remove_file(name);
+            return Err(error);
+        }
+        Ok(Self {
+            folder: Arc::clone(folder),
+            name: name.to_owned(),
+            file,
+            header,
+            sectors,
+            key: key.clone(),
+            slot,
+            generation,
+            acknowledged: generation,
+            folder_unsynced: false,
+        })
+    }
+
+    /// Opens a file and its current contents.
+    pub(crate) fn open(
+        folder: &Arc<dyn Folder>,
+        name: &str,
+        key: &DataKey,
+        identity: &Identity,
+        rescue: bool,
+    ) -> Result<(Self, Contents, OpenReport), StoreError> {
+        let path = folder.path().join(name);
+        let damaged = |reason: String| StoreError::damaged(&path, reason);
+        let file = folder.open(name).map_err(StoreError::io("open", &path))?;
+        let bytes = read_bounded(&*file, &path, MAX_FILE_LENGTH)?;
+        let header = read_header(&path, &bytes)?;
+        if header.identity != *identity {
+            return Err(StoreError::WrongVm {
+                path,
+                expected: identity.to_string(),
+                found: header.identity.to_string(),
+            });
+        }
+        if !Header::is_authentic(&bytes, key) {
+            return Err(damaged(
+                "its header was changed or written under another data key".to_owned(),
+            ));
+        }
+        let sectors = Sectors::new(key, identity);
+        let slot_bytes = |slot: Slot| {
+            let start = header.slot_offset(slot);
+            bytes
+                .get(start..start + header.slot_length())
+                .unwrap_or_default()
+        };
+        let zero = sectors.read(Slot::Zero, slot_bytes(Slot::Zero));
+        let one = sectors.read(Slot::One, slot_bytes(Slot::One));
+        let (verdict, rescued) = match format::judge(&zero, &one) {
+            Ok(verdict) => (verdict, false),
+            Err(reason) if !rescue => return Err(damaged(reason)),
+            Err(reason) => {
+                let best = format::best_complete(&zero, &one).ok_or_else(|| damaged(reason))?;
+                (best, true)
+            }
+        };
+        let Verdict { slot, write, .. } = verdict;
+        let record = format::record_of(slot_bytes(slot), write.sectors);
+        let contents = Contents::open(&record, key, identity, write.generation).map_err(damaged)?;
+        // A killed process may have left its last save in the page cache only.
+        file.sync_data().map_err(StoreError::io("sync", &path))?;
+        let nvram = Self {
+            folder: Arc::clone(folder),
+            name: name.to_owned(),
+            file,
+            header,
+            sectors,
+            key: key.clone(),
+            slot,
+            generation: write.generation,
+            acknowledged: write.generation,
+            folder_unsynced: false,
+        };
+        let report = OpenReport {
+            interrupted: verdict.interrupted,
+            standby_damage: verdict.standby_damage,
+            rescued,
+        };
+        Ok((nvram, contents, report))
+    }
+
+    /// The generation of the last save that was acknowledged.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// The file, for messages.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join(&self.name)
+    }
+
+    /// Saves contents durably. On an error the state before stays current, and the next save tries again.
+    pub(crate) fn save(&mut self, contents: &Contents) -> Result<u64, StoreError> {
+        let path = self.path();
+        let generation = self.generation.checked_add(1).ok_or_else(|| {
+            StoreError::damaged(&path, "its generation is at the end of its range")
+        })?;
+        let identity = self.header.identity;
+        let (record, count) = seal_record(&path, &self.key, &identity, contents, generation)?;
+        if count > self.header.capacity {
+            self.grow(contents, generation)?;
+        } else {
+            self.sync_folder()?;
+            self.write_slot(generation, &record, count)?;
+        }
+        self.acknowledged = generation;
+        Ok(generation)
+    }
+
+    fn write_slot(&mut self, generation: u64, record: &[u8], count: u32) -> Result<(), StoreError> {
+        let path = self.path();
+        let slot = self.slot.other();
+        let write_id = seal::random()?;
+        let bytes = self
+            .sectors
+            .write(slot, generation, write_id, record, count);
+        self.file
+            .write_all_at(&bytes, file_offset(self.header.slot_offset(slot)))
+            .map_err(StoreError::io("write", &path))?;
+        self.file
+            .sync_data()
+            .map_err(StoreError::io("sync", &path))?;
+        self.slot = slot;
+        self.generation = generation;
+        Ok(())
+    }
+
+    /// A file with slots as small as the format allows, so that a test can try all of its bytes.
+    #[cfg(test)]
+    pub(crate) fn create_smallest(
+        folder: &Arc<dyn Folder>,
+        name: &str,
+        key: &DataKey,
+        identity: &Identity,
+        contents: &Contents,
+    ) -> Result<Self, StoreError> {
+        let (record, count) = seal_record(folder.path(), key, identity, contents, 1)?;
+        let header = Header {
+            capacity: 8,
+            identity: *identity,
+        };
+        Self::lay_out(folder, name, key, header, (&record, count), 1)
+    }
+
+    /// Replaces the file by a larger one that holds these contents.
+    fn grow(&mut self, contents: &Contents, generation: u64) -> Result<(), StoreError> {
+        let path = self.path();
+        let temporary = temporary_name(&self.name)?;
+        let identity = self.header.identity;
+        let larger = Self::create(
+            &self.folder,
+            &temporary,
+            &self.key,
+            &identity,
+            contents,
+            generation,
+        )?;
+        if let Err(error) = self.folder.rename(&temporary, &self.name) {
+            let _ = self.folder.remove_file(&temporary);
+            return Err(StoreError::io("replace", &path)(error));
+        }
+        // From here on the name means the new file: whatever happens next, later saves must go there,
+        // and none may be acknowledged before the folder is synced.
+        self.file = larger.file;
+        self.header = larger.header;
+        self.slot = larger.slot;
+        self.generation = larger.generation;
+        self.folder_unsynced = true;
+        self.sync_folder()
+    }
+
+    fn sync_folder(&mut self) -> Result<(), StoreError> {
+        if self.folder_unsynced {
+            let folder = &self.folder;
+            folder
+                .sync()
+                .map_err(StoreError::io("sync", folder.path()))?;
+            self.folder_unsynced = false;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a whole file unless it is larger than files of its kind may be.
+pub(crate) fn read_bounded(
+    file: &dyn BackendFile,
+    path: &Path,
+    limit: u64,
+) -> Result<Vec<u8>, StoreError> {
+    let size = file.size().map_err(StoreError::io("read", path))?;
+    if size > limit {
+        return Err(StoreError::TooLarge {
+            path: path.to_path_buf(),
+            size,
+            limit,
+        });
+    }
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, 0)
+        .map_err(StoreError::io("read", path))?;
+    Ok(bytes)
+}
+
+/// What to do about a file that has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IfPresent {
+    Replace,
+    Refuse,
+}
+
+/// Puts a file in place as a whole: new file, sync, rename, sync of the folder.
+pub(crate) fn put_file(
+    folder: &dyn Folder,
+    name: &str,
+    bytes: &[u8],
+    if_present: IfPresent,
+) -> Result<(), StoreError> {
+    let path = folder.path().join(name);
+    let temporary = temporary_name(name)?;
+    let result = folder
+        .create(&temporary)
+        .and_then(|file| {
+            file.write_all_at(bytes, 0)?;
+            file.sync_all()
+        })
+        .and_then(|()| match if_present {
+            IfPresent::Replace => folder.rename(&temporary, name),
+            IfPresent::Refuse => folder.rename_new(&temporary, name),
+        })
+        .map_err(StoreError::io("write", &path));
+    if result.is_err() {
+        let _ = folder.remove_file(&temporary);
+    }
+    result?;
+    folder.sync().map_err(StoreError::io("sync", folder.path()))
+}
+
+/// Name of a file that will replace `name`.
+pub(crate) fn temporary_name(name: &str) -> Result<String, StoreError> {
+    let random: [u8; 8] = seal::random()?;
+    Ok(format!(".{name}{TEMPORARY}{}", hex::encode(random)))
+}
+
+/// Whether an interrupted operation left this name behind.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with('.') && name.contains(TEMPORARY)
+}
+
+fn read_header(path: &Path, bytes: &[u8]) -> Result<Header, StoreError> {
+    let header = Header::parse(bytes).map_err(|fault| match fault {
+        HeaderFault::Version(found) => StoreError::UnsupportedVersion {
+            path: path.to_path_buf(),
+            found: found.to_string(),
+            supported: format::VERSION,
+        },
+        HeaderFault::Malformed(reason) => StoreError::damaged(path, reason),
+    })?;
+    if bytes.len() != header.file_length() {
+        return Err(StoreError::damaged(
+            path,
+            format!(
+                "it has {} bytes instead of {}",
+                bytes.len(),
+                header.file_length()
+            ),
+        ));
+    }
+    Ok(header)
+}
+
+fn seal_record(
+    path: &Path,
+    key: &DataKey,
+    identity: &Identity,
+    contents: &Contents,
+    generation: u64,
+) -> Result<(Vec<u8>, u32), StoreError> {
+    let too_large = || StoreError::ContentsTooLarge {
+        path: path.to_path_buf(),
+        size: contents.record_length(),
+        limit: format::max_record_length(),
+    };
+    if contents.record_length() > format::max_record_length() {
+        return Err(too_large());
+    }
+    let record = contents
+        .seal(key, identity, generation)?
+        .ok_or_else(too_large)?;
+    let count = format::sectors_for(record.len()).ok_or_else(too_large)?;
+    Ok((record, count))
+}
+
+fn file_offset(offset: usize) -> u64 {
+    u64::try_from(offset).unwrap_or(u64::MAX)
+}
+
+const TEMPORARY: &str = ".tmp-";

@@ -1,0 +1,272 @@
+//! Nothing acknowledged is lost, wherever the power goes.
+
+use super::*;
+use crate::{OpenOptions, StateFolder, StateKey, StoreError};
+
+/// What was asked for and what was acknowledged when the power went.
+#[derive(Default)]
+struct Log {
+    acknowledged: Option<Contents>,
+    asked: Option<Contents>,
+    generation: u64,
+}
+
+/// Creates a VM and saves states of changing size, which makes the file grow twice; edits and closes in between.
+fn script(backend: &SimulatedBackend, ring: &Ring, log: &mut Log) -> Result<(), StoreError> {
+    let (provider, key_id) = the_key(ring);
+    let store = FolderDatastore::open(backend, Path::new(DATASTORE))?;
+    let sizes = [100, 3000, 50, 7000, 300, 33_000, 10, 70_000, 2000, 2001];
+    let first = contents(0, 100);
+    log.asked = Some(first.clone());
+    let mut file = store.create(&NewVm::new("vm").unwrap(), &first, &*provider, &key_id)?;
+    log.acknowledged = Some(first);
+    log.generation = file.generation();
+    for (number, size) in (1..).zip(sizes) {
+        let next = contents(number, size);
+        log.asked = Some(next.clone());
+        log.generation = file.save(&next)?;
+        log.acknowledged = Some(next);
+        match number {
+            4 => file.edit(&[("memsize", Some("4096"))])?,
+            7 => {
+                file.close()?;
+                (file, _) = store.open("vm", ring, &OpenOptions::default())?;
+            }
+            9 => {
+                let key_id = provider.new_key().unwrap();
+                file.rewrap(&*provider, &key_id)?;
+            }
+            _ => {}
+        }
+    }
+    file.close()
+}
+
+#[test]
+fn every_power_cut_leaves_the_state_before_or_after() {
+    let (whole, ring) = simulated();
+    script(&whole, &ring, &mut Log::default()).unwrap();
+    let last = whole.operations();
+    assert!(last > 60);
+    for cut in 1..=last {
+        for seed in 0..3 {
+            let (backend, ring) = simulated();
+            let before = backend.operations();
+            if cut <= before {
+                break;
+            }
+            backend.cut_power_at(cut);
+            let mut log = Log::default();
+            assert!(script(&backend, &ring, &mut log).is_err());
+            let after = backend.reboot(seed * 1000 + cut);
+            check(&after, &ring, &log, &format!("cut {cut}, seed {seed}"));
+        }
+    }
+}
+
+fn check(backend: &SimulatedBackend, ring: &Ring, log: &Log, place: &str) {
+    let store = FolderDatastore::claim(backend, Path::new(DATASTORE)).unwrap();
+    let options = OpenOptions {
+        minimum_generation: log.acknowledged.is_some().then_some(log.generation),
+        ..OpenOptions::default()
+    };
+    match store.open("vm", ring, &options) {
+        Ok((mut file, found)) => {
+            let known = [&log.acknowledged, &log.asked];
+            assert!(
+                known.contains(&&Some(found)),
+                "{place}: neither before nor after"
+            );
+            // And it goes on.
+            let next = contents(1 << 40, 700);
+            let generation = file.save(&next).unwrap();
+            assert!(generation > log.generation, "{place}");
+            file.close().unwrap();
+            let (_, found) = store.open("vm", ring, &OpenOptions::default()).unwrap();
+            assert_eq!(found, next, "{place}");
+        }
+        Err(StoreError::NoSuchVm { .. }) => {
+            assert!(
+                log.acknowledged.is_none(),
+                "{place}: an acknowledged VM is gone"
+            );
+            assert_eq!(store.list().unwrap(), Vec::<String>::new());
+        }
+        Err(error) => panic!("{place}: {error}"),
+    }
+    let leftovers: Vec<_> = backend
+        .open_folder(Path::new(DATASTORE))
+        .unwrap()
+        .entries()
+        .unwrap()
+        .into_iter()
+        .filter(|entry| entry.name.starts_with(".new") || entry.name.starts_with(".del"))
+        .collect();
+    assert_eq!(leftovers, [], "{place}");
+}
+
+#[test]
+fn two_power_cuts_in_a_row_lose_nothing() {
+    for seed in 0..100 {
+        let (backend, ring) = simulated();
+        let mut file = create(&backend, &ring, "vm", &contents(1, 3000));
+        file.save(&contents(2, 2500)).unwrap();
+        drop(file);
+        let mut backend = backend;
+        let mut last = contents(2, 2500);
+        for round in 0..3u64 {
+            let (mut file, found) = datastore(&backend)
+                .open("vm", &ring, &OpenOptions::default())
+                .unwrap();
+            let next = contents(10 + round, 5000);
+            assert!(
+                found == last || found == contents(9 + round, 5000),
+                "seed {seed}"
+            );
+            last = found;
+            let cut = backend.operations() + 1;
+            backend.cut_power_at(cut);
+            assert!(file.save(&next).is_err());
+            backend = backend.reboot(seed * 7 + round);
+        }
+    }
+}
+
+#[test]
+fn deleting_and_adding_survive_every_power_cut() {
+    for cut in 1..60 {
+        for seed in 0..6 {
+            let (backend, ring) = simulated();
+            let (provider, key_id) = the_key(&ring);
+            let store = datastore(&backend);
+            drop(create(&backend, &ring, "doomed", &contents(1, 100)));
+            store.create_plain(&NewVm::new("plain").unwrap()).unwrap();
+            backend.cut_power_at(backend.operations() + cut);
+            let _ = store.delete("doomed");
+            let added = store.add_tpm(
+                "plain",
+                crate::TpmProvisioning::New,
+                &contents(2, 100),
+                &*provider,
+                &key_id,
+            );
+            let acknowledged = added.is_ok();
+            drop(added);
+            let removed = acknowledged && store.remove_tpm("plain").is_ok();
+            let backend = backend.reboot(seed * 100 + cut);
+            let store = FolderDatastore::claim(&backend, Path::new(DATASTORE)).unwrap();
+            if store.contains("doomed").unwrap() {
+                let (_, found) = store
+                    .open("doomed", &ring, &OpenOptions::default())
+                    .unwrap();
+                assert_eq!(found, contents(1, 100));
+            }
+            let plain = store.describe("plain").unwrap();
+            if removed {
+                assert!(plain.tpm.is_none());
+            }
+            if plain.tpm.is_some() {
+                let (_, found) = store.open("plain", &ring, &OpenOptions::default()).unwrap();
+                assert_eq!(found, contents(2, 100));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_state_folder_survives_every_power_cut_of_its_first_start() {
+    for cut in 1..40 {
+        for seed in 0..6 {
+            let backend = SimulatedBackend::new();
+            backend.cut_power_at(cut);
+            let start = |backend: &SimulatedBackend| -> Result<Contents, StoreError> {
+                let folder = StateFolder::open(backend, Path::new("/state"), StateKey::Beside)?;
+                match folder.load(&OpenOptions::default())? {
+                    Some((_, contents)) => Ok(contents),
+                    None => {
+                        folder.create(&contents(5, 300))?;
+                        Ok(contents(5, 300))
+                    }
+                }
+            };
+            let _ = start(&backend);
+            let again = backend.reboot(seed * 100 + cut);
+            assert_eq!(
+                start(&again).unwrap(),
+                contents(5, 300),
+                "cut {cut}, seed {seed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_killed_process_loses_nothing_that_was_written() {
+    let (backend, ring) = simulated();
+    let mut file = create(&backend, &ring, "vm", &contents(1, 100));
+    file.save(&contents(2, 100)).unwrap();
+    let backend = backend.restart_process();
+    let (_, found) = datastore(&backend)
+        .open("vm", &ring, &OpenOptions::default())
+        .unwrap();
+    assert_eq!(found, contents(2, 100));
+}
+
+#[test]
+fn failing_writes_and_syncs_keep_the_old_state_and_go_on_after() {
+    for (no_write, no_sync) in [(Some(28), None), (None, Some(5)), (Some(5), Some(5))] {
+        for size in [100, 100_000] {
+            let (backend, ring) = simulated();
+            let mut file = create(&backend, &ring, "vm", &contents(1, 100));
+            file.save(&contents(2, 100)).unwrap();
+            let generation = file.generation();
+            backend.fail_writes(no_write);
+            backend.fail_syncs(no_sync);
+            for _ in 0..3 {
+                let error = file.save(&contents(3, size)).unwrap_err();
+                assert_eq!(error.is_out_of_space(), no_write == Some(28), "{error}");
+                assert!(error.to_string().contains("vm.nvram"), "{error}");
+                assert_eq!(file.generation(), generation);
+            }
+            backend.fail_writes(None);
+            backend.fail_syncs(None);
+            let after = backend.reboot(1);
+            let (_, found) = datastore(&after)
+                .open("vm", &ring, &OpenOptions::default())
+                .unwrap();
+            assert!(found == contents(2, 100) || found == contents(3, size));
+            assert_eq!(file.save(&contents(4, size)).unwrap(), generation + 1);
+            let after = backend.reboot(2);
+            let (_, found) = datastore(&after)
+                .open("vm", &ring, &OpenOptions::default())
+                .unwrap();
+            assert_eq!(found, contents(4, size));
+        }
+    }
+}
+
+#[test]
+fn a_larger_file_whose_name_is_not_durable_acknowledges_nothing() {
+    for seed in 0..20 {
+        let (backend, ring) = simulated();
+        let mut file = create(&backend, &ring, "vm", &contents(1, 100));
+        let generation = file.save(&contents(2, 100)).unwrap();
+        backend.fail_folder_syncs(Some(5));
+        for number in 3..6 {
+            assert!(file.save(&contents(number, 50_000)).is_err());
+            assert_eq!(file.generation(), generation);
+        }
+        let options = OpenOptions {
+            minimum_generation: Some(generation),
+            ..OpenOptions::default()
+        };
+        let cut = backend.reboot(seed);
+        let (_, found) = datastore(&cut).open("vm", &ring, &options).unwrap();
+        assert!(found == contents(2, 100) || found == contents(3, 50_000));
+        backend.fail_folder_syncs(None);
+        file.save(&contents(6, 50_000)).unwrap();
+        let cut = backend.reboot(seed);
+        let (_, found) = datastore(&cut).open("vm", &ring, &options).unwrap();
+        assert_eq!(found, contents(6, 50_000));
+    }
+}

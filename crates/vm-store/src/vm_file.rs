@@ -1,0 +1,400 @@
+//! A VM's files while it is open: settings, data key and `.nvram` under one lock.
+
+use crate::{
+    backend::{BackendFile, Folder},
+    binding::{self, TpmBinding},
+    contents::Contents,
+    error::StoreError,
+    identity::Identity,
+    key_provider::{self, KeyId, KeyProvider, KeyProviderLookup},
+    nvram::{self, IfPresent, Nvram, OpenReport},
+    seal::DataKey,
+    vmx::{self, Vmx},
+};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// File whose lock says that a VM is open.
+pub(crate) const LOCK_NAME: &str = "vm.lock";
+
+/// How strictly to open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// The highest generation that the caller knows to be acknowledged; an older state is refused.
+    pub minimum_generation: Option<u64>,
+    /// Take an older state all the same. The floor in `.vmx` is lowered to it.
+    pub accept_rollback: bool,
+    /// Take the best complete state although a newer one may be lost to damage.
+    pub rescue_older_slot: bool,
+}
+
+/// An open VM with a TPM. Dropping it gives the lock back.
+#[derive(Debug)]
+pub struct VmFile {
+    name: String,
+    folder: Arc<dyn Folder>,
+    settings: Vmx,
+    binding: TpmBinding,
+    key: DataKey,
+    nvram: Nvram,
+    report: OpenReport,
+    /// Spreads VMs over the committer's threads.
+    number: usize,
+    _lock: Box<dyn BackendFile>,
+}
+
+impl VmFile {
+    /// The VM's name in its datastore.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The VM's folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Who the VM is.
+    pub fn identity(&self) -> Identity {
+        self.binding.identity
+    }
+
+    /// The generation of the last acknowledged save; for the inventory to keep.
+    pub fn generation(&self) -> u64 {
+        self.nvram.acknowledged()
+    }
+
+    /// The authenticated settings.
+    pub fn binding(&self) -> &TpmBinding {
+        &self.binding
+    }
+
+    /// All settings, as they were when last read or written.
+    pub fn settings(&self) -> &Vmx {
+        &self.settings
+    }
+
+    /// What opening found out.
+    pub fn report(&self) -> OpenReport {
+        self.report
+    }
+
+    /// Saves the whole contents. When this returns a generation, it is on stable storage; on an error the state before
+    /// stays, in the file and for the next try.
+    pub fn save(&mut self, contents: &Contents) -> Result<u64, StoreError> {
+        self.nvram.save(contents)
+    }
+
+    /// Changes ordinary settings, and keeps what others edited meanwhile. `None` removes a key.
+    pub fn edit(&mut self, changes: &[(&str, Option<&str>)]) -> Result<(), StoreError> {
+        let path = self.vmx_path();
+        check_changes(&path, changes)?;
+        self.rewrite(|settings| apply(settings, changes))
+    }
+
+    /// Wraps the data key under another key (shallow re-key). The TPM's state is not touched.
+    pub fn rewrap(&mut self, provider: &dyn KeyProvider, key_id: &KeyId) -> Result<(), StoreError> {
+        let path = self.vmx_path();
+        let (locator, wrapped) = key_provider::wrap_located(provider, key_id, &self.key)
+            .map_err(StoreError::provider(&path))?;
+        let before = self.binding.clone();
+        self.binding.locator = locator;
+        self.binding.wrapped = wrapped;
+        let result = self.raise_floor();
+        if result.is_err() {
+            self.binding = before;
+        }
+        result
+    }
+
+    /// Ends the work with this VM: notes the generation in `.vmx`, so that an older `.nvram` put back alone is found.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        if self.binding.generation_floor == self.generation() {
+            return Ok(());
+        }
+        self.raise_floor()
+    }
+
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Opens a VM in its folder.
+    pub(crate) fn open(
+        folder: Arc<dyn Folder>,
+        name: &str,
+        providers: &dyn KeyProviderLookup,
+        options: &OpenOptions,
+    ) -> Result<(Self, Contents), StoreError> {
+        let lock = take_lock(&*folder)?;
+        let (settings, path) = read_settings(&*folder, name)?;
+        let binding = TpmBinding::read(&settings, &path)?
+            .ok_or_else(|| StoreError::NoTpm { path: path.clone() })?;
+        let locator = &binding.locator;
+        let provider = providers
+            .find(&locator.provider)
+            .ok_or_else(|| no_such_provider(&path, &binding, providers))?;
+        let key = key_provider::unwrap_located(&*provider, locator, &binding.wrapped)
+            .map_err(StoreError::provider(&path))?;
+        TpmBinding::verify(&settings, &path, &key)?;
+        let parts = Parts {
+            lock,
+            settings,
+            binding,
+            key,
+        };
+        Self::assemble(folder, name, parts, options)
+    }
+
+    /// Opens a VM whose data key is at hand, since it was just made.
+    pub(crate) fn open_with_key(
+        folder: Arc<dyn Folder>,
+        name: &str,
+        key: DataKey,
+    ) -> Result<Self, StoreError> {
+        let lock = take_lock(&*folder)?;
+        let (settings, path) = read_settings(&*folder, name)?;
+        let binding = TpmBinding::read(&settings, &path)?
+            .ok_or_else(|| StoreError::NoTpm { path: path.clone() })?;
+        TpmBinding::verify(&settings, &path, &key)?;
+        let parts = Parts {
+            lock,
+            settings,
+            binding,
+            key,
+        };
+        let (file, _) = Self::assemble(folder, name, parts, &OpenOptions::default())?;
+        Ok(file)
+    }
+
+    fn assemble(
+        folder: Arc<dyn Folder>,
+        name: &str,
+        parts: Parts,
+        options: &OpenOptions,
+    ) -> Result<(Self, Contents), StoreError> {
+        remove_temporaries(&*folder)?;
+        let Parts {
+            lock,
+            settings,
+            binding,
+            key,
+        } = parts;
+        let opened = Nvram::open(
+            &folder,
+            &binding.nvram,
+            &key,
+            &binding.identity,
+            options.rescue_older_slot,
+        );
+        let (nvram, contents, report) = opened.map_err(|error| match error {
+            StoreError::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                StoreError::MissingNvram {
+                    path,
+                    vmx: vmx_name(name),
+                }
+            }
+            other => other,
+        })?;
+        let floor = (Some(binding.generation_floor), "noted in its .vmx");
+        let minimum = (options.minimum_generation, "noted in the inventory");
+        for (expected, source_of_expectation) in [floor, minimum] {
+            if let Some(expected) = expected
+                && nvram.acknowledged() < expected
+                && !options.accept_rollback
+            {
+                return Err(StoreError::RolledBack {
+                    path: nvram.path(),
+                    found: nvram.acknowledged(),
+                    expected,
+                    source_of_expectation,
+                });
+            }
+        }
+        let mut file = Self {
+            name: name.to_owned(),
+            folder,
+            settings,
+            binding,
+            key,
+            nvram,
+            report,
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
+            _lock: lock,
+        };
+        if file.generation() < file.binding.generation_floor {
+            file.raise_floor()?;
+        }
+        Ok((file, contents))
+    }
+
+    fn raise_floor(&mut self) -> Result<(), StoreError> {
+        let before = self.binding.generation_floor;
+        self.binding.generation_floor = self.generation();
+        let result = self.rewrite(|_| {});
+        if result.is_err() {
+            self.binding.generation_floor = before;
+        }
+        result
+    }
+
+    /// Reads the settings anew, changes them, and puts them in place with our keys authenticated.
+    fn rewrite(&mut self, change: impl FnOnce(&mut Vmx)) -> Result<(), StoreError> {
+        let (mut settings, _) = read_settings(&*self.folder, &self.name)?;
+        change(&mut settings);
+        self.binding.write(&mut settings, &self.key);
+        write_settings(&*self.folder, &self.name, &settings)?;
+        self.settings = settings;
+        Ok(())
+    }
+
+    fn vmx_path(&self) -> PathBuf {
+        self.folder.path().join(vmx_name(&self.name))
+    }
+}
+
+struct Parts {
+    lock: Box<dyn BackendFile>,
+    settings: Vmx,
+    binding: TpmBinding,
+    key: DataKey,
+}
+
+static NEXT_NUMBER: AtomicUsize = AtomicUsize::new(0);
+
+/// Name of the settings file of a VM.
+pub(crate) fn vmx_name(name: &str) -> String {
+    format!("{name}.vmx")
+}
+
+/// Takes the VM's lock.
+pub(crate) fn take_lock(folder: &dyn Folder) -> Result<Box<dyn BackendFile>, StoreError> {
+    lock_file(folder, LOCK_NAME)
+}
+
+/// Takes the lock of a file, which is made if it is not there and never removed while the folder lives.
+pub(crate) fn lock_file(
+    folder: &dyn Folder,
+    name: &str,
+) -> Result<Box<dyn BackendFile>, StoreError> {
+    let path = folder.path().join(name);
+    let opened = match folder.open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match folder.create(name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => folder.open(name),
+            other => other,
+        },
+        other => other,
+    };
+    let file = opened.map_err(StoreError::io("open", &path))?;
+    if file.try_lock().map_err(StoreError::io("lock", &path))? {
+        return Ok(file);
+    }
+    Err(StoreError::Locked {
+        path: folder.path().to_path_buf(),
+        lock: name.to_owned(),
+    })
+}
+
+/// Reads a VM's settings.
+pub(crate) fn read_settings(folder: &dyn Folder, name: &str) -> Result<(Vmx, PathBuf), StoreError> {
+    let file_name = vmx_name(name);
+    let path = folder.path().join(&file_name);
+    let file = folder
+        .open_read_only(&file_name)
+        .map_err(StoreError::io("open", &path))?;
+    let bytes = nvram::read_bounded(&*file, &path, vmx::MAX_FILE_LENGTH)?;
+    let settings = Vmx::parse(&bytes).map_err(|fault| fault.at(&path))?;
+    Ok((settings, path))
+}
+
+/// Puts a VM's settings in place.
+pub(crate) fn write_settings(
+    folder: &dyn Folder,
+    name: &str,
+    settings: &Vmx,
+) -> Result<(), StoreError> {
+    let text = settings.to_text();
+    let size = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    if size > vmx::MAX_FILE_LENGTH {
+        return Err(StoreError::TooLarge {
+            path: folder.path().join(vmx_name(name)),
+            size,
+            limit: vmx::MAX_FILE_LENGTH,
+        });
+    }
+    nvram::put_file(folder, &vmx_name(name), text.as_bytes(), IfPresent::Replace)
+}
+
+/// Refuses changes of keys that are not free to edit.
+pub(crate) fn check_changes(
+    path: &Path,
+    changes: &[(&str, Option<&str>)],
+) -> Result<(), StoreError> {
+    for (key, _) in changes {
+        let reason = if binding::is_authenticated(key) {
+            "is one that the TPM depends on; it changes only by an operation on the VM"
+        } else if !Vmx::new().set(key, "") {
+            "is not made of letters, digits and . : _ -"
+        } else {
+            continue;
+        };
+        return Err(StoreError::Setting {
+            path: path.to_path_buf(),
+            key: (*key).to_owned(),
+            reason,
+        });
+    }
+    Ok(())
+}
+
+/// Applies checked changes.
+pub(crate) fn apply(settings: &mut Vmx, changes: &[(&str, Option<&str>)]) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => {
+                settings.set(key, value);
+            }
+            None => settings.remove(key),
+        }
+    }
+}
+
+/// Removes what an interrupted operation left. The caller has the lock.
+pub(crate) fn remove_temporaries(folder: &dyn Folder) -> Result<(), StoreError> {
+    let entries = folder
+        .entries()
+        .map_err(StoreError::io("list", folder.path()))?;
+    for entry in entries {
+        if !entry.is_folder && nvram::is_temporary(&entry.name) {
+            let path = folder.path().join(&entry.name);
+            folder
+                .remove_file(&entry.name)
+                .map_err(StoreError::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn no_such_provider(
+    path: &Path,
+    binding: &TpmBinding,
+    providers: &dyn KeyProviderLookup,
+) -> StoreError {
+    let names = providers.names();
+    StoreError::NoSuchProvider {
+        path: path.to_path_buf(),
+        provider: binding.locator.provider.clone(),
+        key_id: binding.locator.key_id.clone(),
+        registered: if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        },
+    }
+}
