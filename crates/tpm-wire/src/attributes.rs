@@ -70,8 +70,9 @@ macro_rules! attributes {
 
         impl Parse for $type {
             fn parse(input: Input<'_>) -> Parsed<'_, Self> {
+                const RESERVED: $integer = $reserved;
                 let (rest, bits) = <$integer>::parse(input)?;
-                if bits & $reserved != 0 { return refuse(Rc::RESERVED_BITS); }
+                if bits | !RESERVED != !RESERVED { return refuse(Rc::RESERVED_BITS); }
                 Ok((rest, Self(bits)))
             }
         }

@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(NvWrite::INFO.attributes().0, 0x0440_0137);
         assert_eq!(NvWrite::INFO.handles[0].role, Some(Role::User));
         assert_eq!(NvWrite::INFO.handles[1].role, None);
-        assert!(NvWrite::INFO.decrypts_parameter);
+        const { assert!(NvWrite::INFO.decrypts_parameter) };
         assert_eq!(NvWrite::offset, Position::parameter(2));
         assert_eq!(NvWrite::nv_index, Position::handle(2));
     }
