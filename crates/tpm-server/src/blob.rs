@@ -76,7 +76,11 @@ pub(crate) struct Keys<'a> {
 }
 
 /// Packs `state`, sealed with every key in `keys`.
-pub(crate) fn pack(kind: Kind, state: &[u8], keys: Keys<'_>) -> Result<Zeroizing<Vec<u8>>, BlobError> {
+pub(crate) fn pack(
+    kind: Kind,
+    state: &[u8],
+    keys: Keys<'_>,
+) -> Result<Zeroizing<Vec<u8>>, BlobError> {
     let mut flags = 0;
     if keys.file.is_some() {
         flags |= FLAG_FILE_KEY;
@@ -96,10 +100,20 @@ pub(crate) fn pack(kind: Kind, state: &[u8], keys: Keys<'_>) -> Result<Zeroizing
 }
 
 /// Takes the state out of a blob.
-pub(crate) fn unpack(kind: Kind, blob: &[u8], keys: Keys<'_>) -> Result<Zeroizing<Vec<u8>>, BlobError> {
-    let (header, body) = blob.split_at_checked(MAGIC.len() + 3).ok_or(BlobError::Foreign)?;
-    let (magic, fields) = header.split_at_checked(MAGIC.len()).ok_or(BlobError::Foreign)?;
-    let [VERSION, found, flags] = *fields else { return Err(BlobError::Foreign) };
+pub(crate) fn unpack(
+    kind: Kind,
+    blob: &[u8],
+    keys: Keys<'_>,
+) -> Result<Zeroizing<Vec<u8>>, BlobError> {
+    let (header, body) = blob
+        .split_at_checked(MAGIC.len() + 3)
+        .ok_or(BlobError::Foreign)?;
+    let (magic, fields) = header
+        .split_at_checked(MAGIC.len())
+        .ok_or(BlobError::Foreign)?;
+    let [VERSION, found, flags] = *fields else {
+        return Err(BlobError::Foreign);
+    };
     if magic != MAGIC || flags & !(FLAG_FILE_KEY | FLAG_MIGRATION_KEY) != 0 {
         return Err(BlobError::Foreign);
     }
@@ -107,9 +121,15 @@ pub(crate) fn unpack(kind: Kind, blob: &[u8], keys: Keys<'_>) -> Result<Zeroizin
         return Err(BlobError::OtherKind);
     }
     let mut body = Zeroizing::new(body.to_vec());
-    for (flag, key, name) in [(FLAG_MIGRATION_KEY, keys.migration, "migration"), (FLAG_FILE_KEY, keys.file, "state")] {
+    for (flag, key, name) in [
+        (FLAG_MIGRATION_KEY, keys.migration, "migration"),
+        (FLAG_FILE_KEY, keys.file, "state"),
+    ] {
         if flags & flag != 0 {
-            body = key.ok_or(BlobError::NoKey(name))?.open(header, &body).ok_or(BlobError::Closed(name))?;
+            body = key
+                .ok_or(BlobError::NoKey(name))?
+                .open(header, &body)
+                .ok_or(BlobError::Closed(name))?;
         }
     }
     let length = body.len().checked_sub(DIGEST).ok_or(BlobError::Altered)?;
@@ -122,7 +142,11 @@ pub(crate) fn unpack(kind: Kind, blob: &[u8], keys: Keys<'_>) -> Result<Zeroizin
 }
 
 fn digest(header: &[u8], state: &[u8]) -> [u8; DIGEST] {
-    Sha256::new().chain_update(header).chain_update(state).finalize().into()
+    Sha256::new()
+        .chain_update(header)
+        .chain_update(state)
+        .finalize()
+        .into()
 }
 
 #[cfg(test)]
@@ -150,34 +174,76 @@ mod tests {
     fn what_was_packed_comes_out_again() {
         for keys in [
             Keys::default(),
-            Keys { file: Some(&FILE), migration: None },
-            Keys { file: None, migration: Some(&MIGRATION) },
-            Keys { file: Some(&FILE), migration: Some(&MIGRATION) },
+            Keys {
+                file: Some(&FILE),
+                migration: None,
+            },
+            Keys {
+                file: None,
+                migration: Some(&MIGRATION),
+            },
+            Keys {
+                file: Some(&FILE),
+                migration: Some(&MIGRATION),
+            },
         ] {
             let blob = pack(Kind::Permanent, b"state", keys).unwrap();
-            assert_eq!(unpack(Kind::Permanent, &blob, keys).unwrap().as_slice(), b"state");
-            assert_eq!(unpack(Kind::Volatile, &blob, keys), Err(BlobError::OtherKind));
+            assert_eq!(
+                unpack(Kind::Permanent, &blob, keys).unwrap().as_slice(),
+                b"state"
+            );
+            assert_eq!(
+                unpack(Kind::Volatile, &blob, keys),
+                Err(BlobError::OtherKind)
+            );
         }
     }
 
     #[test]
     fn a_sealed_blob_needs_its_key() {
-        let blob = pack(Kind::Volatile, b"state", Keys { file: None, migration: Some(&MIGRATION) }).unwrap();
-        assert_eq!(unpack(Kind::Volatile, &blob, Keys::default()), Err(BlobError::NoKey("migration")));
+        let blob = pack(
+            Kind::Volatile,
+            b"state",
+            Keys {
+                file: None,
+                migration: Some(&MIGRATION),
+            },
+        )
+        .unwrap();
+        assert_eq!(
+            unpack(Kind::Volatile, &blob, Keys::default()),
+            Err(BlobError::NoKey("migration"))
+        );
         let other = Tagging(9);
-        assert_eq!(unpack(Kind::Volatile, &blob, Keys { file: None, migration: Some(&other) }), Err(BlobError::Closed("migration")));
+        assert_eq!(
+            unpack(
+                Kind::Volatile,
+                &blob,
+                Keys {
+                    file: None,
+                    migration: Some(&other)
+                }
+            ),
+            Err(BlobError::Closed("migration"))
+        );
     }
 
     #[test]
     fn foreign_and_cut_headers_are_refused() {
         let blob = pack(Kind::Permanent, b"state", Keys::default()).unwrap();
         for length in 0..11 {
-            assert_eq!(unpack(Kind::Permanent, &blob[..length], Keys::default()), Err(BlobError::Foreign));
+            assert_eq!(
+                unpack(Kind::Permanent, &blob[..length], Keys::default()),
+                Err(BlobError::Foreign)
+            );
         }
         for at in [0, 7, 8, 10] {
             let mut altered = blob.to_vec();
             altered[at] ^= 0x80;
-            assert_eq!(unpack(Kind::Permanent, &altered, Keys::default()), Err(BlobError::Foreign));
+            assert_eq!(
+                unpack(Kind::Permanent, &altered, Keys::default()),
+                Err(BlobError::Foreign)
+            );
         }
     }
 
@@ -185,11 +251,17 @@ mod tests {
     fn no_altered_or_cut_blob_is_taken() {
         let blob = pack(Kind::Permanent, b"state", Keys::default()).unwrap();
         for at in 0..blob.len() {
-            assert!(unpack(Kind::Permanent, &blob[..at], Keys::default()).is_err(), "cut at {at}");
+            assert!(
+                unpack(Kind::Permanent, &blob[..at], Keys::default()).is_err(),
+                "cut at {at}"
+            );
             for bit in 0..8 {
                 let mut altered = blob.to_vec();
                 altered[at] ^= 1 << bit;
-                assert!(unpack(Kind::Permanent, &altered, Keys::default()).is_err(), "bit {bit} of byte {at}");
+                assert!(
+                    unpack(Kind::Permanent, &altered, Keys::default()).is_err(),
+                    "bit {bit} of byte {at}"
+                );
             }
         }
     }

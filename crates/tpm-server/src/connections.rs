@@ -29,15 +29,26 @@ struct Entry {
 
 impl Connections {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, start: Instant::now(), live: Mutex::default() })
+        Arc::new(Self {
+            limit,
+            start: Instant::now(),
+            live: Mutex::default(),
+        })
     }
 
     /// Lets one more in. If that is one too many, the one that has been silent the longest has to go.
     pub(crate) fn admit(self: &Arc<Self>) -> Ticket {
-        let entry = Arc::new(Entry { last_active: AtomicU64::new(self.now()), evicted: Notify::new() });
+        let entry = Arc::new(Entry {
+            last_active: AtomicU64::new(self.now()),
+            evicted: Notify::new(),
+        });
         let mut live = self.live();
         while live.entries.len() >= self.limit.max(1) {
-            let idle = live.entries.iter().min_by_key(|(id, entry)| (entry.last_active.load(Ordering::Relaxed), **id)).map(|(id, _)| *id);
+            let idle = live
+                .entries
+                .iter()
+                .min_by_key(|(id, entry)| (entry.last_active.load(Ordering::Relaxed), **id))
+                .map(|(id, _)| *id);
             if let Some(entry) = idle.and_then(|id| live.entries.remove(&id)) {
                 entry.evicted.notify_one();
             }
@@ -46,7 +57,11 @@ impl Connections {
         live.next = live.next.wrapping_add(1);
         live.entries.insert(id, Arc::clone(&entry));
         drop(live);
-        Ticket { id, entry, connections: Arc::clone(self) }
+        Ticket {
+            id,
+            entry,
+            connections: Arc::clone(self),
+        }
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -70,7 +85,9 @@ pub(crate) struct Ticket {
 impl Ticket {
     /// Notes that this connection is in use.
     pub(crate) fn touch(&self) {
-        self.entry.last_active.store(self.connections.now(), Ordering::Relaxed);
+        self.entry
+            .last_active
+            .store(self.connections.now(), Ordering::Relaxed);
     }
 
     /// Ready when this connection has to make room for another.
@@ -92,7 +109,9 @@ mod tests {
     use tokio::time::timeout;
 
     async fn is_evicted(ticket: &Ticket) -> bool {
-        timeout(Duration::from_millis(5), ticket.evicted()).await.is_ok()
+        timeout(Duration::from_millis(5), ticket.evicted())
+            .await
+            .is_ok()
     }
 
     #[tokio::test]

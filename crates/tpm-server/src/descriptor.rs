@@ -14,7 +14,11 @@ use crate::stream::Stream;
 const MOST: usize = 4;
 
 /// Reads into `buffer`, and appends to `descriptors` those that came with the bytes. None stays open unless it is kept there.
-pub(crate) async fn read_with_descriptors(stream: &mut Stream, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
+pub(crate) async fn read_with_descriptors(
+    stream: &mut Stream,
+    buffer: &mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> io::Result<usize> {
     let stream = match stream {
         Stream::Tcp(stream) => return stream.read(buffer).await,
         Stream::Unix(stream) => stream,
@@ -24,7 +28,12 @@ pub(crate) async fn read_with_descriptors(stream: &mut Stream, buffer: &mut [u8]
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
             let mut ancillary = RecvAncillaryBuffer::new(&mut space);
             let message = loop {
-                let outcome = recvmsg(&*stream, &mut [io::IoSliceMut::new(buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
+                let outcome = recvmsg(
+                    &*stream,
+                    &mut [io::IoSliceMut::new(buffer)],
+                    &mut ancillary,
+                    RecvFlags::CMSG_CLOEXEC,
+                );
                 match outcome {
                     Err(Errno::INTR) => {}
                     other => break other?,

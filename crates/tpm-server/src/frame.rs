@@ -57,22 +57,36 @@ pub(crate) enum Cut<'a> {
     /// More bytes are needed.
     Incomplete,
     /// A whole command; `taken` bytes of the stream belong to it.
-    Command { command: &'a [u8], locality: Option<u8>, taken: usize },
+    Command {
+        command: &'a [u8],
+        locality: Option<u8>,
+        taken: usize,
+    },
     /// A size that no command can have: where the next command starts cannot be known.
     Broken { size: u32 },
 }
 
 /// Cuts the first command off `bytes`; none is longer than `longest`.
 pub(crate) fn cut(bytes: &[u8], longest: usize) -> Cut<'_> {
-    let Some(first) = word(bytes, 0) else { return Cut::Incomplete };
-    let is_command = [TAG_NO_SESSIONS, TAG_SESSIONS].iter().any(|tag| u32::from(*tag) == first >> 16);
+    let Some(first) = word(bytes, 0) else {
+        return Cut::Incomplete;
+    };
+    let is_command = [TAG_NO_SESSIONS, TAG_SESSIONS]
+        .iter()
+        .any(|tag| u32::from(*tag) == first >> 16);
     if !is_command && first == SEND_COMMAND {
         return cut_prefixed(bytes, longest);
     }
-    let Some(size) = word(bytes, 2) else { return Cut::Incomplete };
+    let Some(size) = word(bytes, 2) else {
+        return Cut::Incomplete;
+    };
     match usize::try_from(size) {
         Ok(taken) if (HEADER..=longest).contains(&taken) => match bytes.get(..taken) {
-            Some(command) => Cut::Command { command, locality: None, taken },
+            Some(command) => Cut::Command {
+                command,
+                locality: None,
+                taken,
+            },
             None => Cut::Incomplete,
         },
         _ => Cut::Broken { size },
@@ -80,12 +94,18 @@ pub(crate) fn cut(bytes: &[u8], longest: usize) -> Cut<'_> {
 }
 
 fn cut_prefixed(bytes: &[u8], longest: usize) -> Cut<'_> {
-    let (Some(locality), Some(size)) = (bytes.get(4), word(bytes, 5)) else { return Cut::Incomplete };
+    let (Some(locality), Some(size)) = (bytes.get(4), word(bytes, 5)) else {
+        return Cut::Incomplete;
+    };
     match usize::try_from(size) {
         Ok(length) if length <= longest => {
             let taken = PREFIX.saturating_add(length);
             match bytes.get(PREFIX..taken) {
-                Some(command) => Cut::Command { command, locality: Some(*locality), taken },
+                Some(command) => Cut::Command {
+                    command,
+                    locality: Some(*locality),
+                    taken,
+                },
                 None => Cut::Incomplete,
             }
         }
@@ -103,7 +123,11 @@ pub(crate) struct Inbox {
 impl Inbox {
     /// An inbox for commands of up to `longest` bytes.
     pub(crate) fn new(longest: usize) -> Self {
-        Self { bytes: Zeroizing::new(vec![0; longest.saturating_add(PREFIX)]), start: 0, end: 0 }
+        Self {
+            bytes: Zeroizing::new(vec![0; longest.saturating_add(PREFIX)]),
+            start: 0,
+            end: 0,
+        }
     }
 
     /// What has arrived and is not used up.
@@ -151,13 +175,24 @@ mod tests {
     fn a_whole_command_is_cut_and_the_rest_stays() {
         let mut bytes = GET_RANDOM.to_vec();
         bytes.extend(GET_RANDOM);
-        assert_eq!(cut(&bytes, 4096), Cut::Command { command: &GET_RANDOM, locality: None, taken: 12 });
+        assert_eq!(
+            cut(&bytes, 4096),
+            Cut::Command {
+                command: &GET_RANDOM,
+                locality: None,
+                taken: 12
+            }
+        );
     }
 
     #[test]
     fn every_proper_prefix_is_incomplete() {
         for length in 0..GET_RANDOM.len() {
-            assert_eq!(cut(&GET_RANDOM[..length], 4096), Cut::Incomplete, "{length}");
+            assert_eq!(
+                cut(&GET_RANDOM[..length], 4096),
+                Cut::Incomplete,
+                "{length}"
+            );
         }
     }
 
@@ -167,21 +202,39 @@ mod tests {
             let mut bytes = GET_RANDOM;
             bytes[2..6].copy_from_slice(&size.to_be_bytes());
             assert_eq!(cut(&bytes, 4096), Cut::Broken { size });
-            assert_eq!(cut(&bytes[..6], 4096), Cut::Broken { size }, "known as soon as the size is");
+            assert_eq!(
+                cut(&bytes[..6], 4096),
+                Cut::Broken { size },
+                "known as soon as the size is"
+            );
         }
     }
 
     #[test]
     fn a_foreign_tag_is_left_to_the_tpm() {
         let bytes = [0, 0xc1, 0, 0, 0, 10, 0, 0, 0, 0x50];
-        assert_eq!(cut(&bytes, 4096), Cut::Command { command: &bytes, locality: None, taken: 10 });
+        assert_eq!(
+            cut(&bytes, 4096),
+            Cut::Command {
+                command: &bytes,
+                locality: None,
+                taken: 10
+            }
+        );
     }
 
     #[test]
     fn the_tcg_header_gives_locality_and_size() {
         let mut bytes = vec![0, 0, 0, 8, 3, 0, 0, 0, 12];
         bytes.extend(GET_RANDOM);
-        assert_eq!(cut(&bytes, 4096), Cut::Command { command: &GET_RANDOM, locality: Some(3), taken: 21 });
+        assert_eq!(
+            cut(&bytes, 4096),
+            Cut::Command {
+                command: &GET_RANDOM,
+                locality: Some(3),
+                taken: 21
+            }
+        );
         for length in 0..bytes.len() {
             assert_eq!(cut(&bytes[..length], 4096), Cut::Incomplete, "{length}");
         }
@@ -191,7 +244,13 @@ mod tests {
 
     #[test]
     fn bare_responses_are_well_formed() {
-        assert_eq!(bare_response(rc::FAILURE), [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 1]);
-        assert_eq!(response_code(&bare_response(rc::NV_UNAVAILABLE)), Some(rc::NV_UNAVAILABLE));
+        assert_eq!(
+            bare_response(rc::FAILURE),
+            [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 1]
+        );
+        assert_eq!(
+            response_code(&bare_response(rc::NV_UNAVAILABLE)),
+            Some(rc::NV_UNAVAILABLE)
+        );
     }
 }

@@ -16,9 +16,9 @@ mod store;
 mod stream;
 pub mod swtpm;
 mod swtpm_control;
-mod wire;
 #[cfg(test)]
 mod testing;
+mod wire;
 
 pub use blob::BlobKey;
 pub use device::{BufferSizes, Device, DeviceError, PlatformMaker, Settings, StartupKind};

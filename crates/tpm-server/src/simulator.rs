@@ -13,7 +13,7 @@ use crate::connections::Connections;
 use crate::device::{Device, Refused};
 use crate::frame::{bare_response, rc, word};
 use crate::stream::{Listener, after_failed_accept};
-use crate::wire::Wire;
+use crate::wire::{Wire, stopped};
 
 mod code {
     pub(super) const POWER_ON: u32 = 1;
@@ -58,7 +58,10 @@ pub struct Simulator {
 impl Simulator {
     /// A server for `device`.
     pub fn new(device: Device) -> Self {
-        Self { device, stop: Arc::new(watch::Sender::new(false)) }
+        Self {
+            device,
+            stop: Arc::new(watch::Sender::new(false)),
+        }
     }
 
     /// Ends [`Simulator::serve`] once the commands that run at present are answered.
@@ -68,7 +71,10 @@ impl Simulator {
 
     /// Serves the command port and the platform port.
     pub async fn serve(&self, commands: Listener, platform: Listener) {
-        tokio::join!(self.serve_port(commands, Port::Command), self.serve_port(platform, Port::Platform));
+        tokio::join!(
+            self.serve_port(commands, Port::Command),
+            self.serve_port(platform, Port::Platform)
+        );
     }
 
     async fn serve_port(&self, listener: Listener, port: Port) {
@@ -78,7 +84,7 @@ impl Simulator {
         loop {
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stopped(&mut stop) => break,
                 Some(_) = clients.join_next() => {}
                 accepted = listener.accept() => match accepted {
                     Ok(stream) => {
@@ -107,7 +113,12 @@ impl Simulator {
                     }
                 },
                 Parsed::TooLong { code, length } => {
-                    tracing::warn!(code, length, ?port, "closed a connection: more bytes announced than any command has");
+                    tracing::warn!(
+                        code,
+                        length,
+                        ?port,
+                        "closed a connection: more bytes announced than any command has"
+                    );
                     if code == code::SEND_COMMAND {
                         answer_command(&mut answer, &bare_response(rc::COMMAND_SIZE));
                         acknowledge(&mut answer);
@@ -140,7 +151,11 @@ impl Simulator {
             code::SEND_COMMAND => {
                 let mut response = Zeroizing::new(Vec::new());
                 // A TPM without power does not answer: an empty response says so.
-                match self.device.try_execute(request.body, Some(request.locality), &mut response).await {
+                match self
+                    .device
+                    .try_execute(request.body, Some(request.locality), &mut response)
+                    .await
+                {
                     Ok(()) | Err(Refused::Off) => {}
                     Err(Refused::Storage) => response.extend(bare_response(rc::NV_UNAVAILABLE)),
                 }
@@ -164,7 +179,10 @@ impl Simulator {
                 return Next::Close;
             }
             unknown => {
-                tracing::warn!(code = unknown, "closed a connection: unknown code at the command port");
+                tracing::warn!(
+                    code = unknown,
+                    "closed a connection: unknown code at the command port"
+                );
                 return Next::Close;
             }
         }
@@ -195,7 +213,8 @@ impl Simulator {
             // A TPM without power ignores the lines above. The clock needs no restart, and there is no cache of keys.
             code::RESET..=code::RESTART
             | code::PHYSICAL_PRESENCE_ON..=code::PHYSICAL_PRESENCE_OFF
-            | code::CANCEL_ON..=code::KEY_CACHE_OFF => {}
+            | code::CANCEL_ON..=code::NV_OFF
+            | code::KEY_CACHE_ON..=code::KEY_CACHE_OFF => {}
             code::TEST_FAILURE_MODE => self.device.force_failure().await,
             // No authenticated countdown timer has a line to the outside, so none is signaled.
             code::ACT_GET_SIGNALED => answer.extend([0; 4]),
@@ -205,7 +224,10 @@ impl Simulator {
                 return Next::Close;
             }
             unknown => {
-                tracing::warn!(code = unknown, "closed a connection: unknown code at the platform port");
+                tracing::warn!(
+                    code = unknown,
+                    "closed a connection: unknown code at the platform port"
+                );
                 answer.extend(1_u32.to_be_bytes());
                 return Next::Close;
             }
@@ -244,19 +266,35 @@ enum Parsed<'a> {
 
 /// Cuts the first request off `bytes`; no command in it is longer than `longest`.
 fn parse(port: Port, bytes: &[u8], longest: usize) -> Parsed<'_> {
-    let Some(code) = word(bytes, 0) else { return Parsed::Incomplete };
+    let Some(code) = word(bytes, 0) else {
+        return Parsed::Incomplete;
+    };
     let (locality, body, length, limit) = match (port, code) {
         (Port::Command, code::SEND_COMMAND) => (bytes.get(4).copied(), 9, word(bytes, 5), longest),
         (Port::Command, code::HASH_DATA) => (Some(0), 8, word(bytes, 4), LONGEST_HASH_DATA),
-        (Port::Command, code::REMOTE_HANDSHAKE | code::SET_ALTERNATIVE_RESULT) | (Port::Platform, code::ACT_GET_SIGNALED) => (Some(0), 4, Some(4), 4),
+        (Port::Command, code::REMOTE_HANDSHAKE | code::SET_ALTERNATIVE_RESULT)
+        | (Port::Platform, code::ACT_GET_SIGNALED) => (Some(0), 4, Some(4), 4),
         _ => (Some(0), 4, Some(0), 0),
     };
-    let (Some(locality), Some(length)) = (locality, length) else { return Parsed::Incomplete };
-    let Some(taken) = usize::try_from(length).ok().filter(|length| *length <= limit).and_then(|length| length.checked_add(body)) else {
+    let (Some(locality), Some(length)) = (locality, length) else {
+        return Parsed::Incomplete;
+    };
+    let Some(taken) = usize::try_from(length)
+        .ok()
+        .filter(|length| *length <= limit)
+        .and_then(|length| length.checked_add(body))
+    else {
         return Parsed::TooLong { code, length };
     };
     match bytes.get(body..taken) {
-        Some(body) => Parsed::Request { request: Request { code, locality, body }, taken },
+        Some(body) => Parsed::Request {
+            request: Request {
+                code,
+                locality,
+                body,
+            },
+            taken,
+        },
         None => Parsed::Incomplete,
     }
 }
@@ -275,5 +313,164 @@ fn note(outcome: Result<(), DeviceError>) {
     match outcome {
         Ok(()) | Err(DeviceError::NotRunning) => {}
         Err(error) => tracing::error!(%error, "the TPM did not follow its platform"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::Stream;
+    use crate::testing::{
+        COMMAND_SIZE, GET_RANDOM, INITIALIZE, STARTUP, SUCCESS, World, expect, is_closed, read,
+    };
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+
+    const OK: [u8; 4] = [0; 4];
+
+    fn connect(simulator: &Simulator, port: Port) -> UnixStream {
+        let (client, server) = UnixStream::pair().unwrap();
+        let wire = Wire::new(Stream::Unix(server), None, simulator.stop.subscribe());
+        tokio::spawn(simulator.clone().serve_client(port, wire));
+        client
+    }
+
+    fn send_command(locality: u8, command: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(command.len()).unwrap().to_be_bytes();
+        [&[0, 0, 0, 8, locality][..], &length, command].concat()
+    }
+
+    fn answer(response: &[u8]) -> Vec<u8> {
+        [
+            &u32::try_from(response.len()).unwrap().to_be_bytes(),
+            response,
+            &OK,
+        ]
+        .concat()
+    }
+
+    #[tokio::test]
+    async fn power_comes_once_and_is_not_taken_by_a_second_client() {
+        let simulator = Simulator::new(World::default().device());
+        let (mut command, mut platform) = (
+            connect(&simulator, Port::Command),
+            connect(&simulator, Port::Platform),
+        );
+        expect(&mut command, &send_command(0, &STARTUP), &answer(&[])).await;
+        expect(&mut platform, &[0, 0, 0, 1], &OK).await;
+        expect(&mut platform, &[0, 0, 0, 11], &OK).await;
+        expect(&mut command, &send_command(0, &STARTUP), &answer(&SUCCESS)).await;
+        let mut second = connect(&simulator, Port::Platform);
+        expect(&mut second, &[0, 0, 0, 1], &OK).await;
+        expect(
+            &mut command,
+            &send_command(0, &STARTUP),
+            &answer(&INITIALIZE),
+        )
+        .await;
+        expect(&mut second, &[0, 0, 0, 17], &OK).await;
+        expect(&mut command, &send_command(0, &STARTUP), &answer(&SUCCESS)).await;
+        expect(&mut second, &[0, 0, 0, 2], &OK).await;
+        expect(&mut command, &send_command(0, &STARTUP), &answer(&[])).await;
+    }
+
+    #[tokio::test]
+    async fn requests_arrive_in_any_pieces() {
+        let simulator = Simulator::new(World::default().started().await);
+        let mut client = connect(&simulator, Port::Command);
+        for byte in send_command(3, &GET_RANDOM) {
+            client.write_all(&[byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(read(&mut client, 4).await, [0, 0, 0, 20]);
+        assert_eq!(read(&mut client, 24).await[20..], OK);
+        assert_eq!(simulator.device.signals().locality(), 3);
+        let two = [send_command(0, &STARTUP), send_command(0, &STARTUP)].concat();
+        expect(
+            &mut client,
+            &two,
+            &[answer(&INITIALIZE), answer(&INITIALIZE)].concat(),
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_with_its_code_or_without() {
+        let simulator = Simulator::new(World::default().started().await);
+        for port in [Port::Command, Port::Platform] {
+            let mut client = connect(&simulator, port);
+            client.write_all(&[0, 0, 0, 20]).await.unwrap();
+            assert!(is_closed(&mut client).await);
+            drop(connect(&simulator, port));
+        }
+        let mut client = connect(&simulator, Port::Command);
+        expect(
+            &mut client,
+            &send_command(0, &STARTUP),
+            &answer(&INITIALIZE),
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn lies_about_length_get_an_answer_and_no_memory() {
+        let simulator = Simulator::new(World::default().started().await);
+        let mut client = connect(&simulator, Port::Command);
+        expect(
+            &mut client,
+            &[0, 0, 0, 8, 0, 0xff, 0xff, 0xff, 0xff],
+            &answer(&COMMAND_SIZE),
+        )
+        .await;
+        assert!(is_closed(&mut client).await);
+        let mut client = connect(&simulator, Port::Command);
+        client
+            .write_all(&[0, 0, 0, 6, 0x7f, 0xff, 0xff, 0xff])
+            .await
+            .unwrap();
+        assert!(is_closed(&mut client).await);
+    }
+
+    #[tokio::test]
+    async fn the_handshake_names_version_and_abilities() {
+        let simulator = Simulator::new(World::default().device());
+        let mut client = connect(&simulator, Port::Command);
+        expect(
+            &mut client,
+            &[0, 0, 0, 15, 0, 0, 0, 1],
+            &[0, 0, 0, 1, 0, 0, 0, 13, 0, 0, 0, 0],
+        )
+        .await;
+        client.write_all(&[0, 0, 0, 15, 0, 0, 0, 0]).await.unwrap();
+        assert!(is_closed(&mut client).await);
+    }
+
+    #[tokio::test]
+    async fn unknown_codes_close_the_connection() {
+        let simulator = Simulator::new(World::default().device());
+        let mut client = connect(&simulator, Port::Platform);
+        expect(&mut client, &[0, 0, 0, 99], &[0, 0, 0, 1]).await;
+        assert!(is_closed(&mut client).await);
+    }
+
+    #[tokio::test]
+    async fn platform_wires_reach_the_tpm() {
+        let simulator = Simulator::new(World::default().started().await);
+        let signals = Arc::clone(simulator.device.signals());
+        let mut client = connect(&simulator, Port::Platform);
+        expect(
+            &mut client,
+            &[0, 0, 0, 3, 0, 0, 0, 9, 0, 0, 0, 12],
+            &[0; 12],
+        )
+        .await;
+        assert!(signals.physical_presence() && signals.canceled() && !signals.storage_available());
+        expect(
+            &mut client,
+            &[0, 0, 0, 4, 0, 0, 0, 10, 0, 0, 0, 11],
+            &[0; 12],
+        )
+        .await;
+        assert!(!signals.physical_presence() && !signals.canceled() && signals.storage_available());
     }
 }

@@ -18,7 +18,11 @@ pub struct Stored {
 
 impl fmt::Debug for Stored {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Stored").field("permanent", &self.permanent.len()).field("volatile", &self.volatile.as_ref().map(|bytes| bytes.len())).finish()
+        formatter
+            .debug_struct("Stored")
+            .field("permanent", &self.permanent.len())
+            .field("volatile", &self.volatile.as_ref().map(|bytes| bytes.len()))
+            .finish()
     }
 }
 

@@ -92,7 +92,12 @@ impl Stream {
 
 /// What to do when `accept` fails: a client that left early is nothing, and a lack of descriptors passes.
 pub(crate) async fn after_failed_accept(error: &io::Error) {
-    let harmless = matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted);
+    let harmless = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    );
     if !harmless {
         tracing::error!(%error, "no client can connect at present");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -107,17 +112,27 @@ enum Domain {
 fn domain(descriptor: &OwnedFd) -> io::Result<Domain> {
     use rustix::net::{AddressFamily, SocketType, sockopt};
     if sockopt::socket_type(descriptor)? != SocketType::STREAM {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a stream socket"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a stream socket",
+        ));
     }
     match sockopt::socket_domain(descriptor)? {
         AddressFamily::UNIX => Ok(Domain::Unix),
         AddressFamily::INET | AddressFamily::INET6 => Ok(Domain::Internet),
-        other => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("sockets of family {} are not served", other.as_raw()))),
+        other => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("sockets of family {} are not served", other.as_raw()),
+        )),
     }
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
@@ -126,7 +141,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),

@@ -16,7 +16,7 @@ use crate::device::Device;
 use crate::frame::{Cut, bare_response, command_code, cut, rc};
 use crate::stream::{Listener, Stream, after_failed_accept};
 use crate::swtpm_control::serve_control;
-use crate::wire::Wire;
+use crate::wire::{Wire, stopped};
 
 /// Data connections and control connections at a time; whoever is silent the longest gives way.
 const MOST_DATA_CONNECTIONS: usize = 64;
@@ -52,7 +52,14 @@ impl Options {
     }
 
     pub(crate) fn keys(&self, decrypted: bool) -> Keys<'_> {
-        Keys { file: if decrypted { None } else { self.file_key.as_deref() }, migration: self.migration_key.as_deref() }
+        Keys {
+            file: if decrypted {
+                None
+            } else {
+                self.file_key.as_deref()
+            },
+            migration: self.migration_key.as_deref(),
+        }
     }
 }
 
@@ -111,7 +118,9 @@ impl Server {
             passed: Mutex::default(),
             passed_arrived: tokio::sync::Notify::new(),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Ends [`Server::serve`] once the commands that run at present are answered.
@@ -142,7 +151,7 @@ impl Server {
         loop {
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stopped(&mut stop) => break,
                 Some(_) = clients.join_next() => {}
                 () = self.shared.passed_arrived.notified() => {
                     if let Some(stream) = self.take_passed() {
@@ -171,7 +180,11 @@ impl Server {
 
     /// Makes a descriptor that came over the control channel the data channel.
     pub(crate) fn attach(&self, descriptor: OwnedFd) -> Result<(), NotAttached> {
-        let mut passed = self.shared.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut passed = self
+            .shared
+            .passed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if !matches!(*passed, Passed::None) {
             return Err(NotAttached::AlreadyThere);
         }
@@ -182,7 +195,11 @@ impl Server {
     }
 
     fn take_passed(&self) -> Option<Stream> {
-        let mut passed = self.shared.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut passed = self
+            .shared
+            .passed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *passed, Passed::Served) {
             Passed::Waiting(stream) => Some(stream),
             other => {
@@ -194,7 +211,11 @@ impl Server {
 
     async fn serve_passed(self, stream: Stream) {
         self.clone().serve_attached(stream).await;
-        *self.shared.passed.lock().unwrap_or_else(PoisonError::into_inner) = Passed::None;
+        *self
+            .shared
+            .passed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Passed::None;
     }
 
     /// Serves a connection that stands for the wire between a machine and its TPM: it is not given up for the nonsense of a guest.
@@ -216,8 +237,13 @@ impl Server {
                 Cut::Incomplete => match wire.more().await {
                     Ok(true) => continue,
                     Ok(false) => break,
-                    Err(error) if error.kind() == std::io::ErrorKind::TimedOut && after_nonsense == AfterNonsense::GoOn => {
-                        tracing::warn!("part of a command arrived and no more: it is answered as it is");
+                    Err(error)
+                        if error.kind() == std::io::ErrorKind::TimedOut
+                            && after_nonsense == AfterNonsense::GoOn =>
+                    {
+                        tracing::warn!(
+                            "part of a command arrived and no more: it is answered as it is"
+                        );
                         if wire.clear().is_err() {
                             break;
                         }
@@ -241,7 +267,11 @@ impl Server {
                         break;
                     }
                 }
-                Cut::Command { command, locality, taken } => {
+                Cut::Command {
+                    command,
+                    locality,
+                    taken,
+                } => {
                     self.execute(command, locality, &mut answer).await;
                     wire.take(taken);
                 }
@@ -306,5 +336,174 @@ async fn accept(listener: Option<&Listener>) -> std::io::Result<Stream> {
     match listener {
         Some(listener) => listener.accept().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{
+        COMMAND_SIZE, FAILURE, GET_RANDOM, INITIALIZE, READ_CLOCK, STARTUP, SUCCESS, World, ask,
+        expect, is_closed, read,
+    };
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+
+    const LOCALITY_ERROR: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 9, 7];
+
+    fn connected(server: &Server) -> UnixStream {
+        let (client, stream) = UnixStream::pair().unwrap();
+        let ticket = server.shared.data_connections.admit();
+        let wire = Wire::new(
+            Stream::Unix(stream),
+            Some(ticket),
+            server.shared.stop.subscribe(),
+        );
+        tokio::spawn(server.clone().serve_connected(wire));
+        client
+    }
+
+    fn attached(server: &Server) -> UnixStream {
+        let (client, stream) = UnixStream::pair().unwrap();
+        tokio::spawn(server.clone().serve_attached(Stream::Unix(stream)));
+        client
+    }
+
+    async fn started(options: Options) -> Server {
+        Server::new(World::default().started().await, options)
+    }
+
+    #[tokio::test]
+    async fn qemu_finds_a_tpm_before_it_has_power() {
+        let server = Server::new(World::default().device(), Options::default());
+        expect(&mut attached(&server), &READ_CLOCK, &FAILURE).await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_carries_many_commands_and_commands_many_connections() {
+        let server = started(Options::default()).await;
+        let mut client = connected(&server);
+        for _ in 0..3 {
+            assert_eq!(ask(&mut client, &GET_RANDOM).await.len(), 20);
+            assert_eq!(ask(&mut connected(&server), &GET_RANDOM).await.len(), 20);
+        }
+        expect(
+            &mut client,
+            &[STARTUP, STARTUP].concat(),
+            &[INITIALIZE, INITIALIZE].concat(),
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn commands_arrive_in_any_pieces() {
+        let server = started(Options::default()).await;
+        let mut client = connected(&server);
+        for byte in GET_RANDOM {
+            client.write_all(&[byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(read(&mut client, 20).await[..2], [0x80, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_lying_size_is_answered_and_only_a_machine_stays_connected() {
+        let server = started(Options::default()).await;
+        for size in [[0xff; 4], [0; 4], [0, 0, 0, 9]] {
+            let mut command = GET_RANDOM;
+            command[2..6].copy_from_slice(&size);
+            let mut client = connected(&server);
+            expect(&mut client, &command, &COMMAND_SIZE).await;
+            assert!(is_closed(&mut client).await);
+            let mut machine = attached(&server);
+            expect(&mut machine, &command, &COMMAND_SIZE).await;
+            expect(&mut machine, &STARTUP, &INITIALIZE).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_command_does_not_wait_for_ever() {
+        let server = started(Options::default()).await;
+        let mut client = connected(&server);
+        client.write_all(&GET_RANDOM[..7]).await.unwrap();
+        assert!(is_closed(&mut client).await);
+        let mut machine = attached(&server);
+        expect(&mut machine, &GET_RANDOM[..5], &COMMAND_SIZE).await;
+        expect(&mut machine, &STARTUP, &INITIALIZE).await;
+    }
+
+    #[tokio::test]
+    async fn the_tcg_header_is_answered_in_kind_and_sets_the_locality() {
+        let server = started(Options::default()).await;
+        let mut client = connected(&server);
+        let framed = |locality: u8, command: &[u8]| {
+            [&[0, 0, 0, 8, locality, 0, 0, 0, 12][..], command].concat()
+        };
+        let answer = |response: &[u8]| [&[0, 0, 0, 10], response, &[0; 4]].concat();
+        expect(&mut client, &framed(2, &STARTUP), &answer(&INITIALIZE)).await;
+        assert_eq!(server.device().signals().locality(), 2);
+        expect(&mut client, &framed(5, &STARTUP), &answer(&LOCALITY_ERROR)).await;
+        assert_eq!(server.device().signals().locality(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_proxy_command_needs_leave() {
+        let set = |locality: u8| [0x80, 1, 0, 0, 0, 11, 0x20, 0, 0x10, 0, locality];
+        let server = started(Options::default()).await;
+        expect(&mut connected(&server), &set(1), &FAILURE).await;
+        let server = started(Options {
+            allow_set_locality: true,
+            reject_locality_4: true,
+            ..Options::default()
+        })
+        .await;
+        let mut client = connected(&server);
+        expect(&mut client, &set(3), &SUCCESS).await;
+        assert_eq!(server.device().signals().locality(), 3);
+        expect(&mut client, &set(4), &LOCALITY_ERROR).await;
+        expect(&mut client, &set(5), &LOCALITY_ERROR).await;
+        expect(
+            &mut client,
+            &[0x80, 1, 0, 0, 0, 10, 0x20, 0, 0x10, 0],
+            &[0x80, 1, 0, 0, 0, 10, 0, 0, 0, 0x9a],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn five_hundred_silent_clients_keep_nobody_out() {
+        let server = started(Options::default()).await;
+        let silent: Vec<UnixStream> = (0..500).map(|_| connected(&server)).collect();
+        assert_eq!(ask(&mut connected(&server), &GET_RANDOM).await.len(), 20);
+        drop(silent);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_reads_keeps_nobody_waiting() {
+        let server = started(Options::default()).await;
+        let greedy = connected(&server);
+        let flood = GET_RANDOM.repeat(1000);
+        while greedy.try_write(&flood).is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(ask(&mut connected(&server), &GET_RANDOM).await.len(), 20);
+    }
+
+    #[tokio::test]
+    async fn one_answer_and_the_end_where_that_is_asked_for() {
+        let server = started(Options {
+            disconnect: true,
+            end_with_data: true,
+            ..Options::default()
+        })
+        .await;
+        let serving = tokio::spawn({
+            let server = server.clone();
+            async move { server.serve(Endpoints::default()).await }
+        });
+        let mut client = connected(&server);
+        expect(&mut client, &STARTUP, &INITIALIZE).await;
+        assert!(is_closed(&mut client).await);
+        serving.await.unwrap();
     }
 }

@@ -30,7 +30,13 @@ pub(crate) struct Wire {
 impl Wire {
     /// A connection that lasts until either end closes it, `stop` turns true, or `ticket` says that it has to make room.
     pub(crate) fn new(stream: Stream, ticket: Option<Ticket>, stop: watch::Receiver<bool>) -> Self {
-        Self { stream, inbox: Inbox::new(LONGEST), ticket, stop, stall: STALL }
+        Self {
+            stream,
+            inbox: Inbox::new(LONGEST),
+            ticket,
+            stop,
+            stall: STALL,
+        }
     }
 
     /// What has arrived and is not used up.
@@ -52,19 +58,38 @@ impl Wire {
     /// and so is a request that stalls.
     pub(crate) async fn more(&mut self) -> io::Result<bool> {
         let begun = !self.inbox.waiting().is_empty();
-        let Self { stream, inbox, ticket, stop, stall } = self;
+        let Self {
+            stream,
+            inbox,
+            ticket,
+            stop,
+            stall,
+        } = self;
         let reading = async {
             let reading = stream.read(inbox.room());
-            if begun { timeout(*stall, reading).await? } else { reading.await }
+            if begun {
+                timeout(*stall, reading).await?
+            } else {
+                reading.await
+            }
         };
         let count = unless_over(reading, ticket.as_ref(), stop).await?;
         self.arrived(count, begun)
     }
 
     /// As [`Wire::more`], with the descriptors that come along; it is the caller who watches the time.
-    pub(crate) async fn more_with_descriptors(&mut self, descriptors: &mut Vec<OwnedFd>) -> io::Result<bool> {
+    pub(crate) async fn more_with_descriptors(
+        &mut self,
+        descriptors: &mut Vec<OwnedFd>,
+    ) -> io::Result<bool> {
         let begun = !self.inbox.waiting().is_empty();
-        let Self { stream, inbox, ticket, stop, .. } = self;
+        let Self {
+            stream,
+            inbox,
+            ticket,
+            stop,
+            ..
+        } = self;
         let reading = read_with_descriptors(stream, inbox.room(), descriptors);
         let count = unless_over(reading, ticket.as_ref(), stop).await?;
         self.arrived(count, begun)
@@ -110,11 +135,16 @@ async fn unless_over(
     };
     tokio::select! {
         biased;
-        _ = stop.wait_for(|stop| *stop) => Ok(None),
+        () = stopped(stop) => Ok(None),
         () = evicted => {
             tracing::warn!("closed the most silent of too many connections");
             Ok(None)
         }
         outcome = reading => outcome.map(Some),
     }
+}
+
+/// Ready once `stop` is true, or nobody is left who could make it so.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -1,6 +1,8 @@
 //! One TPM and its storage: executes, makes durable, and only then answers.
 
 mod power;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -115,7 +117,10 @@ impl Device {
             response: Vec::new(),
             blob: None,
         };
-        Self { inner: Arc::new(Mutex::new(inner)), signals }
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            signals,
+        }
     }
 
     /// The wires of this TPM.
@@ -133,7 +138,12 @@ impl Device {
         }
     }
 
-    pub(crate) async fn try_execute(&self, command: &[u8], locality: Option<u8>, out: &mut Vec<u8>) -> Result<(), Refused> {
+    pub(crate) async fn try_execute(
+        &self,
+        command: &[u8],
+        locality: Option<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
         if Tpm::takes_long(command) {
             // The thread keeps the lock even if nobody waits for the outcome any more, so the TPM is never lost half way.
             let mut inner = self.lock_owned().await;
@@ -196,7 +206,9 @@ impl Device {
         if !self.signals.powered() {
             return Err(DeviceError::NotRunning);
         }
-        inner.engine(|tpm| tpm.established()).ok_or(DeviceError::FailureMode)
+        inner
+            .engine(|tpm| tpm.established())
+            .ok_or(DeviceError::FailureMode)
     }
 
     /// Forgets that a measured launch has happened.
@@ -264,7 +276,9 @@ impl Inner {
         match catch_unwind(AssertUnwindSafe(|| action(tpm))) {
             Ok(outcome) => Some(outcome),
             Err(_) => {
-                tracing::error!("the engine broke one of its own rules: this TPM is in failure mode until its next power cycle");
+                tracing::error!(
+                    "the engine broke one of its own rules: this TPM is in failure mode until its next power cycle"
+                );
                 self.failed = true;
                 None
             }
@@ -324,7 +338,8 @@ impl Inner {
 
     /// Makes durable what the engine says must be; if that fails, the permanent state goes back to what is stored.
     async fn settle(&mut self) -> Result<(), StoreError> {
-        let due = !self.failed && (self.unsaved || self.tpm.as_ref().is_some_and(Tpm::must_persist));
+        let due =
+            !self.failed && (self.unsaved || self.tpm.as_ref().is_some_and(Tpm::must_persist));
         if !due {
             return Ok(());
         }
@@ -337,7 +352,10 @@ impl Inner {
         };
         // Stays set if this future is dropped before the outcome is known: then the next command saves again.
         self.unsaved = true;
-        let state = Stored { permanent, volatile };
+        let state = Stored {
+            permanent,
+            volatile,
+        };
         match self.store.save(&state).await {
             Ok(()) => {
                 self.unsaved = false;

@@ -99,7 +99,9 @@ impl Inner {
             return Ok(());
         }
         match self.saved.as_ref().map(|saved| saved.permanent.clone()) {
-            Some(_) if self.settings.profile.is_some() => return Err(DeviceError::ProfileOfExisting),
+            Some(_) if self.settings.profile.is_some() => {
+                return Err(DeviceError::ProfileOfExisting);
+            }
             Some(permanent) => {
                 let tpm = self.load(&permanent)?;
                 self.replace_tpm(tpm);
@@ -122,7 +124,10 @@ impl Inner {
     /// A TPM with this permanent state, beside the present one.
     pub(super) fn load(&self, permanent: &[u8]) -> Result<Tpm, DeviceError> {
         let platform = (self.settings.platform)(&self.signals);
-        let refused = |reason: String| DeviceError::State { kind: "permanent", reason };
+        let refused = |reason: String| DeviceError::State {
+            kind: "permanent",
+            reason,
+        };
         catch_unwind(AssertUnwindSafe(|| Tpm::load(permanent, platform)))
             .map_err(|_| refused("the engine failed on it".into()))?
             .map_err(|error| refused(error.to_string()))
@@ -139,7 +144,8 @@ impl Inner {
         if let Some(volatile) = self.staged_volatile.take() {
             let tpm = self.tpm.as_mut().ok_or(DeviceError::FailureMode)?;
             restore_volatile(tpm, &volatile)?;
-        } else if let Some(volatile) = self.saved.as_ref().and_then(|saved| saved.volatile.clone()) {
+        } else if let Some(volatile) = self.saved.as_ref().and_then(|saved| saved.volatile.clone())
+        {
             let tpm = self.tpm.as_mut().ok_or(DeviceError::FailureMode)?;
             if let Err(error) = restore_volatile(tpm, &volatile) {
                 tracing::error!(%error, "the TPM starts as after a power cycle");
@@ -147,7 +153,10 @@ impl Inner {
             }
         }
         // From here on the TPM moves away from a stored volatile state, which therefore goes.
-        self.unsaved |= self.saved.as_ref().is_some_and(|saved| saved.volatile.is_some());
+        self.unsaved |= self
+            .saved
+            .as_ref()
+            .is_some_and(|saved| saved.volatile.is_some());
         self.come_up().await
     }
 
@@ -208,7 +217,10 @@ impl Inner {
 }
 
 fn restore_volatile(tpm: &mut Tpm, volatile: &Zeroizing<Vec<u8>>) -> Result<(), DeviceError> {
-    let refused = |reason: String| DeviceError::State { kind: "volatile", reason };
+    let refused = |reason: String| DeviceError::State {
+        kind: "volatile",
+        reason,
+    };
     catch_unwind(AssertUnwindSafe(|| tpm.restore_volatile(volatile)))
         .map_err(|_| refused("the engine failed on it".into()))?
         .map_err(|error| refused(error.to_string()))
@@ -216,7 +228,11 @@ fn restore_volatile(tpm: &mut Tpm, volatile: &Zeroizing<Vec<u8>>) -> Result<(), 
 
 impl Inner {
     /// Whether this state could be taken up; nothing changes.
-    pub(super) fn check_received(&self, permanent: &[u8], volatile: Option<&Zeroizing<Vec<u8>>>) -> Result<(), DeviceError> {
+    pub(super) fn check_received(
+        &self,
+        permanent: &[u8],
+        volatile: Option<&Zeroizing<Vec<u8>>>,
+    ) -> Result<(), DeviceError> {
         let mut tpm = self.load(permanent)?;
         volatile.map_or(Ok(()), |volatile| restore_volatile(&mut tpm, volatile))
     }

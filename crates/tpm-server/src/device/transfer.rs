@@ -66,7 +66,11 @@ impl Device {
     }
 
     /// Keeps state for the next power-on. It is tried first; what cannot be taken up is refused and nothing changes.
-    pub(crate) async fn receive_state(&self, kind: StateKind, state: Option<Zeroizing<Vec<u8>>>) -> Result<(), DeviceError> {
+    pub(crate) async fn receive_state(
+        &self,
+        kind: StateKind,
+        state: Option<Zeroizing<Vec<u8>>>,
+    ) -> Result<(), DeviceError> {
         let mut inner = self.lock().await;
         if self.signals.powered() {
             return Err(DeviceError::Running);
@@ -81,14 +85,23 @@ impl Device {
             }
             (StateKind::Volatile, None) => inner.staged_volatile = None,
             (StateKind::Volatile, Some(state)) => {
-                let permanent = inner.staged_permanent.as_ref().or(inner.saved.as_ref().map(|saved| &saved.permanent));
-                let missing = || DeviceError::State { kind: "volatile", reason: "there is no permanent state that it could belong to".into() };
+                let permanent = inner
+                    .staged_permanent
+                    .as_ref()
+                    .or(inner.saved.as_ref().map(|saved| &saved.permanent));
+                let missing = || DeviceError::State {
+                    kind: "volatile",
+                    reason: "there is no permanent state that it could belong to".into(),
+                };
                 inner.check_received(permanent.ok_or_else(missing)?, Some(&state))?;
                 inner.staged_volatile = Some(state);
             }
             (StateKind::SaveState, None) => {}
             (StateKind::SaveState, Some(_)) => {
-                return Err(DeviceError::State { kind: "saved", reason: "a TPM 2.0 has none beside the other two".into() });
+                return Err(DeviceError::State {
+                    kind: "saved",
+                    reason: "a TPM 2.0 has none beside the other two".into(),
+                });
             }
         }
         Ok(())
@@ -101,7 +114,9 @@ impl Device {
             return Err(DeviceError::NotRunning);
         }
         inner.hold_store()?;
-        let volatile = inner.engine(|tpm| tpm.volatile_state()).ok_or(DeviceError::FailureMode)?;
+        let volatile = inner
+            .engine(|tpm| tpm.volatile_state())
+            .ok_or(DeviceError::FailureMode)?;
         inner.save(Some(volatile)).await?;
         inner.suspended = true;
         Ok(())
@@ -140,16 +155,27 @@ impl Device {
         let largest = inner.largest_buffer;
         let current = match &inner.tpm {
             Some(tpm) => tpm.max_command_size(),
-            None => inner.buffer_size.unwrap_or(largest).clamp(SMALLEST_BUFFER, largest),
+            None => inner
+                .buffer_size
+                .unwrap_or(largest)
+                .clamp(SMALLEST_BUFFER, largest),
         };
-        Ok(BufferSizes { current, smallest: SMALLEST_BUFFER.min(largest), largest })
+        Ok(BufferSizes {
+            current,
+            smallest: SMALLEST_BUFFER.min(largest),
+            largest,
+        })
     }
 
     /// Facts about the TPM as JSON text, chosen by swtpm's flags.
     pub(crate) async fn info(&self, flags: u64) -> Result<String, DeviceError> {
         let mut inner = self.lock().await;
         inner.prepare().await?;
-        let permanent = inner.saved.as_ref().map(|saved| saved.permanent.clone()).unwrap_or_default();
+        let permanent = inner
+            .saved
+            .as_ref()
+            .map(|saved| saved.permanent.clone())
+            .unwrap_or_default();
         // Asked of a copy, which can be started and thrown away: the TPM itself notices nothing.
         let mut copy = inner.load(&permanent)?;
         Ok(info::describe(&mut copy, flags))

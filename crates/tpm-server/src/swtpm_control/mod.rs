@@ -4,6 +4,8 @@
 //! responses that report an error.
 
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -33,7 +35,11 @@ const CONFIG_MIGRATION_KEY: u32 = 2;
 
 /// Serves one control connection to its end.
 pub(crate) async fn serve_control(server: Server, wire: Wire) {
-    let mut channel = Channel { server: server.clone(), wire, descriptors: Vec::new() };
+    let mut channel = Channel {
+        server: server.clone(),
+        wire,
+        descriptors: Vec::new(),
+    };
     if let Err(error) = channel.serve().await {
         tracing::warn!(%error, "closed a control connection");
     }
@@ -57,7 +63,10 @@ struct Response {
 
 impl Response {
     fn new(result: u32) -> Self {
-        Self { bytes: Zeroizing::new(result.to_be_bytes().to_vec()), last: false }
+        Self {
+            bytes: Zeroizing::new(result.to_be_bytes().to_vec()),
+            last: false,
+        }
     }
 
     fn word(mut self, word: u32) -> Self {
@@ -84,7 +93,12 @@ impl Channel {
     async fn serve(&mut self) -> io::Result<()> {
         loop {
             self.descriptors.clear();
-            if self.wire.waiting().is_empty() && !self.wire.more_with_descriptors(&mut self.descriptors).await? {
+            if self.wire.waiting().is_empty()
+                && !self
+                    .wire
+                    .more_with_descriptors(&mut self.descriptors)
+                    .await?
+            {
                 return Ok(());
             }
             let deadline = Instant::now() + REQUEST_TIME;
@@ -118,7 +132,10 @@ impl Channel {
     async fn arrive(&mut self, count: usize, deadline: Instant) -> io::Result<()> {
         while self.wire.waiting().len() < count {
             let more = self.wire.more_with_descriptors(&mut self.descriptors);
-            if !timeout_at(deadline, more).await.map_err(|_| incomplete())?? {
+            if !timeout_at(deadline, more)
+                .await
+                .map_err(|_| incomplete())??
+            {
                 return Err(incomplete());
             }
         }
@@ -139,7 +156,12 @@ impl Channel {
             });
         }
         let taken = there.min(*size.end());
-        let body = self.wire.waiting().get(..taken).unwrap_or_default().to_vec();
+        let body = self
+            .wire
+            .waiting()
+            .get(..taken)
+            .unwrap_or_default()
+            .to_vec();
         self.wire.take(taken);
         self.handle(code, &Fields(&body)).await
     }
@@ -190,8 +212,16 @@ impl Channel {
             Code::SetStateBlob => return self.set_state_blob(fields).await,
             Code::GetConfig => {
                 let options = self.server.options();
-                let file = if options.file_key.is_some() { CONFIG_FILE_KEY } else { 0 };
-                let migration = if options.migration_key.is_some() { CONFIG_MIGRATION_KEY } else { 0 };
+                let file = if options.file_key.is_some() {
+                    CONFIG_FILE_KEY
+                } else {
+                    0
+                };
+                let migration = if options.migration_key.is_some() {
+                    CONFIG_MIGRATION_KEY
+                } else {
+                    0
+                };
                 Response::new(result::SUCCESS).word(file | migration)
             }
             Code::SetDataDescriptor => {
@@ -205,9 +235,14 @@ impl Channel {
                 })
             }
             Code::SetBufferSize => {
-                let wanted = usize::try_from(fields.word(0)).ok().filter(|wanted| *wanted != 0);
+                let wanted = usize::try_from(fields.word(0))
+                    .ok()
+                    .filter(|wanted| *wanted != 0);
                 match device.buffer_sizes(wanted).await {
-                    Ok(sizes) => Response::new(result::SUCCESS).size(sizes.current).size(sizes.smallest).size(sizes.largest),
+                    Ok(sizes) => Response::new(result::SUCCESS)
+                        .size(sizes.current)
+                        .size(sizes.smallest)
+                        .size(sizes.largest),
                     Err(error) => failed(&error),
                 }
             }
@@ -225,13 +260,21 @@ impl Channel {
 
     async fn hash_data(&mut self, length: u32) -> io::Result<Response> {
         let device = self.server.device().clone();
-        let mut outcome = Ok(());
+        // Whether the TPM runs is asked even if there is nothing to hash.
+        let mut outcome = device.hash_data(&[]).await;
         let mut left = usize::try_from(length).unwrap_or(usize::MAX);
         while left > 0 {
             if self.wire.waiting().is_empty() {
                 self.arrive(1, Instant::now() + REQUEST_TIME).await?;
             }
-            let piece: Zeroizing<Vec<u8>> = Zeroizing::new(self.wire.waiting().iter().take(left.min(PIECE)).copied().collect());
+            let piece: Zeroizing<Vec<u8>> = Zeroizing::new(
+                self.wire
+                    .waiting()
+                    .iter()
+                    .take(left.min(PIECE))
+                    .copied()
+                    .collect(),
+            );
             self.wire.take(piece.len());
             left = left.saturating_sub(piece.len());
             if outcome.is_ok() {
@@ -249,7 +292,11 @@ impl Channel {
         let device = self.server.device();
         let decrypted = fields.word(0) & STATE_FLAG_DECRYPTED != 0;
         let Some(kind) = StateKind::from_code(fields.word(1)) else {
-            return state_blob_error(if device.is_on() { result::FAIL } else { result::BAD_ORDINAL });
+            return state_blob_error(if device.is_on() {
+                result::FAIL
+            } else {
+                result::BAD_ORDINAL
+            });
         };
         let offset = usize::try_from(fields.word(2)).unwrap_or(usize::MAX);
         let keys = self.server.options().keys(decrypted);
@@ -270,28 +317,44 @@ impl Channel {
             Err(error) => return state_blob_error(number_of(&error)),
         };
         let rest = blob.get(offset..).unwrap_or_default();
-        let flags = if keys.file.is_some() { STATE_FLAG_ENCRYPTED } else { 0 };
-        Response::new(result::SUCCESS).word(flags).size(rest.len()).size(rest.len()).bytes(rest)
+        let flags = if keys.file.is_some() {
+            STATE_FLAG_ENCRYPTED
+        } else {
+            0
+        };
+        Response::new(result::SUCCESS)
+            .word(flags)
+            .size(rest.len())
+            .size(rest.len())
+            .bytes(rest)
     }
 
     async fn set_state_blob(&mut self, fields: &Fields<'_>) -> io::Result<Response> {
         let device = self.server.device().clone();
         let length = usize::try_from(fields.word(2)).unwrap_or(usize::MAX);
         if length > LONGEST_BLOB {
-            tracing::warn!(length, "refused a state blob of this length, and closed the control connection");
+            tracing::warn!(
+                length,
+                "refused a state blob of this length, and closed the control connection"
+            );
             self.wire.send(&Response::new(result::FAIL).bytes).await?;
             return Err(incomplete());
         }
         let deadline = Instant::now() + DATA_TIME;
         let mut blob = Zeroizing::new(Vec::with_capacity(length));
         loop {
-            let count = self.wire.waiting().len().min(length.saturating_sub(blob.len()));
+            let count = self
+                .wire
+                .waiting()
+                .len()
+                .min(length.saturating_sub(blob.len()));
             blob.extend(self.wire.waiting().iter().take(count));
             self.wire.take(count);
             if blob.len() >= length {
                 break;
             }
-            self.arrive(1, deadline.min(Instant::now() + REQUEST_TIME)).await?;
+            self.arrive(1, deadline.min(Instant::now() + REQUEST_TIME))
+                .await?;
         }
         if !self.wire.waiting().is_empty() {
             self.wire.clear()?;
@@ -335,7 +398,10 @@ impl Channel {
         bytes.push(0);
         let rest = bytes.get(offset..).unwrap_or_default();
         let piece = rest.get(..INFO_PIECE).unwrap_or(rest);
-        Response::new(result::SUCCESS).size(bytes.len()).size(piece.len()).bytes(piece)
+        Response::new(result::SUCCESS)
+            .size(bytes.len())
+            .size(piece.len())
+            .bytes(piece)
     }
 }
 
@@ -375,5 +441,8 @@ fn state_blob_error(result: u32) -> Response {
 }
 
 fn incomplete() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the request did not come in whole, or its length is out of bounds")
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        "the request did not come in whole, or its length is out of bounds",
+    )
 }
