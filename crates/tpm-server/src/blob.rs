@@ -6,6 +6,11 @@
 
 use std::fmt;
 
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes256Gcm, Key, KeyInit, Nonce, Tag};
+use hkdf::Hkdf;
+use rand::TryRng;
+use rand::rngs::SysRng;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -14,14 +19,65 @@ const VERSION: u8 = 1;
 const FLAG_FILE_KEY: u8 = 1;
 const FLAG_MIGRATION_KEY: u8 = 2;
 const DIGEST: usize = 32;
+const SALT: usize = 32;
+const TAG: usize = 16;
 
 /// A key that blobs are sealed with.
-pub trait BlobKey: Send + Sync + fmt::Debug {
-    /// Encrypts and authenticates `plain`, bound to `context`; each call gives other bytes.
-    fn seal(&self, context: &[u8], plain: &[u8]) -> Option<Vec<u8>>;
+pub struct BlobKey(Zeroizing<Vec<u8>>);
+
+impl BlobKey {
+    /// A key from the bytes that the user gave, of any length.
+    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
+    }
+
+    /// Encrypts and authenticates `plain`, bound to `context`, by AES-256-GCM under a key of its own: derived with a random salt,
+    /// which stands in front. The nonce may therefore be zero.
+    fn seal(&self, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+        let mut salt = [0; SALT];
+        SysRng.try_fill_bytes(&mut salt).ok()?;
+        let mut sealed = Vec::with_capacity(SALT + plain.len() + TAG);
+        sealed.extend(salt);
+        sealed.extend(plain);
+        let (_, body) = sealed.split_at_mut_checked(SALT)?;
+        let tag = self
+            .cipher(&salt)?
+            .encrypt_inout_detached(&Nonce::default(), context, body.into())
+            .ok()?;
+        sealed.extend(tag);
+        Some(sealed)
+    }
 
     /// Undoes [`BlobKey::seal`]; `None` if the bytes are not what it made with this key and context.
-    fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>>;
+    fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (salt, rest) = sealed.split_at_checked(SALT)?;
+        let (body, tag) = rest.split_at_checked(rest.len().checked_sub(TAG)?)?;
+        let mut plain = Zeroizing::new(body.to_vec());
+        let tag = Tag::try_from(tag).ok()?;
+        self.cipher(salt)?
+            .decrypt_inout_detached(
+                &Nonce::default(),
+                context,
+                plain.as_mut_slice().into(),
+                &tag,
+            )
+            .ok()?;
+        Some(plain)
+    }
+
+    fn cipher(&self, salt: &[u8]) -> Option<Aes256Gcm> {
+        let mut key = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(Some(salt), &self.0)
+            .expand(b"vtpm.blob.v1", key.as_mut_slice())
+            .ok()?;
+        Some(Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key)))
+    }
+}
+
+impl fmt::Debug for BlobKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("BlobKey(..)")
+    }
 }
 
 /// What is in a blob.
@@ -71,8 +127,8 @@ pub(crate) enum BlobError {
 /// The keys at hand.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Keys<'a> {
-    pub(crate) file: Option<&'a dyn BlobKey>,
-    pub(crate) migration: Option<&'a dyn BlobKey>,
+    pub(crate) file: Option<&'a BlobKey>,
+    pub(crate) migration: Option<&'a BlobKey>,
 }
 
 /// Packs `state`, sealed with every key in `keys`.
@@ -153,38 +209,26 @@ fn digest(header: &[u8], state: &[u8]) -> [u8; DIGEST] {
 mod tests {
     use super::*;
 
-    /// Enough of a key to see who sealed what, in which order.
-    #[derive(Debug)]
-    struct Tagging(u8);
-
-    impl BlobKey for Tagging {
-        fn seal(&self, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
-            Some([&[self.0], context, plain].concat())
-        }
-        fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-            let rest = sealed.strip_prefix(&[self.0])?.strip_prefix(context)?;
-            Some(Zeroizing::new(rest.to_vec()))
-        }
+    fn key(byte: u8) -> BlobKey {
+        BlobKey::new(Zeroizing::new(vec![byte; 16]))
     }
-
-    const FILE: Tagging = Tagging(1);
-    const MIGRATION: Tagging = Tagging(2);
 
     #[test]
     fn what_was_packed_comes_out_again() {
+        let (file, migration) = (key(1), key(2));
         for keys in [
             Keys::default(),
             Keys {
-                file: Some(&FILE),
+                file: Some(&file),
                 migration: None,
             },
             Keys {
                 file: None,
-                migration: Some(&MIGRATION),
+                migration: Some(&migration),
             },
             Keys {
-                file: Some(&FILE),
-                migration: Some(&MIGRATION),
+                file: Some(&file),
+                migration: Some(&migration),
             },
         ] {
             let blob = pack(Kind::Permanent, b"state", keys).unwrap();
@@ -201,12 +245,13 @@ mod tests {
 
     #[test]
     fn a_sealed_blob_needs_its_key() {
+        let migration = key(2);
         let blob = pack(
             Kind::Volatile,
             b"state",
             Keys {
                 file: None,
-                migration: Some(&MIGRATION),
+                migration: Some(&migration),
             },
         )
         .unwrap();
@@ -214,7 +259,7 @@ mod tests {
             unpack(Kind::Volatile, &blob, Keys::default()),
             Err(BlobError::NoKey("migration"))
         );
-        let other = Tagging(9);
+        let other = key(9);
         assert_eq!(
             unpack(
                 Kind::Volatile,
@@ -244,6 +289,30 @@ mod tests {
                 unpack(Kind::Permanent, &altered, Keys::default()),
                 Err(BlobError::Foreign)
             );
+        }
+    }
+
+    #[test]
+    fn a_sealed_blob_hides_the_state_and_is_never_the_same_twice() {
+        let migration = key(2);
+        let keys = Keys {
+            file: None,
+            migration: Some(&migration),
+        };
+        let (one, two) = (
+            pack(Kind::Permanent, b"state", keys).unwrap(),
+            pack(Kind::Permanent, b"state", keys).unwrap(),
+        );
+        assert_ne!(one, two);
+        assert!(!one.windows(5).any(|window| window == b"state"));
+        for at in 11..one.len() {
+            let mut altered = one.to_vec();
+            altered[at] ^= 1;
+            assert_eq!(
+                unpack(Kind::Permanent, &altered, keys),
+                Err(BlobError::Closed("migration"))
+            );
+            assert!(unpack(Kind::Permanent, &one[..at], keys).is_err());
         }
     }
 

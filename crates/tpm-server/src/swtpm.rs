@@ -41,9 +41,9 @@ pub struct Options {
     /// The storage is given up once the state has been fetched for another host.
     pub release_lock_outgoing: bool,
     /// The key of the stored state, if the user gave one: state that is fetched undecrypted is sealed with it.
-    pub file_key: Option<Arc<dyn BlobKey>>,
+    pub file_key: Option<Arc<BlobKey>>,
     /// The key that state is always sealed with when it is fetched.
-    pub migration_key: Option<Arc<dyn BlobKey>>,
+    pub migration_key: Option<Arc<BlobKey>>,
 }
 
 impl Options {

@@ -43,6 +43,14 @@ impl Device {
         inner.give_store_up();
     }
 
+    /// Sends a `TPM2_Shutdown` if the TPM is on and has not had one, whatever the settings say about the loss of power.
+    pub async fn shut_down(&self) {
+        let mut inner = self.lock().await;
+        if self.signals.powered() && !inner.suspended && inner.holds_store {
+            inner.shut_down_in_order().await;
+        }
+    }
+
     /// Whether the TPM has power.
     pub fn is_on(&self) -> bool {
         self.signals.powered()

@@ -168,7 +168,7 @@ impl Device {
     }
 
     /// Facts about the TPM as JSON text, chosen by swtpm's flags.
-    pub(crate) async fn info(&self, flags: u64) -> Result<String, DeviceError> {
+    pub async fn info(&self, flags: u64) -> Result<String, DeviceError> {
         let mut inner = self.lock().await;
         inner.prepare().await?;
         let permanent = inner
