@@ -231,7 +231,8 @@ impl Device {
 
     /// Puts the TPM into failure mode until its next power cycle, as a self-test that failed would.
     pub async fn force_failure(&self) {
-        self.lock().await.failed = true;
+        let mut inner = self.lock().await;
+        inner.engine(|tpm| tpm.fail("the platform asked for failure mode"));
     }
 }
 
@@ -364,8 +365,12 @@ impl Inner {
             }
             Err(error) => {
                 let saved = self.saved.take();
-                if let Some(saved) = &saved {
-                    self.engine(|tpm| tpm.restore_permanent(&saved.permanent));
+                if let Some(saved) = &saved
+                    && let Some(Err(reason)) =
+                        self.engine(|tpm| tpm.restore_permanent(&saved.permanent))
+                {
+                    tracing::error!(%reason, "the stored state could not be put back: this TPM is in failure mode until its next power cycle");
+                    self.failed = true;
                 }
                 // A stored volatile state that is void must go before anything else is answered; all else may wait for the next save.
                 self.unsaved = saved.as_ref().is_some_and(|saved| saved.volatile.is_some());
