@@ -6,6 +6,13 @@
 
 mod completions;
 mod log;
+mod process;
+mod profile;
+mod run;
+mod simulator;
+mod sockets;
+mod state;
+mod swtpm;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -28,12 +35,18 @@ struct CommandLine {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    Run(run::Run),
+    Swtpm(swtpm::Swtpm),
+    Simulator(simulator::SimulatorVerb),
     Completions(completions::Completions),
 }
 
 impl Verb {
     fn execute(self) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Run(verb) => verb.execute(),
+            Self::Swtpm(verb) => verb.execute(),
+            Self::Simulator(verb) => verb.execute(),
             Self::Completions(verb) => verb.execute(),
         }
     }
@@ -53,16 +66,15 @@ pub(crate) fn main() -> ExitCode {
 
 /// How many threads a verb's runtime has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(dead_code, reason = "the verbs with sockets use it")]
 pub(crate) enum Threads {
     /// One: a single TPM, nothing to share a second core with.
     One,
+    #[expect(dead_code, reason = "the daemon uses it")]
     /// One for each core: many TPMs in one process.
     Cores,
 }
 
 /// A tokio runtime with sockets, timers and signals.
-#[expect(dead_code, reason = "the verbs with sockets use it")]
 pub(crate) fn runtime(threads: Threads) -> std::io::Result<tokio::runtime::Runtime> {
     match threads {
         Threads::One => tokio::runtime::Builder::new_current_thread()

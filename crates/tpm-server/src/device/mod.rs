@@ -39,7 +39,7 @@ pub struct Settings {
 pub enum DeviceError {
     /// The storage failed.
     #[error("the TPM state could not be read or saved: {0}")]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// The stored or received state is not one that the TPM can go on with.
     #[error("the {kind} TPM state was refused: {reason}")]
     State {
@@ -66,6 +66,13 @@ pub enum DeviceError {
     /// The TPM did not accept a Startup.
     #[error("the TPM answered Startup with response code {0:#x}")]
     Startup(u32),
+}
+
+// Not by derive: the message holds that of the cause already, and would be told twice.
+impl From<StoreError> for DeviceError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 /// How a TPM is started on its user's behalf.

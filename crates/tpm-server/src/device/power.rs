@@ -22,6 +22,11 @@ impl Device {
         inner.power_up().await
     }
 
+    /// Loads the stored state, or manufactures a TPM and stores it, without giving it power.
+    pub async fn prepare(&self) -> Result<(), DeviceError> {
+        self.lock().await.prepare().await
+    }
+
     /// Gives the TPM power if it has none; one that runs is not disturbed.
     pub async fn ensure_power(&self) -> Result<(), DeviceError> {
         let mut inner = self.lock().await;
