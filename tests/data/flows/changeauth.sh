@@ -13,11 +13,12 @@ refused 0x98e tpm2_unseal -c new.ctx -p old
 # The old private part goes on working with the old value.
 tpm2_unseal -c seal.ctx -p old -o opened
 refused 0x98e tpm2_changeauth -c seal.ctx -C primary.ctx -p wrong -r never.priv new
+forgive
 for hierarchy in o e l; do
     tpm2_changeauth -c $hierarchy first
     tpm2_changeauth -c $hierarchy -p first second
-    fails tpm2_changeauth -c $hierarchy -p first third
-    tpm2_dictionarylockout -c -p "$([ $hierarchy = l ] && echo second)" 2> /dev/null || true
+    # A failed lockoutAuth is not tried again for a day: that is for another flow.
+    [ $hierarchy = l ] || refused 0x9a2 tpm2_changeauth -c $hierarchy -p first third
     tpm2_changeauth -c $hierarchy -p second
 done
 tpm2_changeauth -c o ownerauth

@@ -18,8 +18,7 @@ for kind in ecc rsa; do
     tpm2_makecredential -T none -u ek.pub -s secret -n "$name" -o blob
     activate blob
     same secret opened
-    tpm2_loadexternal -C e -u ek.pub -c public.ctx > /dev/null
-    tpm2_makecredential -c public.ctx -s secret -n "$name" -o blob
+    tpm2_makecredential -u ek.pub -s secret -n "$name" -o blob
     activate blob
     same secret opened
     # For another key.

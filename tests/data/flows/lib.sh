@@ -27,6 +27,9 @@ refused() {
     fi
 }
 
+# forgive: forgets the failed authorizations, which would soon lock the objects under dictionary-attack protection.
+forgive() { tpm2_dictionarylockout -c; }
+
 # fails COMMAND...: the command must fail, by the client's own judgement.
 fails() {
     { local -; set +x; } 2>/dev/null

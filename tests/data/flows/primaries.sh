@@ -19,6 +19,6 @@ tpm2_createprimary -C o -G ecc -c unique.ctx -u unique.ecc
 test "$(name unique.ctx)" != "$(name owner.ctx)"
 # What the creation says of itself.
 tpm2_createprimary -C o -G ecc -c made.ctx --creation-data data -d hash -t ticket -o sha256:0,1
-equal "$(tail -c +3 data | sha256sum | cut -d' ' -f1)" "$(xxd -p -c 99 hash)"
+equal "$(tail -c +3 data | sha256sum | cut -d' ' -f1)" "$(tail -c +3 hash | xxd -p -c 99)"
 # Wrong hierarchy authorization.
 refused 0x9a2 tpm2_createprimary -C o -P wrong -G ecc -c never.ctx

@@ -8,15 +8,16 @@ for kind in rsa2048:rsassa-sha256:null rsa2048:rsapss-sha256:null ecc256:ecdsa-s
         -a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign'
     tpm2_load -C primary.ctx -u key.pub -r key.priv -c key.ctx
     tpm2_readpublic -c key.ctx -f pem -o key.pem
-    tpm2_quote -c key.ctx -l sha1:0,1+sha256:0,1,16 -q abcdef01 -m quote -s signature -o pcrs -g sha256
-    tpm2_checkquote -u key.pem -m quote -s signature -f pcrs -g sha256 -q abcdef01
+    scheme=${kind#*:} scheme=${scheme%%-*}
+    tpm2_quote -c key.ctx --scheme "$scheme" -l sha1:0,1+sha256:0,1,16 -q abcdef01 -m quote -s signature -o pcrs -g sha256
+    tpm2_checkquote -u key.pem -m quote -s signature -f pcrs -g sha256 -q abcdef01 > /dev/null
     fails tpm2_checkquote -u key.pem -m quote -s signature -f pcrs -g sha256 -q abcdef02
     tpm2_print -t TPMS_ATTEST quote > printed
     grep -q 'magic: ff544347' printed
     grep -q 'extraData: abcdef01' printed
     # Other PCR values than the quoted ones.
     tpm2_pcrextend "16:sha256=$(printf more | sha256sum | cut -d' ' -f1)"
-    tpm2_quote -c key.ctx -l sha256:16 -q abcdef01 -m quote2 -s signature2 -o pcrs2 -g sha256
+    tpm2_quote -c key.ctx --scheme "$scheme" -l sha256:16 -q abcdef01 -m quote2 -s signature2 -o pcrs2 -g sha256
     fails tpm2_checkquote -u key.pem -m quote -s signature -f pcrs2 -g sha256 -q abcdef01
 done
 # A restricted key signs no digest that could be an attestation made elsewhere.

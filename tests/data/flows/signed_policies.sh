@@ -31,14 +31,14 @@ tpm2_policysigned -S session.ctx -g sha256 -s unlimited.sig -f rsassa -c signer.
 opened
 over
 real
-tpm2_policysigned -S session.ctx -c signer.ctx -g sha256 -x --raw-data tosign -t 1000 > /dev/null
+tpm2_policysigned -S session.ctx -c signer.ctx -g sha256 -x --raw-data tosign -t -1000 > /dev/null
 openssl dgst -sha256 -sign signer.pem -out tosign.sig tosign
-tpm2_policysigned -S session.ctx -g sha256 -s tosign.sig -f rsassa -c signer.ctx -x -t 1000 --ticket ticket --timeout timeout > /dev/null
+tpm2_policysigned -S session.ctx -g sha256 -s tosign.sig -f rsassa -c signer.ctx -x -t -1000 --ticket ticket --timeout timeout > /dev/null
 opened
 over
 # A signature for another session.
 real
-refused 0x5db tpm2_policysigned -S session.ctx -g sha256 -s tosign.sig -f rsassa -c signer.ctx -x -t 1000
+refused 0x5db tpm2_policysigned -S session.ctx -g sha256 -s tosign.sig -f rsassa -c signer.ctx -x -t -1000
 over
 # The ticket stands for the signature.
 real
