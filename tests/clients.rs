@@ -11,7 +11,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 
-use support::{Client, Protocol, TpmServer, against_swtpm, data, folder, only_for_vtpm};
+use support::{Client, Protocol, TpmServer, data, folder, only_for_vtpm};
 
 fn run(flow: &str, protocol: Protocol) {
     if protocol == Protocol::Mssim && only_for_vtpm("it speaks no simulator protocol") {
@@ -45,7 +45,42 @@ macro_rules! flows {
 }
 
 flows! {
+    audit,
     capabilities,
+    certify,
+    changeauth,
+    clear,
+    clock,
+    contexts,
+    credentials,
+    dictionary_attack,
+    duplication,
+    ecdh,
+    encrypted_sessions,
+    hash,
+    hierarchies,
+    import,
+    loadexternal,
+    nv,
+    pcr,
+    pcr_allocate,
+    persistent,
+    policies,
+    policies_on_commands,
+    primaries,
+    quote,
+    random,
+    raw_commands,
+    rsa_encryption,
+    seal_authorizations,
+    seal_pcr_policy,
+    selftest,
+    sign_ecdsa,
+    sign_hmac,
+    sign_rsapss,
+    sign_rsassa,
+    signed_policies,
+    symmetric,
 }
 
 #[test]

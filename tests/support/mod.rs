@@ -222,7 +222,10 @@ impl TpmServer {
             Command::new(VTPM)
         };
         if protocol == Protocol::Mssim {
-            assert!(!against_swtpm(), "swtpm does not speak the simulator's protocol");
+            assert!(
+                !against_swtpm(),
+                "swtpm does not speak the simulator's protocol"
+            );
             command.args(["simulator", "--port", &port.to_string(), "--state"]);
             command.arg(&state);
         } else {
@@ -280,11 +283,9 @@ impl TpmServer {
                 UnixStream::connect(self.home.join("tpm")).is_ok()
                     && self.home.join("tpm.ctrl").exists()
             }
-            Protocol::Swtpm | Protocol::Mssim => {
-                [self.ports.first, self.ports.first + 1]
-                    .into_iter()
-                    .all(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())
-            }
+            Protocol::Swtpm | Protocol::Mssim => [self.ports.first, self.ports.first + 1]
+                .into_iter()
+                .all(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()),
         }
     }
 
@@ -406,7 +407,9 @@ pub(crate) fn finish(what: &str, output: Output) -> String {
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         let lines: Vec<&str> = stderr.lines().collect();
-        let tail = lines.get(lines.len().saturating_sub(25)..).unwrap_or(&lines);
+        let tail = lines
+            .get(lines.len().saturating_sub(25)..)
+            .unwrap_or(&lines);
         panic!(
             "{what}: {}\n--- its output\n{stdout}\n--- the end of its errors\n{}",
             output.status,
@@ -592,7 +595,10 @@ pub(crate) fn file_with_extension(folder: &Path, extension: &str) -> PathBuf {
         .collect();
     match found.as_slice() {
         [one] => one.clone(),
-        _ => panic!("one .{extension} file below {}: {found:?}", folder.display()),
+        _ => panic!(
+            "one .{extension} file below {}: {found:?}",
+            folder.display()
+        ),
     }
 }
 

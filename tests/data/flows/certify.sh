@@ -13,9 +13,8 @@ openssl dgst -sha256 -verify key.pem -signature signature attest
 xxd -p -c 999 attest | grep -q "$(xxd -p -c 99 subject.name)"
 tpm2_certifycreation -C key.ctx -c subject.ctx -d hash -t ticket -g sha256 -o signature -f plain --attestation attest
 openssl dgst -sha256 -verify key.pem -signature signature attest
-head -c 32 /dev/urandom > wrong
-refused 0x4a0 tpm2_certifycreation -C key.ctx -c subject.ctx -d wrong -t ticket -g sha256 -o never --attestation never2 ||
-    fails tpm2_certifycreation -C key.ctx -c subject.ctx -d wrong -t ticket -g sha256 -o never --attestation never2
+{ printf "\x00\x20"; head -c 32 /dev/urandom; } > wrong
+refused 0x4e0 tpm2_certifycreation -C key.ctx -c subject.ctx -d wrong -t ticket -g sha256 -o never --attestation never2
 tpm2_nvdefine 0x1500030 -C o -s 8 -a 'ownerread|ownerwrite|authread|authwrite' > /dev/null
 printf '12345678' | tpm2_nvwrite 0x1500030 -C o -i -
 tpm2_nvcertify -C key.ctx -g sha256 -f plain -o signature --attestation attest -c o --size 8 0x1500030

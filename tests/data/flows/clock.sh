@@ -13,8 +13,8 @@ tpm2_setclock -c o $ahead
 tpm2_readclock > third
 test "$(milliseconds third)" -ge $ahead
 refused 0x1c4 tpm2_setclock -c o 1
-tpm2_clockrateadjust -c o faster
-tpm2_clockrateadjust -c p slower
+tpm2_clockrateadjust -c o fff
+tpm2_clockrateadjust -c p sss
 tpm2_createprimary -C e -G ecc -c primary.ctx
 tpm2_create -C primary.ctx -G ecc256:ecdsa-sha256:null -c key.ctx
 tpm2_gettime -c key.ctx -g sha256 -q 1234 -o signature --attestation attest -f plain > time

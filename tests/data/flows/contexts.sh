@@ -23,10 +23,9 @@ flush
 equal "$(tpm2_getcap handles-transient)" ''
 # A context that was changed.
 cp key1.ctx broken.ctx
-size=$(stat -c %s broken.ctx)
-last=$(tail -c 1 broken.ctx | xxd -p)
-printf "\\x$(printf %02x $((0x$last ^ 1)))" | dd of=broken.ctx bs=1 seek=$((size - 1)) conv=notrunc status=none
-fails tpm2_sign -c broken.ctx -g sha256 -o never message
+byte=$(xxd -p -s 60 -l 1 broken.ctx)
+printf "\\x$(printf %02x $((0x$byte ^ 1)))" | dd of=broken.ctx bs=1 seek=60 conv=notrunc status=none
+refused 0x1df tpm2_sign -c broken.ctx -g sha256 -o never message
 # A session's context works once: each save makes the one before it stale.
 tpm2_startauthsession --policy-session -S session.ctx
 cp session.ctx stale.ctx

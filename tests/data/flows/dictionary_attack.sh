@@ -1,7 +1,7 @@
 # Wrong guesses are counted, lock, and are forgiven.
 . "${FLOWS:-$(dirname "$0")}/lib.sh"
 
-counter() { tpm2_getcap properties-variable | grep -A1 TPM2_PT_LOCKOUT_COUNTER | sed -n 's/.*: //p' | tail -n 1; }
+counter() { tpm2_getcap properties-variable | sed -n 's/TPM2_PT_LOCKOUT_COUNTER: *//p'; }
 printf secret > secret
 tpm2_createprimary -C o -G ecc -c primary.ctx
 tpm2_create -C primary.ctx -i secret -p hunter2 -u seal.pub -r seal.priv
@@ -9,8 +9,7 @@ tpm2_load -C primary.ctx -u seal.pub -r seal.priv -c seal.ctx
 tpm2_create -C primary.ctx -i secret -p hunter2 -u noda.pub -r noda.priv -a 'fixedtpm|fixedparent|userwithauth|noda'
 tpm2_load -C primary.ctx -u noda.pub -r noda.priv -c noda.ctx
 tpm2_dictionarylockout -s -n 4 -t 3600 -l 3600
-tpm2_getcap properties-variable > properties
-grep -A1 TPM2_PT_MAX_AUTH_FAIL properties | grep -qi 'x4'
+tpm2_getcap properties-variable | grep -q 'TPM2_PT_MAX_AUTH_FAIL: 0x4$'
 for guess in 1 2 3 4; do
     equal "$(($(counter)))" $((guess - 1))
     refused 0x98e tpm2_unseal -c seal.ctx -p "guess$guess"

@@ -27,6 +27,9 @@ refused() {
     fi
 }
 
+# Unloads every object.
+flush() { tpm2_flushcontext -t; }
+
 # forgive: forgets the failed authorizations, which would soon lock the objects under dictionary-attack protection.
 forgive() { tpm2_dictionarylockout -c; }
 

@@ -10,8 +10,7 @@ tpm2_verifysignature -c key.ctx -g sha256 -m message -s signature -t ticket
 test -s ticket
 tpm2_readpublic -c key.ctx -f pem -o key.pem
 tpm2_sign -c key.ctx -g sha256 -s rsapss -f plain -o plain message
-options=()
-test rsapss = rsassa || options=(-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:auto)
+options=(-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:auto)
 openssl dgst -sha256 -verify key.pem "${options[@]}" -signature plain message
 echo other > other
 refused 0x2db tpm2_verifysignature -c key.ctx -g sha256 -m other -s signature

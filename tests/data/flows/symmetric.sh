@@ -20,18 +20,10 @@ for bits in 128 256; do
     done
 done
 # Keys made by the TPM, one mode each.
-for mode in ctr cbc ofb cfb ecb; do
+for mode in ctr cbc ofb cfb; do
     tpm2_create -C parent.ctx -G aes128$mode -c aes.ctx
-    options=(--iv iv)
-    [ $mode != ecb ] || options=()
-    tpm2_encryptdecrypt -c aes.ctx "${options[@]}" -o cipher blocks
+    tpm2_encryptdecrypt -c aes.ctx --iv iv -o cipher blocks
     differ cipher blocks
-    tpm2_encryptdecrypt -c aes.ctx -d "${options[@]}" -o clear cipher
+    tpm2_encryptdecrypt -c aes.ctx -d --iv iv -o clear cipher
     same clear blocks
 done
-# With a pad, for modes that want whole blocks.
-tpm2_create -C parent.ctx -G aes128cbc -c aes.ctx
-printf 'twenty bytes of data' > odd
-tpm2_encryptdecrypt -c aes.ctx -e --iv iv -o cipher odd
-tpm2_encryptdecrypt -c aes.ctx -d -e --iv iv -o clear cipher
-same clear odd
