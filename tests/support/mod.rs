@@ -515,13 +515,24 @@ impl Daemon {
         I: IntoIterator,
         I::Item: AsRef<OsStr>,
     {
-        Command::new(VTPM)
+        self.command(arguments).output().expect("vtpm starts")
+    }
+
+    /// The command `vtpm ARGUMENTS --data FOLDER`, which ends within our patience, one way or the other.
+    pub(crate) fn command<I>(&self, arguments: I) -> Command
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        let mut command = Command::new("timeout");
+        command
+            .arg(PATIENCE.as_secs().to_string())
+            .arg(VTPM)
             .args(arguments)
             .arg("--data")
             .arg(&self.folder)
-            .stdin(Stdio::null())
-            .output()
-            .expect("vtpm starts")
+            .stdin(Stdio::null());
+        command
     }
 
     /// Runs a verb that has to succeed and gives its output.
@@ -533,6 +544,11 @@ impl Daemon {
     pub(crate) fn refused<const N: usize>(&self, arguments: [&str; N]) -> String {
         let output = self.vtpm(arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_ne!(
+            output.status.code(),
+            Some(124),
+            "neither done nor refused in time"
+        );
         assert!(
             !output.status.success(),
             "{} was not refused",
@@ -560,6 +576,13 @@ impl Daemon {
             .and_then(|value| value.as_str())
             .unwrap_or_else(|| panic!("no text at {pointer} in {vm}"))
             .to_owned()
+    }
+
+    /// The unix socket of a powered-on VM's data channel.
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
+        let tcti = self.vm_field(name, "/tpm/tcti");
+        let path = tcti.strip_prefix("swtpm:path=");
+        PathBuf::from(path.unwrap_or_else(|| panic!("no unix socket in {tcti}")))
     }
 
     /// A client of a powered-on VM's TPM, with its files in `folder`.

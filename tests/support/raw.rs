@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 /// TPM_CC_Startup and the other command codes that tests send by hand.
@@ -140,6 +142,14 @@ pub(crate) fn nv_read(index: u32, password: &[u8], count: u16) -> Vec<u8> {
     authorized(NV_READ, &[index, index], &[password], &parameters)
 }
 
+/// TPM2_StartAuthSession of an HMAC session that is neither salted nor bound.
+pub(crate) fn start_auth_session() -> Vec<u8> {
+    const RH_NULL: u32 = 0x4000_0007;
+    let body = Bytes::new().u32(RH_NULL).u32(RH_NULL).sized(&[0x5a; 16]);
+    let body = body.sized(b"").u8(0).u16(0x0010).u16(0x000b);
+    command(START_AUTH_SESSION, &body)
+}
+
 /// TPM2_NV_UndefineSpace by the owner.
 pub(crate) fn nv_undefine(index: u32) -> Vec<u8> {
     authorized(NV_UNDEFINE_SPACE, &[OWNER, index], &[b""], &Bytes::new())
@@ -200,7 +210,18 @@ pub(crate) enum Answer {
 
 /// A data-channel connection: raw frames, nothing else.
 #[derive(Debug)]
-pub(crate) struct RawTpm(pub(crate) TcpStream);
+pub(crate) struct RawTpm<Stream = TcpStream>(pub(crate) Stream);
+
+impl RawTpm<UnixStream> {
+    /// Connects to a unix socket.
+    pub(crate) fn connect_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).expect("the server accepts");
+        stream
+            .set_read_timeout(Some(super::PATIENCE))
+            .expect("a timeout");
+        RawTpm(stream)
+    }
+}
 
 impl RawTpm {
     /// Connects.
@@ -214,38 +235,6 @@ impl RawTpm {
             .set_write_timeout(Some(super::PATIENCE))
             .expect("a timeout");
         RawTpm(stream)
-    }
-
-    /// One command, one response; an error when the connection breaks.
-    pub(crate) fn try_execute(&mut self, command: &[u8]) -> std::io::Result<Response> {
-        self.0.write_all(command)?;
-        let mut response = vec![0; 10];
-        self.0.read_exact(&mut response)?;
-        let length = u32::from_be_bytes(response[2..6].try_into().expect("four bytes"));
-        let length = usize::try_from(length).expect("a usize");
-        assert!((10..=65536).contains(&length), "{response:?}");
-        response.resize(length, 0);
-        self.0.read_exact(&mut response[10..])?;
-        let response = Response(response);
-        response.assert_well_formed();
-        Ok(response)
-    }
-
-    /// One command, one response.
-    pub(crate) fn execute(&mut self, command: &[u8]) -> Response {
-        self.try_execute(command).expect("a response")
-    }
-
-    /// One command that has to succeed.
-    pub(crate) fn ok(&mut self, command: &[u8]) -> Response {
-        let response = self.execute(command);
-        assert_eq!(
-            response.code(),
-            0,
-            "{:#x} to {command:02x?}",
-            response.code()
-        );
-        response
     }
 
     /// Sends arbitrary bytes and says what came of them.
@@ -284,5 +273,39 @@ impl RawTpm {
         let response = Response(response);
         response.assert_well_formed();
         Answer::Response(response)
+    }
+}
+
+impl<Stream: Read + Write> RawTpm<Stream> {
+    /// One command, one response; an error when the connection breaks.
+    pub(crate) fn try_execute(&mut self, command: &[u8]) -> std::io::Result<Response> {
+        self.0.write_all(command)?;
+        let mut response = vec![0; 10];
+        self.0.read_exact(&mut response)?;
+        let length = u32::from_be_bytes(response[2..6].try_into().expect("four bytes"));
+        let length = usize::try_from(length).expect("a usize");
+        assert!((10..=65536).contains(&length), "{response:?}");
+        response.resize(length, 0);
+        self.0.read_exact(&mut response[10..])?;
+        let response = Response(response);
+        response.assert_well_formed();
+        Ok(response)
+    }
+
+    /// One command, one response.
+    pub(crate) fn execute(&mut self, command: &[u8]) -> Response {
+        self.try_execute(command).expect("a response")
+    }
+
+    /// One command that has to succeed.
+    pub(crate) fn ok(&mut self, command: &[u8]) -> Response {
+        let response = self.execute(command);
+        assert_eq!(
+            response.code(),
+            0,
+            "{:#x} to {command:02x?}",
+            response.code()
+        );
+        response
     }
 }
