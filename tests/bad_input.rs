@@ -180,7 +180,7 @@ fn noise_with_an_honest_length_is_always_answered() {
     let mut connection = RawTpm::connect(server.address());
     for _ in 0..3000 {
         let length = usize::try_from(noise.next() % 300).expect("small");
-        let tag = if noise.next() % 2 == 0 {
+        let tag = if noise.next().is_multiple_of(2) {
             0x8001
         } else {
             0x8002

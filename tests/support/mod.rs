@@ -129,6 +129,11 @@ impl Process {
         BufReader::new(self.child.stdout.take().expect("stdout is piped"))
     }
 
+    /// The piped standard input, once.
+    pub(crate) fn stdin(&mut self) -> std::process::ChildStdin {
+        self.child.stdin.take().expect("stdin is piped")
+    }
+
     /// The exit status, if it has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("wait")

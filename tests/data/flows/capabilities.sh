@@ -3,9 +3,9 @@
 
 tpm2_startup -c
 tpm2_getcap properties-fixed > fixed
-grep -A2 TPM2_PT_FAMILY_INDICATOR fixed | grep -q '"2.0"'
-grep -A1 TPM2_PT_HR_TRANSIENT_MIN fixed | grep -qi 'raw: 0x[3-9a-f]'
-grep -A1 'TPM2_PT_PCR_COUNT' fixed | grep -qi 'raw: 0x18'
+grep -A2 TPM2_PT_FAMILY_INDICATOR fixed | has '"2.0"'
+grep -A1 TPM2_PT_HR_TRANSIENT_MIN fixed | has -i 'raw: 0x[3-9a-f]'
+grep -A1 'TPM2_PT_PCR_COUNT' fixed | has -i 'raw: 0x18'
 tpm2_getcap properties-variable > variable
 grep -q 'phEnable: *1' variable
 grep -q 'inLockout: *0' variable
@@ -27,4 +27,4 @@ done
 for handles in transient persistent permanent pcr nv-index loaded-session saved-session; do
     tpm2_getcap "handles-$handles" > /dev/null
 done
-tpm2_getcap handles-permanent | grep -q 0x4000000C
+tpm2_getcap handles-permanent | has 0x4000000C

@@ -10,7 +10,7 @@ tpm2_create -C primary.ctx -G rsa2048 -u subject.pub -r subject.priv --creation-
 tpm2_load -C primary.ctx -u subject.pub -r subject.priv -c subject.ctx -n subject.name
 tpm2_certify -c subject.ctx -C key.ctx -g sha256 -o attest -s signature -f plain
 openssl dgst -sha256 -verify key.pem -signature signature attest
-xxd -p -c 999 attest | grep -q "$(xxd -p -c 99 subject.name)"
+xxd -p -c 999 attest | has "$(xxd -p -c 99 subject.name)"
 tpm2_certifycreation -C key.ctx -c subject.ctx -d hash -t ticket -g sha256 -o signature -f plain --attestation attest
 openssl dgst -sha256 -verify key.pem -signature signature attest
 { printf "\x00\x20"; head -c 32 /dev/urandom; } > wrong

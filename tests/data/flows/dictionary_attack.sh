@@ -9,14 +9,14 @@ tpm2_load -C primary.ctx -u seal.pub -r seal.priv -c seal.ctx
 tpm2_create -C primary.ctx -i secret -p hunter2 -u noda.pub -r noda.priv -a 'fixedtpm|fixedparent|userwithauth|noda'
 tpm2_load -C primary.ctx -u noda.pub -r noda.priv -c noda.ctx
 tpm2_dictionarylockout -s -n 4 -t 3600 -l 3600
-tpm2_getcap properties-variable | grep -q 'TPM2_PT_MAX_AUTH_FAIL: 0x4$'
+tpm2_getcap properties-variable | has 'TPM2_PT_MAX_AUTH_FAIL: 0x4$'
 for guess in 1 2 3 4; do
     equal "$(($(counter)))" $((guess - 1))
     refused 0x98e tpm2_unseal -c seal.ctx -p "guess$guess"
 done
 # Locked: even the right value is not looked at.
 refused 0x921 tpm2_unseal -c seal.ctx -p hunter2
-tpm2_getcap properties-variable | grep -q 'inLockout: *1'
+tpm2_getcap properties-variable | has 'inLockout: *1'
 # What has noDA goes on, and its wrong guesses do not count.
 tpm2_unseal -c noda.ctx -p hunter2 -o opened
 refused 0x9a2 tpm2_unseal -c noda.ctx -p wrong

@@ -20,7 +20,7 @@ for kind in ecc rsa; do
     forgive
     tpm2_unseal -c seal.ctx -p session:session.ctx+hunter2 -o opened
     same secret opened
-    tpm2_getrandom -S session.ctx --hex 16 | grep -qE '^[0-9a-f]{32}$'
+    tpm2_getrandom -S session.ctx --hex 16 | has -E '^[0-9a-f]{32}$'
     tpm2_flushcontext session.ctx
     # Bound to an entity whose authorization value is then part of the session key.
     tpm2_startauthsession --hmac-session -S session.ctx --tpmkey-context primary.ctx --bind-context seal.ctx --bind-auth hunter2

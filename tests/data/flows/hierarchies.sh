@@ -8,7 +8,7 @@ tpm2_createprimary -C e -G ecc -c endorsement.ctx
 platform=$(name platform.ctx) endorsement=$(name endorsement.ctx)
 tpm2_hierarchycontrol -C p shEnable clear
 refused 0x185 tpm2_createprimary -C o -G ecc -c never.ctx
-tpm2_getcap properties-variable | grep -q 'shEnable: *0'
+tpm2_getcap properties-variable | has 'shEnable: *0'
 tpm2_hierarchycontrol -C p shEnable set
 tpm2_createprimary -C o -G ecc -c owner.ctx
 # The owner may switch off its own hierarchy, and needs the platform to switch it on.

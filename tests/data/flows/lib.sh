@@ -42,6 +42,9 @@ fails() {
     fi
 }
 
+# ... | has [-i] [-E] PATTERN: reads all of its input first, since `grep -q` would break the pipe at the first match.
+has() { local text; text=$(cat); grep -q "$@" <<< "$text"; }
+
 # same A B / differ A B: two files.
 same() { cmp "$1" "$2"; }
 differ() {

@@ -20,7 +20,7 @@ refused 0x14c tpm2_nvdefine 0x1500001 -C o -s 32 -a "$attributes"
 tpm2_nvreadpublic 0x1500001 > public
 grep -q 'size: 32' public
 grep -q 'written' public
-tpm2_getcap handles-nv-index | grep -qi 0x1500001
+tpm2_getcap handles-nv-index | has -i 0x1500001
 # Large enough for a certificate.
 head -c 2000 /dev/urandom > certificate
 tpm2_nvdefine 0x1500002 -C o -s 2000 -a "$attributes" > /dev/null

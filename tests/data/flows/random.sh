@@ -11,4 +11,4 @@ equal "$(stat -c %s many)" 64
 fails tpm2_getrandom -o never 65
 echo entropy > seed
 tpm2_stirrandom seed
-tpm2_getrandom --hex 8 | grep -qE '^[0-9a-f]{16}$'
+tpm2_getrandom --hex 8 | has -E '^[0-9a-f]{16}$'
