@@ -59,6 +59,8 @@ pub(crate) struct Running {
     audit_cp_hash: Option<Digest>,
     /// cpHash by the hash of the audit session, if there is one.
     session_cp_hash: Option<Digest>,
+    /// A sequence that the command ended: it goes after the response was authenticated with its authorization value.
+    pub(crate) flush: Option<TpmHandle>,
 }
 
 impl Running {

@@ -185,7 +185,11 @@ impl Tpm {
                 place.copy_from_slice(&size.to_be_bytes());
             }
         }
-        self.acknowledge(out, area)?;
+        let acknowledged = self.acknowledge(out, area);
+        if let Some(handle) = self.running.flush.take() {
+            self.objects.flush(handle);
+        }
+        acknowledged?;
         self.power.just_shut_down = info.code == commands::Shutdown::INFO.code;
         Ok(())
     }

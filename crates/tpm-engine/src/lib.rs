@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod algorithms;
+mod attest;
 mod authorization;
 mod clock;
 mod command_audit;
@@ -27,6 +28,7 @@ mod policy;
 mod power;
 mod profile;
 mod session;
+mod signature;
 mod state;
 mod state_format;
 #[cfg(any(test, feature = "testing"))]

@@ -68,11 +68,11 @@ impl Object {
 /// What a sequence accumulates.
 #[derive(Clone)]
 pub(crate) enum SequenceState {
-    /// One hash; the bytes seen so far tell whether the data begins like a structure of the TPM's own.
+    /// One hash. Once the first data came, `safe` says that it does not begin like a structure of the TPM's own.
     Hash {
         hasher: Hasher,
         hash: TpmiAlgHash,
-        first_bytes: Vec<u8>,
+        safe: Option<bool>,
     },
     /// A message authentication code.
     Hmac { hmac: Hmac, hash: TpmiAlgHash },
@@ -298,15 +298,12 @@ impl Marshal for Sequence {
         use crate::state_format::marshal_bytes;
         self.auth.marshal(out);
         match &self.state {
-            SequenceState::Hash {
-                hasher,
-                hash,
-                first_bytes,
-            } => {
+            SequenceState::Hash { hasher, hash, safe } => {
                 0u8.marshal(out);
                 hash.marshal(out);
                 marshal_bytes(&hasher.save(), out);
-                marshal_bytes(first_bytes, out);
+                safe.is_some().marshal(out);
+                safe.unwrap_or_default().marshal(out);
             }
             SequenceState::Hmac { hmac, hash } => {
                 1u8.marshal(out);
@@ -343,18 +340,13 @@ impl Parse for Sequence {
             0 => {
                 let (rest, hash) = TpmiAlgHash::parse(rest)?;
                 let (rest, saved) = parse_bytes(rest)?;
-                let (rest, first_bytes) = parse_bytes(rest)?;
+                let (rest, begun) = bool::parse(rest)?;
+                let (rest, safe) = bool::parse(rest)?;
                 let Some(hasher) = restore(hash, &saved) else {
                     return refuse(Rc::VALUE);
                 };
-                (
-                    rest,
-                    SequenceState::Hash {
-                        hasher,
-                        hash,
-                        first_bytes,
-                    },
-                )
+                let safe = begun.then_some(safe);
+                (rest, SequenceState::Hash { hasher, hash, safe })
             }
             1 => {
                 let (rest, hash) = TpmiAlgHash::parse(rest)?;
