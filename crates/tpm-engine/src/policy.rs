@@ -1,11 +1,18 @@
 //! What a policy session accumulates, and when it satisfies (Part 1, 19.7).
 
+use crate::algorithms::{hash_algorithm, small};
+use crate::session::Session;
+use crate::state::Tpm;
 use alloc::vec::Vec;
+use tpm_crypto::hash::Hasher;
 use tpm_wire::algorithm::TpmiAlgHash;
 use tpm_wire::attributes::TpmaLocality;
 use tpm_wire::buffers::Tpm2bDigest;
 use tpm_wire::codec::{Input, Marshal, Parse, Parsed, refuse};
+use tpm_wire::constants::TpmSe;
+use tpm_wire::handles::TpmiShPolicy;
 use tpm_wire::rc::Rc;
+use tpm_wire::table::Command;
 
 /// The one digest that a policy may bind a command to; the kinds exclude each other.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -39,8 +46,8 @@ pub(crate) struct PolicyState {
     pub(crate) locality: Option<TpmaLocality>,
     /// The only command parameters, names or template.
     pub(crate) bound: BoundDigest,
-    /// Value of the PCR update counter when the policy looked at PCR; zero if it did not.
-    pub(crate) pcr_counter: u32,
+    /// Value of the PCR update counter when the policy looked at PCR.
+    pub(crate) pcr_counter: Option<u32>,
     /// An HMAC with the entity's authorization value is needed.
     pub(crate) auth_value_needed: bool,
     /// The entity's authorization value in plain is needed.
@@ -56,8 +63,11 @@ pub(crate) struct PolicyState {
 /// What `TPM2_PolicyTransportSPDM` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SecureChannel {
+    /// The requester's key has a given Name.
     pub(crate) check_requester: bool,
+    /// The TPM's key has a given Name.
     pub(crate) check_tpm: bool,
+    /// Hash over both Names; empty if any keys will do.
     pub(crate) names_hash: Tpm2bDigest,
 }
 
@@ -70,6 +80,65 @@ impl PolicyState {
             epoch,
             ..Self::default()
         }
+    }
+
+    /// Sets the digest back to zeros; what the policy asks for stays.
+    pub(crate) fn clear_digest(&mut self) {
+        self.digest.as_mut_slice().fill(0);
+    }
+
+    /// Whether one of the digests that exclude each other is set.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.bound != BoundDigest::None
+    }
+}
+
+impl Session {
+    /// Whether the session only computes a policy digest and authorizes nothing.
+    pub(crate) fn is_trial(&self) -> bool {
+        self.kind == TpmSe::Trial
+    }
+
+    /// Bytes of a digest of the session's hash.
+    pub(crate) const fn digest_size(&self) -> usize {
+        self.auth_hash.digest_size()
+    }
+
+    /// Extends the policy digest by the code of a policy command and its arguments (Part 1, 19.7.3).
+    pub(crate) fn extend_policy<C: Command>(&mut self, arguments: &[&[u8]]) {
+        self.extend_policy_by(C::INFO.code, arguments);
+    }
+
+    /// Extends the policy digest by an authority: its Name, then in a second step the reference (Part 3, 23.2.3).
+    pub(crate) fn extend_policy_by_authority(&mut self, code: u32, name: &[u8], policy_ref: &[u8]) {
+        self.extend_policy_by(code, &[name]);
+        let mut hasher = Hasher::new(hash_algorithm(self.auth_hash));
+        hasher.update(&self.policy.digest);
+        hasher.update(policy_ref);
+        self.policy.digest = small(&hasher.finish());
+    }
+
+    fn extend_policy_by(&mut self, code: u32, arguments: &[&[u8]]) {
+        let mut hasher = Hasher::new(hash_algorithm(self.auth_hash));
+        hasher.update(&self.policy.digest);
+        hasher.update(&code.to_be_bytes());
+        for argument in arguments {
+            hasher.update(argument);
+        }
+        self.policy.digest = small(&hasher.finish());
+    }
+}
+
+impl Tpm {
+    /// The policy or trial session of a policy command, which entity checks found loaded.
+    ///
+    /// # Errors
+    /// `TPM_RC_HANDLE` if it is not.
+    pub(crate) fn policy_session(&self, handle: TpmiShPolicy) -> Result<&Session, Rc> {
+        self.sessions
+            .get(handle.0)
+            .filter(|session| session.is_policy())
+            .ok_or(Rc::HANDLE)
     }
 }
 
@@ -92,8 +161,9 @@ impl Marshal for PolicyState {
         if let Some(digest) = digest {
             digest.marshal(out);
         }
-        self.pcr_counter.marshal(out);
+        self.pcr_counter.unwrap_or_default().marshal(out);
         let flags = [
+            self.pcr_counter.is_some(),
             self.auth_value_needed,
             self.password_needed,
             self.presence_required,
@@ -135,6 +205,7 @@ impl Parse for PolicyState {
             (rest, bound)
         };
         let (rest, pcr_counter) = u32::parse(rest)?;
+        let (rest, pcr_checked) = bool::parse(rest)?;
         let (rest, auth_value_needed) = bool::parse(rest)?;
         let (rest, password_needed) = bool::parse(rest)?;
         let (rest, presence_required) = bool::parse(rest)?;
@@ -164,7 +235,7 @@ impl Parse for PolicyState {
             command_code: (command_code != 0).then_some(command_code),
             locality: (locality != TpmaLocality::NONE).then_some(locality),
             bound,
-            pcr_counter,
+            pcr_counter: pcr_checked.then_some(pcr_counter),
             auth_value_needed,
             password_needed,
             presence_required,

@@ -10,6 +10,7 @@ use tpm_wire::buffers::Tpm2bDigest;
 use tpm_wire::codec::Marshal;
 use tpm_wire::constants::TpmSt;
 use tpm_wire::handles::{TpmHandle, TpmiRhHierarchy};
+use tpm_wire::rc::Rc;
 use tpm_wire::ticket::{TpmtTkAuth, TpmtTkCreation, TpmtTkHashcheck, TpmtTkVerified};
 
 /// The hierarchy field of a ticket; the NULL hierarchy makes NULL tickets only.
@@ -19,8 +20,8 @@ fn field(hierarchy: TpmHandle) -> Option<TpmiRhHierarchy> {
 
 /// What the HMAC of an authorization ticket covers besides its kind.
 pub(crate) struct Authorized<'a> {
-    /// When it expires.
-    pub(crate) timeout: &'a [u8],
+    /// When it expires, on the clock of `Tpm::clock.time`; zero for never.
+    pub(crate) timeout: u64,
     /// It ends with the present run of the clock.
     pub(crate) expires_on_reset: bool,
     /// The command that it was limited to, or empty.
@@ -96,38 +97,55 @@ impl Tpm {
         }
     }
 
-    /// A ticket for an authorization of a policy, `TPM_ST_AUTH_SIGNED` or `TPM_ST_AUTH_SECRET`; NULL for the NULL hierarchy.
+    /// A ticket for an authorization of a policy, `TPM_ST_AUTH_SIGNED` or `TPM_ST_AUTH_SECRET`.
+    ///
+    /// Unlike the others, this one is made for the NULL hierarchy too: keys that sign authorizations are mostly loaded there,
+    /// and its proof, new after each TPM Reset, ends the ticket then.
     pub(crate) fn auth_ticket(
         &self,
         tag: TpmSt,
         hierarchy: TpmHandle,
         authorized: &Authorized<'_>,
     ) -> TpmtTkAuth {
-        let digest = match field(hierarchy) {
-            None => Tpm2bDigest::EMPTY,
-            Some(_) => {
-                let epoch = self.clock.epoch.to_be_bytes();
-                let resets = self.clock.total_reset_count.to_be_bytes();
-                // A ticket of this run of the clock dies with it; one that expires on reset dies with the reset count too.
-                let mut parts: Vec<&[u8]> = Vec::from([authorized.timeout]);
-                if !authorized.timeout.is_empty() {
-                    parts.push(&epoch);
-                    if authorized.expires_on_reset {
-                        parts.push(&resets);
-                    }
-                }
-                parts.extend([
-                    authorized.cp_hash,
-                    authorized.policy_ref,
-                    authorized.entity_name,
-                ]);
-                self.ticket(hierarchy, tag, &parts)
-            }
+        let timeout = authorized.timeout.to_be_bytes();
+        let epoch = self.clock.epoch.to_be_bytes();
+        let resets = self.clock.total_reset_count.to_be_bytes();
+        let none: &[u8] = &[];
+        // A moment means something during one run of the clock only: the ticket ends with it.
+        let (epoch, resets) = match (authorized.timeout, authorized.expires_on_reset) {
+            (0, _) => (none, none),
+            (_, false) => (&epoch[..], none),
+            (_, true) => (&epoch[..], &resets[..]),
         };
+        // With their sizes, so that no byte of one can be passed off as part of the other.
+        let sizes = [authorized.cp_hash, authorized.policy_ref]
+            .map(|part| u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes());
+        let parts = [
+            sizes.as_flattened(),
+            authorized.cp_hash,
+            authorized.policy_ref,
+            authorized.entity_name,
+            &timeout,
+            epoch,
+            resets,
+        ];
         TpmtTkAuth {
             tag,
             hierarchy: field(hierarchy),
-            digest,
+            digest: self.ticket(hierarchy, tag, &parts),
+        }
+    }
+}
+
+impl Tpm {
+    /// Checks that a ticket of a hierarchy can be checked at all.
+    ///
+    /// # Errors
+    /// `TPM_RC_SVN_LIMITED` for a security version above that of this firmware: its proof cannot be had.
+    pub(crate) fn check_ticket_hierarchy(&self, hierarchy: TpmHandle) -> Result<(), Rc> {
+        match self.hierarchies.check(hierarchy) {
+            Err(Rc::SVN_LIMITED) => Err(Rc::SVN_LIMITED),
+            _ => Ok(()),
         }
     }
 }

@@ -6,7 +6,34 @@ use tpm_wire::commands::{PolicyAuthValue, PolicyAuthValueResponse};
 use tpm_wire::rc::Rc;
 
 impl Execute for PolicyAuthValue {
-    fn execute(self, _: &mut Tpm) -> Result<PolicyAuthValueResponse, Rc> {
-        Err(Rc::COMMAND_CODE) // UNWRITTEN
+    fn execute(self, tpm: &mut Tpm) -> Result<PolicyAuthValueResponse, Rc> {
+        let session = tpm.sessions.policy(self.policy_session)?;
+        session.extend_policy::<Self>(&[]);
+        session.policy.auth_value_needed = true;
+        session.policy.password_needed = false;
+        Ok(PolicyAuthValueResponse {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::build::{digest, policy, started};
+    use tpm_wire::commands::{PolicyAuthValue, PolicyPassword};
+
+    #[test]
+    fn digest_covers_the_command_code_and_the_last_of_the_two_counts() {
+        let mut tpm = started();
+        let policy_session = policy(&mut tpm);
+        tpm.run(PolicyPassword { policy_session }).unwrap();
+        tpm.run(PolicyAuthValue { policy_session }).unwrap();
+        let state = &tpm.policy_session(policy_session).unwrap().policy;
+        assert!(state.auth_value_needed && !state.password_needed);
+
+        let policy_session = policy(&mut tpm);
+        tpm.run(PolicyAuthValue { policy_session }).unwrap();
+        assert_eq!(
+            digest(&mut tpm, policy_session),
+            "8fcd2169ab92694e0c633f1ab772842b8241bbc20288981fc7ac1eddc1fddb0e"
+        );
     }
 }

@@ -1,12 +1,78 @@
 //! `TPM2_PolicyCpHash` (Part 3, 23.13).
 
 use crate::execute::Execute;
+use crate::policy::BoundDigest;
 use crate::state::Tpm;
 use tpm_wire::commands::{PolicyCpHash, PolicyCpHashResponse};
 use tpm_wire::rc::Rc;
 
 impl Execute for PolicyCpHash {
-    fn execute(self, _: &mut Tpm) -> Result<PolicyCpHashResponse, Rc> {
-        Err(Rc::COMMAND_CODE) // UNWRITTEN
+    fn execute(self, tpm: &mut Tpm) -> Result<PolicyCpHashResponse, Rc> {
+        let session = tpm.sessions.policy(self.policy_session)?;
+        if self.cp_hash_a.len() != session.digest_size() {
+            return Err(Rc::SIZE.at(Self::cp_hash_a));
+        }
+        let bound = BoundDigest::CpHash(self.cp_hash_a.clone());
+        if session.policy.is_bound() && session.policy.bound != bound {
+            return Err(Rc::CPHASH);
+        }
+        session.extend_policy::<Self>(&[&self.cp_hash_a]);
+        session.policy.bound = bound;
+        Ok(PolicyCpHashResponse {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::build::{digest, policy, started};
+    use tpm_wire::buffers::Tpm2bDigest;
+    use tpm_wire::commands::{PolicyCpHash, PolicyNameHash};
+    use tpm_wire::rc::Rc;
+
+    #[test]
+    fn digest_covers_the_hash_and_the_same_hash_may_come_twice() {
+        let mut tpm = started();
+        let policy_session = policy(&mut tpm);
+        let with = |byte| PolicyCpHash {
+            policy_session,
+            cp_hash_a: Tpm2bDigest::from(&[byte; 32]),
+        };
+        tpm.run(with(0x11)).unwrap();
+        assert_eq!(digest(&mut tpm, policy_session), "PLACE_CPHASH_11");
+        tpm.run(with(0x11)).unwrap();
+        assert_eq!(tpm.run(with(0x12)), Err(Rc::CPHASH));
+    }
+
+    #[test]
+    fn wrong_size_is_size_at_parameter_1_before_all_else() {
+        let mut tpm = started();
+        let policy_session = policy(&mut tpm);
+        let cp_hash_a = Tpm2bDigest::from(&[1; 20]);
+        assert_eq!(
+            tpm.run(PolicyCpHash {
+                policy_session,
+                cp_hash_a
+            }),
+            Err(Rc::SIZE.at(PolicyCpHash::cp_hash_a))
+        );
+    }
+
+    #[test]
+    fn a_session_bound_by_another_kind_of_digest_is_cphash() {
+        let mut tpm = started();
+        let policy_session = policy(&mut tpm);
+        tpm.run(PolicyNameHash {
+            policy_session,
+            name_hash: Tpm2bDigest::from(&[1; 32]),
+        })
+        .unwrap();
+        let cp_hash_a = Tpm2bDigest::from(&[1; 32]);
+        assert_eq!(
+            tpm.run(PolicyCpHash {
+                policy_session,
+                cp_hash_a
+            }),
+            Err(Rc::CPHASH)
+        );
     }
 }

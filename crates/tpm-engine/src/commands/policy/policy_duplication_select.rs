@@ -1,12 +1,97 @@
 //! `TPM2_PolicyDuplicationSelect` (Part 3, 23.15).
 
+use super::byte;
+use crate::algorithms::{hash, small};
 use crate::execute::Execute;
+use crate::policy::BoundDigest;
 use crate::state::Tpm;
-use tpm_wire::commands::{PolicyDuplicationSelect, PolicyDuplicationSelectResponse};
+use tpm_wire::commands::{Duplicate, PolicyDuplicationSelect, PolicyDuplicationSelectResponse};
 use tpm_wire::rc::Rc;
+use tpm_wire::table::Command;
 
 impl Execute for PolicyDuplicationSelect {
-    fn execute(self, _: &mut Tpm) -> Result<PolicyDuplicationSelectResponse, Rc> {
-        Err(Rc::COMMAND_CODE) // UNWRITTEN
+    fn execute(self, tpm: &mut Tpm) -> Result<PolicyDuplicationSelectResponse, Rc> {
+        let session = tpm.sessions.policy(self.policy_session)?;
+        if session.policy.is_bound() {
+            return Err(Rc::CPHASH);
+        }
+        if session.policy.command_code.is_some() {
+            return Err(Rc::COMMAND_CODE);
+        }
+        let names: [&[u8]; 2] = [&self.object_name, &self.new_parent_name];
+        let name_hash = small(&hash(session.auth_hash, &names));
+        let object_name: &[u8] = if self.include_object {
+            &self.object_name
+        } else {
+            &[]
+        };
+        session.extend_policy::<Self>(&[
+            object_name,
+            &self.new_parent_name,
+            &byte(self.include_object),
+        ]);
+        session.policy.bound = BoundDigest::NameHash(name_hash);
+        session.policy.command_code = Some(Duplicate::INFO.code);
+        Ok(PolicyDuplicationSelectResponse {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::build::{digest, policy, started};
+    use crate::policy::BoundDigest;
+    use tpm_wire::buffers::{Tpm2bDigest, Tpm2bName};
+    use tpm_wire::commands::{PolicyCommandCode, PolicyCpHash, PolicyDuplicationSelect};
+    use tpm_wire::handles::TpmiShPolicy;
+    use tpm_wire::rc::Rc;
+
+    fn select(policy_session: TpmiShPolicy, include_object: bool) -> PolicyDuplicationSelect {
+        PolicyDuplicationSelect {
+            policy_session,
+            object_name: Tpm2bName::from(&[0x61; 34]),
+            new_parent_name: Tpm2bName::from(&[0x62; 34]),
+            include_object,
+        }
+    }
+
+    #[test]
+    fn digest_covers_the_object_only_if_asked_for_but_names_are_bound_always() {
+        let mut tpm = started();
+        for (include_object, expected) in [
+            (true, "PLACE_DUPLICATION_WITH"),
+            (false, "PLACE_DUPLICATION_WITHOUT"),
+        ] {
+            let policy_session = policy(&mut tpm);
+            tpm.run(select(policy_session, include_object)).unwrap();
+            assert_eq!(digest(&mut tpm, policy_session), expected);
+            let state = &tpm.policy_session(policy_session).unwrap().policy;
+            let names = hex::decode("PLACE_DUPLICATION_NAMES").unwrap();
+            let names = Tpm2bDigest::new(&names).unwrap();
+            assert_eq!(state.bound, BoundDigest::NameHash(names));
+            assert_eq!(state.command_code, Some(0x14B));
+        }
+    }
+
+    #[test]
+    fn a_bound_session_is_cphash_and_one_with_a_command_command_code() {
+        let mut tpm = started();
+        let policy_session = policy(&mut tpm);
+        let code = 0x14B;
+        tpm.run(PolicyCommandCode {
+            policy_session,
+            code,
+        })
+        .unwrap();
+        assert_eq!(
+            tpm.run(select(policy_session, true)),
+            Err(Rc::COMMAND_CODE)
+        );
+        let cp_hash_a = Tpm2bDigest::from(&[1; 32]);
+        tpm.run(PolicyCpHash {
+            policy_session,
+            cp_hash_a,
+        })
+        .unwrap();
+        assert_eq!(tpm.run(select(policy_session, true)), Err(Rc::CPHASH));
     }
 }

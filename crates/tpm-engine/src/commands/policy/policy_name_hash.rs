@@ -1,12 +1,50 @@
 //! `TPM2_PolicyNameHash` (Part 3, 23.14).
 
 use crate::execute::Execute;
+use crate::policy::BoundDigest;
 use crate::state::Tpm;
 use tpm_wire::commands::{PolicyNameHash, PolicyNameHashResponse};
 use tpm_wire::rc::Rc;
 
 impl Execute for PolicyNameHash {
-    fn execute(self, _: &mut Tpm) -> Result<PolicyNameHashResponse, Rc> {
-        Err(Rc::COMMAND_CODE) // UNWRITTEN
+    fn execute(self, tpm: &mut Tpm) -> Result<PolicyNameHashResponse, Rc> {
+        let session = tpm.sessions.policy(self.policy_session)?;
+        if self.name_hash.len() != session.digest_size() {
+            return Err(Rc::SIZE.at(Self::name_hash));
+        }
+        if session.policy.is_bound() {
+            return Err(Rc::CPHASH);
+        }
+        session.extend_policy::<Self>(&[&self.name_hash]);
+        session.policy.bound = BoundDigest::NameHash(self.name_hash);
+        Ok(PolicyNameHashResponse {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::build::{digest, policy, started};
+    use tpm_wire::buffers::Tpm2bDigest;
+    use tpm_wire::commands::PolicyNameHash;
+    use tpm_wire::rc::Rc;
+
+    #[test]
+    fn digest_covers_the_hash_and_only_one_is_taken() {
+        let mut tpm = started();
+        let policy_session = policy(&mut tpm);
+        let with = |name_hash| PolicyNameHash {
+            policy_session,
+            name_hash,
+        };
+        assert_eq!(
+            tpm.run(with(Tpm2bDigest::from(&[0x22; 33]))),
+            Err(Rc::SIZE.at(PolicyNameHash::name_hash))
+        );
+        tpm.run(with(Tpm2bDigest::from(&[0x22; 32]))).unwrap();
+        assert_eq!(digest(&mut tpm, policy_session), "PLACE_NAMEHASH_22");
+        assert_eq!(
+            tpm.run(with(Tpm2bDigest::from(&[0x22; 32]))),
+            Err(Rc::CPHASH)
+        );
     }
 }

@@ -1,12 +1,50 @@
 //! `TPM2_PolicyParameters` (Part 3, 23.24).
 
 use crate::execute::Execute;
+use crate::policy::BoundDigest;
 use crate::state::Tpm;
 use tpm_wire::commands::{PolicyParameters, PolicyParametersResponse};
 use tpm_wire::rc::Rc;
 
 impl Execute for PolicyParameters {
-    fn execute(self, _: &mut Tpm) -> Result<PolicyParametersResponse, Rc> {
-        Err(Rc::COMMAND_CODE) // UNWRITTEN
+    fn execute(self, tpm: &mut Tpm) -> Result<PolicyParametersResponse, Rc> {
+        let session = tpm.sessions.policy(self.policy_session)?;
+        if self.p_hash.len() != session.digest_size() {
+            return Err(Rc::SIZE.at(Self::p_hash));
+        }
+        if session.policy.is_bound() {
+            return Err(Rc::CPHASH);
+        }
+        session.extend_policy::<Self>(&[&self.p_hash]);
+        session.policy.bound = BoundDigest::Parameters(self.p_hash);
+        Ok(PolicyParametersResponse {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::build::{digest, policy, started};
+    use tpm_wire::buffers::Tpm2bDigest;
+    use tpm_wire::commands::PolicyParameters;
+    use tpm_wire::rc::Rc;
+
+    #[test]
+    fn digest_covers_the_hash_and_only_one_is_taken() {
+        let mut tpm = started();
+        let policy_session = policy(&mut tpm);
+        let with = |p_hash| PolicyParameters {
+            policy_session,
+            p_hash,
+        };
+        assert_eq!(
+            tpm.run(with(Tpm2bDigest::EMPTY)),
+            Err(Rc::SIZE.at(PolicyParameters::p_hash))
+        );
+        tpm.run(with(Tpm2bDigest::from(&[0x33; 32]))).unwrap();
+        assert_eq!(digest(&mut tpm, policy_session), "PLACE_PARAMETERS_33");
+        assert_eq!(
+            tpm.run(with(Tpm2bDigest::from(&[0x33; 32]))),
+            Err(Rc::CPHASH)
+        );
     }
 }

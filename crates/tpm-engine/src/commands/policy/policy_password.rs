@@ -2,11 +2,37 @@
 
 use crate::execute::Execute;
 use crate::state::Tpm;
-use tpm_wire::commands::{PolicyPassword, PolicyPasswordResponse};
+use tpm_wire::commands::{PolicyAuthValue, PolicyPassword, PolicyPasswordResponse};
 use tpm_wire::rc::Rc;
 
 impl Execute for PolicyPassword {
-    fn execute(self, _: &mut Tpm) -> Result<PolicyPasswordResponse, Rc> {
-        Err(Rc::COMMAND_CODE) // UNWRITTEN
+    fn execute(self, tpm: &mut Tpm) -> Result<PolicyPasswordResponse, Rc> {
+        let session = tpm.sessions.policy(self.policy_session)?;
+        // The code of the other command, so that one policy takes the value either way.
+        session.extend_policy::<PolicyAuthValue>(&[]);
+        session.policy.password_needed = true;
+        session.policy.auth_value_needed = false;
+        Ok(PolicyPasswordResponse {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::build::{digest, policy, started};
+    use tpm_wire::commands::{PolicyAuthValue, PolicyPassword};
+
+    #[test]
+    fn digest_is_that_of_policy_auth_value_and_the_last_of_the_two_counts() {
+        let mut tpm = started();
+        let policy_session = policy(&mut tpm);
+        tpm.run(PolicyPassword { policy_session }).unwrap();
+        assert_eq!(
+            digest(&mut tpm, policy_session),
+            "8fcd2169ab92694e0c633f1ab772842b8241bbc20288981fc7ac1eddc1fddb0e"
+        );
+        tpm.run(PolicyAuthValue { policy_session }).unwrap();
+        tpm.run(PolicyPassword { policy_session }).unwrap();
+        let state = &tpm.policy_session(policy_session).unwrap().policy;
+        assert!(!state.auth_value_needed && state.password_needed);
     }
 }

@@ -6,7 +6,33 @@ use tpm_wire::commands::{PolicyPhysicalPresence, PolicyPhysicalPresenceResponse}
 use tpm_wire::rc::Rc;
 
 impl Execute for PolicyPhysicalPresence {
-    fn execute(self, _: &mut Tpm) -> Result<PolicyPhysicalPresenceResponse, Rc> {
-        Err(Rc::COMMAND_CODE) // UNWRITTEN
+    fn execute(self, tpm: &mut Tpm) -> Result<PolicyPhysicalPresenceResponse, Rc> {
+        let session = tpm.sessions.policy(self.policy_session)?;
+        session.extend_policy::<Self>(&[]);
+        session.policy.presence_required = true;
+        Ok(PolicyPhysicalPresenceResponse {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::policy::build::{digest, policy, started};
+    use tpm_wire::commands::PolicyPhysicalPresence;
+
+    #[test]
+    fn digest_covers_the_command_code_and_presence_is_required() {
+        let mut tpm = started();
+        let policy_session = policy(&mut tpm);
+        tpm.run(PolicyPhysicalPresence { policy_session }).unwrap();
+        assert!(
+            tpm.policy_session(policy_session)
+                .unwrap()
+                .policy
+                .presence_required
+        );
+        assert_eq!(
+            digest(&mut tpm, policy_session),
+            "0d7c6747b1b9facbba03492097aa9d5af792e5efc07346e05f9daa8b3d9e13b5"
+        );
     }
 }
