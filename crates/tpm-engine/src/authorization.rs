@@ -514,7 +514,10 @@ impl Tpm {
         {
             return Err(Rc::MODE);
         }
-        if policy.pcr_counter != 0 && policy.pcr_counter != self.pcrs.update_counter {
+        if policy
+            .pcr_counter
+            .is_some_and(|counter| counter != self.pcrs.update_counter)
+        {
             return Err(Rc::PCR_CHANGED);
         }
         let expected = self.auth_policy(entity);

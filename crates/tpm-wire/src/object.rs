@@ -6,8 +6,8 @@ use crate::algorithm::{
 };
 use crate::attributes::{TpmaLocality, TpmaObject};
 use crate::buffers::{
-    Tpm2b, Tpm2bAuth, Tpm2bData, Tpm2bDigest, Tpm2bEccPrivate, Tpm2bLabel, Tpm2bName,
-    Tpm2bPrivateKeyRsa, Tpm2bPublicKeyRsa, Tpm2bSeed, Tpm2bSensitiveData, Tpm2bSymKey,
+    Tpm2b, Tpm2bAuth, Tpm2bData, Tpm2bDigest, Tpm2bEccParameter, Tpm2bEccPrivate, Tpm2bLabel,
+    Tpm2bName, Tpm2bPrivateKeyRsa, Tpm2bPublicKeyRsa, Tpm2bSeed, Tpm2bSensitiveData, Tpm2bSymKey,
     marshal_with_size, parse_sized,
 };
 use crate::codec::{Input, Marshal, Parse, Parsed, refuse, structure};
