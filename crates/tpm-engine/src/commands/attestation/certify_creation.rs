@@ -22,6 +22,7 @@ impl Execute for CertifyCreation {
             .map_err(|rc| rc.at(Self::object_handle))?;
         let given = self.creation_ticket;
         let hierarchy = given.hierarchy.map_or(TpmHandle::NULL, TpmHandle::from);
+        tpm.check_ticket_hierarchy(hierarchy)?;
         let ticket = tpm.creation_ticket(hierarchy, &object.name, &self.creation_hash);
         if !tickets_match(&given.digest, &ticket.digest) {
             return Err(Rc::TICKET.at(Self::creation_ticket));

@@ -143,6 +143,7 @@ pub(super) fn bit_string(parts: &[&[u8]]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::{SEQUENCE, bits, element, elements, integer, only};
+    use alloc::vec;
 
     #[test]
     fn lengths_are_written_and_read_in_their_shortest_form() {
