@@ -1,10 +1,16 @@
 //! Command audit: which commands, by which hash, and the digest so far (Part 1, 34).
 
+use crate::algorithms::hash_algorithm;
+use crate::hierarchy::CONTEXT_HASH;
 use crate::state_format::{Group, Section};
 use alloc::vec::Vec;
+use tpm_crypto::hash::{Digest, Hasher};
 use tpm_wire::algorithm::TpmiAlgHash;
 use tpm_wire::buffers::Tpm2bDigest;
-use tpm_wire::codec::{Input, Marshal, Parse, Parsed};
+use tpm_wire::codec::{Input, Marshal, Parse, Parsed, refuse};
+use tpm_wire::commands::{SetCommandCodeAuditStatus, Shutdown};
+use tpm_wire::rc::Rc;
+use tpm_wire::table::Command;
 
 /// State of the command audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +27,10 @@ pub(crate) struct CommandAudit {
 
 impl Default for CommandAudit {
     fn default() -> Self {
-        // TPM2_SetCommandCodeAuditStatus is always audited (Part 1, 34.2).
+        // TPM2_SetCommandCodeAuditStatus is always audited (Part 3, 21.2).
         Self {
-            commands: Vec::from([0x140]),
-            hash: TpmiAlgHash::Sha256,
+            commands: Vec::from([SetCommandCodeAuditStatus::INFO.code]),
+            hash: CONTEXT_HASH,
             counter: 0,
             digest: Tpm2bDigest::EMPTY,
         }
@@ -35,6 +41,34 @@ impl CommandAudit {
     /// Whether a command is audited.
     pub(crate) fn is_audited(&self, code: u32) -> bool {
         self.commands.binary_search(&code).is_ok()
+    }
+
+    /// The digest of the codes of the audited commands, as `TPM2_GetCommandAuditDigest` attests it (Part 3, 18.6).
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "called by the attestation of the audit")
+    )]
+    pub(crate) fn commands_digest(&self) -> Digest {
+        let mut hasher = Hasher::new(hash_algorithm(self.hash));
+        for code in &self.commands {
+            hasher.update(&code.to_be_bytes());
+        }
+        hasher.finish()
+    }
+
+    /// The list of audited commands with those of `set` and without those of `clear` (Part 3, 21.2).
+    ///
+    /// `TPM2_Shutdown` cannot be audited, and `TPM2_SetCommandCodeAuditStatus` always is.
+    pub(crate) fn with_changes(&self, set: &[u32], clear: &[u32]) -> Vec<u32> {
+        let mut commands = self.commands.clone();
+        for code in set.iter().filter(|code| **code != Shutdown::INFO.code) {
+            if let Err(place) = commands.binary_search(code) {
+                commands.insert(place, *code);
+            }
+        }
+        let always = SetCommandCodeAuditStatus::INFO.code;
+        commands.retain(|code| *code == always || !clear.contains(code));
+        commands
     }
 }
 
@@ -68,10 +102,18 @@ impl Section for CommandAudit {
                 for _ in 0..count {
                     let code;
                     (rest, code) = u32::parse(rest)?;
+                    if self.commands.last().is_some_and(|last| *last >= code) {
+                        return refuse(Rc::VALUE);
+                    }
                     self.commands.push(code);
                 }
             }
-            Group::Reset => (rest, self.digest) = Tpm2bDigest::parse(rest)?,
+            Group::Reset => {
+                (rest, self.digest) = Tpm2bDigest::parse(rest)?;
+                if !self.digest.is_empty() && self.digest.len() != self.hash.digest_size() {
+                    return refuse(Rc::SIZE);
+                }
+            }
             Group::Clear | Group::Volatile => {}
         }
         Ok((rest, ()))

@@ -1,10 +1,10 @@
 //! Commit values of anonymous signatures and ephemeral keys: used once each (Part 1, annex C.2).
 
+use crate::algorithms::hash_algorithm;
+use crate::hierarchy::CONTEXT_HASH;
 use crate::power::StartupKind;
 use crate::state::Tpm;
 use crate::state_format::{Group, Section};
-use crate::algorithms::hash_algorithm;
-use crate::hierarchy::CONTEXT_HASH;
 use alloc::vec::Vec;
 use tpm_crypto::ecc::{Curve, PrivateKey, ecdaa};
 use tpm_wire::buffers::Tpm2bSeed;
@@ -27,7 +27,13 @@ pub(crate) struct Commits {
 impl Commits {
     /// The secret of the commit with this whole count: a scalar of the curve, bound to a key by its Name, or to none.
     pub(crate) fn secret(&self, curve: Curve, name: &[u8], count: u64) -> PrivateKey {
-        ecdaa::commit_nonce(curve, hash_algorithm(CONTEXT_HASH), &self.nonce, name, count)
+        ecdaa::commit_nonce(
+            curve,
+            hash_algorithm(CONTEXT_HASH),
+            &self.nonce,
+            name,
+            count,
+        )
     }
 
     /// Opens the commit that [`counter`](Self::counter) numbers, and returns the low bits of the number, which is all that

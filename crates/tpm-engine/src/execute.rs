@@ -64,7 +64,8 @@ impl Tpm {
         &self.response
     }
 
-    fn begin(&mut self) {
+    /// What comes before any command: time passes, and a hash sequence that was not finished ends.
+    pub(crate) fn begin(&mut self) {
         self.abandon_hash_sequence();
         let now = self.platform.milliseconds();
         if self.clock.update(now) && self.power.started {

@@ -42,8 +42,10 @@ pub(crate) fn crypt_first_parameter(
     key.extend_from_slice(extra_key);
     match session.symmetric {
         None => Err(Rc::SYMMETRIC),
-        Some(TpmtSymDef::Xor(hash)) => {
-            xor_obfuscation(hash_algorithm(hash), &key, nonce_newer, nonce_older, data);
+        Some(TpmtSymDef::Xor(_)) => {
+            // The mask is made by the hash of the session, whatever hash the algorithm names (Part 1, 21.2).
+            let hash = hash_algorithm(session.auth_hash);
+            xor_obfuscation(hash, &key, nonce_newer, nonce_older, data);
             Ok(())
         }
         Some(TpmtSymDef::Block(block)) => cfb(

@@ -269,7 +269,10 @@ impl TestTpm {
         command: C,
         authorizations: &[Auth],
     ) -> Result<C::Response, Rc> {
+        // Time that passed is no effect of the command, nor is the mark that a protected value was used.
+        self.tpm.begin();
         let before = self.snapshot();
+        let used_before = self.tpm.dictionary_attack.used;
         let result = decode::<C>(self.tpm.execute(&encode(&command, authorizations)));
         if let Err(rc) = &result
             && !matches!(
@@ -277,16 +280,18 @@ impl TestTpm {
                 Rc::AUTH_FAIL | Rc::BAD_AUTH | Rc::LOCKOUT | Rc::FAILURE
             )
         {
+            let used = core::mem::replace(&mut self.tpm.dictionary_attack.used, used_before);
             assert!(
                 before == self.snapshot(),
                 "{} was refused with {rc} and changed the state",
                 C::INFO.name
             );
+            self.tpm.dictionary_attack.used = used;
         }
         result
     }
 
-    /// All state, as bytes that can be compared. The mark that a protected value was used is not part of it.
+    /// All state, as bytes that can be compared.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
         let mut bytes = self.tpm.permanent_bytes().to_vec();

@@ -16,7 +16,7 @@ mod management;
 mod nv;
 pub(crate) mod object;
 mod pcr;
-mod policy;
+pub(crate) mod policy;
 mod random;
 mod session;
 mod signature;

@@ -1,17 +1,23 @@
 //! Builders for tests of policies: sessions and an Index put straight into the TPM, digests as text.
 
+use crate::algorithms::small;
 use crate::nv::Index;
+use crate::object::Object;
 use crate::policy::PolicyState;
 use crate::session::Session;
 use crate::testing::{self, TestTpm};
 use alloc::string::String;
-use tpm_wire::algorithm::TpmiAlgHash;
-use tpm_wire::attributes::TpmaNv;
-use tpm_wire::buffers::{Small, Tpm2bAuth, Tpm2bDigest, Tpm2bNonce};
+use alloc::vec::Vec;
+use tpm_wire::algorithm::{TpmiAlgHash, TpmsSchemeHash, TpmtKeyedhashScheme};
+use tpm_wire::attributes::{TpmaNv, TpmaObject};
+use tpm_wire::buffers::{Small, Tpm2bAuth, Tpm2bDigest, Tpm2bName, Tpm2bSensitiveData};
 use tpm_wire::commands::PolicyGetDigest;
 use tpm_wire::constants::TpmSe;
 use tpm_wire::handles::{TpmHandle, TpmiRhNvIndex, TpmiShPolicy};
 use tpm_wire::nv::{NvDataSize, TpmsNvPublic, TpmtNvPublic2};
+use tpm_wire::object::{
+    TpmtPublic, TpmtSensitive, TpmuPublicId, TpmuPublicParms, TpmuSensitiveComposite,
+};
 use zeroize::Zeroizing;
 
 /// The Index of [`nv_index`].
@@ -35,18 +41,14 @@ pub(crate) fn trial(tpm: &mut TestTpm) -> TpmiShPolicy {
 }
 
 /// A session of any kind and hash, neither bound nor salted.
-pub(crate) fn policy_with(
-    tpm: &mut TestTpm,
-    kind: TpmSe,
-    auth_hash: TpmiAlgHash,
-) -> TpmiShPolicy {
+pub(crate) fn policy_with(tpm: &mut TestTpm, kind: TpmSe, auth_hash: TpmiAlgHash) -> TpmiShPolicy {
     let policy = PolicyState::new(auth_hash, tpm.clock.time, tpm.clock.epoch);
     let session = Session {
         kind,
         auth_hash,
         symmetric: None,
         key: Small::EMPTY,
-        nonce_tpm: Tpm2bNonce::from(&NONCE_TPM),
+        nonce_tpm: small(&NONCE_TPM),
         bound_entity: None,
         is_da_bound: false,
         is_lockout_bound: false,
@@ -81,4 +83,37 @@ pub(crate) fn nv_index(tpm: &mut TestTpm, attributes: TpmaNv, contents: &[u8]) {
         data: Zeroizing::new(contents.to_vec()),
     };
     tpm.nv.indices.insert(INDEX, index);
+}
+
+/// The key of [`hmac_object`].
+pub(crate) const HMAC_KEY: [u8; 16] = [0x0B; 16];
+
+/// An HMAC key of SHA-256 in the owner's hierarchy, usable by an empty authorization value.
+pub(crate) fn hmac_object() -> Object {
+    let scheme = TpmtKeyedhashScheme::Hmac(TpmsSchemeHash {
+        hash_alg: TpmiAlgHash::Sha256,
+    });
+    let public = TpmtPublic {
+        name_alg: Some(TpmiAlgHash::Sha256),
+        object_attributes: TpmaObject::USER_WITH_AUTH | TpmaObject::SIGN | TpmaObject::NO_DA,
+        auth_policy: Tpm2bDigest::EMPTY,
+        parameters: TpmuPublicParms::KeyedHash(Some(scheme)),
+        unique: TpmuPublicId::KeyedHash(small(&[0x0C; 32])),
+    };
+    Object {
+        name: Object::name_of(&public),
+        public,
+        sensitive: Some(TpmtSensitive {
+            auth_value: Tpm2bAuth::EMPTY,
+            seed_value: small(&[0x0D; 32]),
+            sensitive: TpmuSensitiveComposite::Bits(
+                Tpm2bSensitiveData::new(Vec::from(HMAC_KEY)).unwrap(),
+            ),
+        }),
+        qualified_name: Tpm2bName::EMPTY,
+        hierarchy: TpmHandle::OWNER,
+        external: false,
+        primary: false,
+        st_clear: false,
+    }
 }

@@ -132,10 +132,7 @@ impl Authorization<'_> {
         } else {
             0
         };
-        (
-            Tpm2bTimeout::from(&(timeout | flag).to_be_bytes()),
-            ticket,
-        )
+        (Tpm2bTimeout::from(&(timeout | flag).to_be_bytes()), ticket)
     }
 }
 
@@ -172,15 +169,14 @@ fn hierarchy_of(tpm: &Tpm, entity: TpmHandle) -> TpmHandle {
             .find(entity)
             .map_or(TpmHandle::NULL, |object| object.hierarchy),
         Some(TpmHt::NvIndex | TpmHt::ExternalNv)
-            if tpm.nv.get(entity).is_ok_and(|index| {
-                index.attributes().contains(TpmaNv::PLATFORMCREATE)
-            }) =>
+            if tpm
+                .nv
+                .get(entity)
+                .is_ok_and(|index| index.attributes().contains(TpmaNv::PLATFORMCREATE)) =>
         {
             TpmHandle::PLATFORM
         }
-        Some(TpmHt::Permanent)
-            if crate::hierarchy::Hierarchy::from_handle(entity).is_some() =>
-        {
+        Some(TpmHt::Permanent) if crate::hierarchy::Hierarchy::from_handle(entity).is_some() => {
             entity
         }
         _ => TpmHandle::OWNER,

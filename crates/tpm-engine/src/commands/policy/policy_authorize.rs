@@ -35,10 +35,11 @@ impl Execute for PolicyAuthorize {
 
 #[cfg(test)]
 mod tests {
+    use crate::algorithms::small;
     use crate::commands::policy::build::{digest, policy, started, trial};
     use crate::testing::TestTpm;
     use tpm_wire::algorithm::TpmiAlgHash;
-    use tpm_wire::buffers::{Tpm2bDigest, Tpm2bName, Tpm2bNonce};
+    use tpm_wire::buffers::{Tpm2bDigest, Tpm2bName};
     use tpm_wire::commands::{PolicyAuthValue, PolicyAuthorize};
     use tpm_wire::constants::TpmSt;
     use tpm_wire::handles::{TpmHandle, TpmiRhHierarchy, TpmiShPolicy};
@@ -50,12 +51,11 @@ mod tests {
     fn key_name() -> Tpm2bName {
         let mut name = [0x55; 34];
         name[..2].copy_from_slice(&[0x00, 0x0B]);
-        Tpm2bName::from(&name)
+        small(&name)
     }
 
     fn auth_value() -> Tpm2bDigest {
-        let bytes =
-            hex::decode("8fcd2169ab92694e0c633f1ab772842b8241bbc20288981fc7ac1eddc1fddb0e");
+        let bytes = hex::decode("8fcd2169ab92694e0c633f1ab772842b8241bbc20288981fc7ac1eddc1fddb0e");
         Tpm2bDigest::new(&bytes.unwrap()).unwrap()
     }
 
@@ -65,7 +65,7 @@ mod tests {
         PolicyAuthorize {
             policy_session,
             approved_policy: auth_value(),
-            policy_ref: Tpm2bNonce::from(&POLICY_REF),
+            policy_ref: small(&POLICY_REF),
             key_sign: key_name(),
             check_ticket: tpm.verified_ticket(TpmHandle::OWNER, &signed, &key_name()),
         }
@@ -83,7 +83,10 @@ mod tests {
         let policy_session = satisfied(&mut tpm);
         let command = authorize(&tpm, policy_session);
         tpm.run(command).unwrap();
-        assert_eq!(digest(&mut tpm, policy_session), "PLACE_AUTHORIZE");
+        assert_eq!(
+            digest(&mut tpm, policy_session),
+            "079724a7ae306c2e11a96f51a57c0448ffa1d6fa00940c360d854197b71731b6"
+        );
         assert!(
             tpm.policy_session(policy_session)
                 .unwrap()
@@ -104,7 +107,10 @@ mod tests {
             digest: Tpm2bDigest::EMPTY,
         };
         tpm.run(command).unwrap();
-        assert_eq!(digest(&mut tpm, policy_session), "PLACE_AUTHORIZE");
+        assert_eq!(
+            digest(&mut tpm, policy_session),
+            "079724a7ae306c2e11a96f51a57c0448ffa1d6fa00940c360d854197b71731b6"
+        );
     }
 
     #[test]
@@ -118,10 +124,7 @@ mod tests {
             for policy_session in [policy(&mut tpm), trial(&mut tpm)] {
                 let mut command = authorize(&tpm, policy_session);
                 command.key_sign = Tpm2bName::new(name).unwrap();
-                assert_eq!(
-                    tpm.run(command),
-                    Err(rc.at(PolicyAuthorize::key_sign))
-                );
+                assert_eq!(tpm.run(command), Err(rc.at(PolicyAuthorize::key_sign)));
             }
         }
     }
@@ -144,7 +147,7 @@ mod tests {
         let good = authorize(&tpm, policy_session);
         let refused = Err(Rc::VALUE.at(PolicyAuthorize::check_ticket));
         let mut command = good.clone();
-        command.policy_ref = Tpm2bNonce::from(b"fer");
+        command.policy_ref = small(b"fer");
         assert_eq!(tpm.run(command), refused);
         let mut command = good.clone();
         command.check_ticket.hierarchy = Some(TpmiRhHierarchy(TpmHandle::ENDORSEMENT));

@@ -62,10 +62,16 @@ mod tests {
         let policy_session = policy(&mut tpm);
         tpm.run(PolicyAuthValue { policy_session }).unwrap();
         tpm.run(authorize(policy_session)).unwrap();
-        assert_eq!(digest(&mut tpm, policy_session), "PLACE_AUTHORIZE_NV");
+        assert_eq!(
+            digest(&mut tpm, policy_session),
+            "119c1c41742b150ee239d0b0ba7f4ba28feb11f50bff0c6bc1117046a2c8e38d"
+        );
         let trial = trial(&mut tpm);
         tpm.run(authorize(trial)).unwrap();
-        assert_eq!(digest(&mut tpm, trial), "PLACE_AUTHORIZE_NV");
+        assert_eq!(
+            digest(&mut tpm, trial),
+            "119c1c41742b150ee239d0b0ba7f4ba28feb11f50bff0c6bc1117046a2c8e38d"
+        );
     }
 
     #[test]

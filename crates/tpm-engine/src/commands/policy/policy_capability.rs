@@ -4,8 +4,8 @@ use super::{bytes, comparison, holds, operand_a};
 use crate::execute::Execute;
 use crate::state::Tpm;
 use alloc::vec::Vec;
-use tpm_wire::commands::{GetCapability, PolicyCapability, PolicyCapabilityResponse};
 use tpm_wire::capability::TpmsCapabilityData;
+use tpm_wire::commands::{GetCapability, PolicyCapability, PolicyCapabilityResponse};
 use tpm_wire::constants::{TpmCap, TpmEo};
 use tpm_wire::handles::{TpmHandle, TpmHt};
 use tpm_wire::rc::Rc;
@@ -17,13 +17,7 @@ impl Execute for PolicyCapability {
         }
         let session = tpm.policy_session(self.policy_session)?;
         let what = [bytes(&self.capability), bytes(&self.property)].concat();
-        let arguments = comparison(
-            session,
-            &self.operand_b,
-            self.offset,
-            self.operation,
-            &what,
-        );
+        let arguments = comparison(session, &self.operand_b, self.offset, self.operation, &what);
         let session = tpm.sessions.policy(self.policy_session)?;
         session.extend_policy::<Self>(&[&arguments]);
         Ok(PolicyCapabilityResponse {})

@@ -44,7 +44,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             digest(&mut tpm, policy_session),
-            "e6131370768db3103a73ae86f4b4804b5f4cd37e8c4840b0c85c1cb6cb3c5e05"
+            "e613137076524bde487533865884e9732ebee3aacb095d94a6de492ec06c46fa"
         );
     }
 

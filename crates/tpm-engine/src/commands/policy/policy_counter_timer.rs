@@ -58,12 +58,18 @@ mod tests {
         let policy_session = policy(&mut tpm);
         let limit = 5000u64.to_be_bytes();
         tpm.run(below(policy_session, 8, &limit)).unwrap();
-        assert_eq!(digest(&mut tpm, policy_session), "PLACE_COUNTER_TIMER");
+        assert_eq!(
+            digest(&mut tpm, policy_session),
+            "75844ec017edbfed324b021827f97aad5f3eca739cbec974e0da31cac0feb3aa"
+        );
         tpm.script.now.fetch_add(6000, Ordering::Relaxed);
         assert_eq!(tpm.run(below(policy_session, 8, &limit)), Err(Rc::POLICY));
         let trial = trial(&mut tpm);
         tpm.run(below(trial, 8, &limit)).unwrap();
-        assert_eq!(digest(&mut tpm, trial), "PLACE_COUNTER_TIMER");
+        assert_eq!(
+            digest(&mut tpm, trial),
+            "75844ec017edbfed324b021827f97aad5f3eca739cbec974e0da31cac0feb3aa"
+        );
     }
 
     #[test]

@@ -24,8 +24,8 @@ impl Execute for PolicyCpHash {
 
 #[cfg(test)]
 mod tests {
+    use crate::algorithms::small;
     use crate::commands::policy::build::{digest, policy, started};
-    use tpm_wire::buffers::Tpm2bDigest;
     use tpm_wire::commands::{PolicyCpHash, PolicyNameHash};
     use tpm_wire::rc::Rc;
 
@@ -35,10 +35,13 @@ mod tests {
         let policy_session = policy(&mut tpm);
         let with = |byte| PolicyCpHash {
             policy_session,
-            cp_hash_a: Tpm2bDigest::from(&[byte; 32]),
+            cp_hash_a: small(&[byte; 32]),
         };
         tpm.run(with(0x11)).unwrap();
-        assert_eq!(digest(&mut tpm, policy_session), "PLACE_CPHASH_11");
+        assert_eq!(
+            digest(&mut tpm, policy_session),
+            "e859ef1747b5f82fb1971132845d543905445696db00462f49bc7181bac31070"
+        );
         tpm.run(with(0x11)).unwrap();
         assert_eq!(tpm.run(with(0x12)), Err(Rc::CPHASH));
     }
@@ -47,7 +50,7 @@ mod tests {
     fn wrong_size_is_size_at_parameter_1_before_all_else() {
         let mut tpm = started();
         let policy_session = policy(&mut tpm);
-        let cp_hash_a = Tpm2bDigest::from(&[1; 20]);
+        let cp_hash_a = small(&[1; 20]);
         assert_eq!(
             tpm.run(PolicyCpHash {
                 policy_session,
@@ -63,10 +66,10 @@ mod tests {
         let policy_session = policy(&mut tpm);
         tpm.run(PolicyNameHash {
             policy_session,
-            name_hash: Tpm2bDigest::from(&[1; 32]),
+            name_hash: small(&[1; 32]),
         })
         .unwrap();
-        let cp_hash_a = Tpm2bDigest::from(&[1; 32]);
+        let cp_hash_a = small(&[1; 32]);
         assert_eq!(
             tpm.run(PolicyCpHash {
                 policy_session,

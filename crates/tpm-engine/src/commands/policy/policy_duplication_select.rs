@@ -38,9 +38,10 @@ impl Execute for PolicyDuplicationSelect {
 
 #[cfg(test)]
 mod tests {
+    use crate::algorithms::small;
     use crate::commands::policy::build::{digest, policy, started};
     use crate::policy::BoundDigest;
-    use tpm_wire::buffers::{Tpm2bDigest, Tpm2bName};
+    use tpm_wire::buffers::Tpm2bDigest;
     use tpm_wire::commands::{PolicyCommandCode, PolicyCpHash, PolicyDuplicationSelect};
     use tpm_wire::handles::TpmiShPolicy;
     use tpm_wire::rc::Rc;
@@ -48,8 +49,8 @@ mod tests {
     fn select(policy_session: TpmiShPolicy, include_object: bool) -> PolicyDuplicationSelect {
         PolicyDuplicationSelect {
             policy_session,
-            object_name: Tpm2bName::from(&[0x61; 34]),
-            new_parent_name: Tpm2bName::from(&[0x62; 34]),
+            object_name: small(&[0x61; 34]),
+            new_parent_name: small(&[0x62; 34]),
             include_object,
         }
     }
@@ -58,14 +59,22 @@ mod tests {
     fn digest_covers_the_object_only_if_asked_for_but_names_are_bound_always() {
         let mut tpm = started();
         for (include_object, expected) in [
-            (true, "PLACE_DUPLICATION_WITH"),
-            (false, "PLACE_DUPLICATION_WITHOUT"),
+            (
+                true,
+                "904c935a8d88e88524481bd02838236df6c18e38c2f89b53b3918afa6254ac82",
+            ),
+            (
+                false,
+                "f8df059ce069fa6a92e0e0abfd1096f05edf3603c7f7f815d8972f4cb24456cc",
+            ),
         ] {
             let policy_session = policy(&mut tpm);
             tpm.run(select(policy_session, include_object)).unwrap();
             assert_eq!(digest(&mut tpm, policy_session), expected);
             let state = &tpm.policy_session(policy_session).unwrap().policy;
-            let names = hex::decode("PLACE_DUPLICATION_NAMES").unwrap();
+            let names =
+                hex::decode("94155a66dde7a35aef705aac8311b6274e7ce021cf97835e79a7f74c8f6cd53e")
+                    .unwrap();
             let names = Tpm2bDigest::new(&names).unwrap();
             assert_eq!(state.bound, BoundDigest::NameHash(names));
             assert_eq!(state.command_code, Some(0x14B));
@@ -82,11 +91,8 @@ mod tests {
             code,
         })
         .unwrap();
-        assert_eq!(
-            tpm.run(select(policy_session, true)),
-            Err(Rc::COMMAND_CODE)
-        );
-        let cp_hash_a = Tpm2bDigest::from(&[1; 32]);
+        assert_eq!(tpm.run(select(policy_session, true)), Err(Rc::COMMAND_CODE));
+        let cp_hash_a = small(&[1; 32]);
         tpm.run(PolicyCpHash {
             policy_session,
             cp_hash_a,

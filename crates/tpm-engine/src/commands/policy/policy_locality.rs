@@ -54,7 +54,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             digest(&mut tpm, policy_session),
-            "PLACE_LOCALITY_3"
+            "7764491d5afe719035c0c09faa90c3490a7475d6df422b804e8f68aa65f8934f"
         );
     }
 

@@ -23,8 +23,8 @@ impl Execute for PolicyNameHash {
 
 #[cfg(test)]
 mod tests {
+    use crate::algorithms::small;
     use crate::commands::policy::build::{digest, policy, started};
-    use tpm_wire::buffers::Tpm2bDigest;
     use tpm_wire::commands::PolicyNameHash;
     use tpm_wire::rc::Rc;
 
@@ -37,14 +37,14 @@ mod tests {
             name_hash,
         };
         assert_eq!(
-            tpm.run(with(Tpm2bDigest::from(&[0x22; 33]))),
+            tpm.run(with(small(&[0x22; 33]))),
             Err(Rc::SIZE.at(PolicyNameHash::name_hash))
         );
-        tpm.run(with(Tpm2bDigest::from(&[0x22; 32]))).unwrap();
-        assert_eq!(digest(&mut tpm, policy_session), "PLACE_NAMEHASH_22");
+        tpm.run(with(small(&[0x22; 32]))).unwrap();
         assert_eq!(
-            tpm.run(with(Tpm2bDigest::from(&[0x22; 32]))),
-            Err(Rc::CPHASH)
+            digest(&mut tpm, policy_session),
+            "59fd3b8a9992546ca517891c678a19973a05d544936fcd68db2262f4b20f6fd3"
         );
+        assert_eq!(tpm.run(with(small(&[0x22; 32]))), Err(Rc::CPHASH));
     }
 }

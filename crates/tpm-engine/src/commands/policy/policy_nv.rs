@@ -56,7 +56,10 @@ mod tests {
         nv_index(&mut tpm, TpmaNv::NONE, &[1, 2, 3, 4]);
         for policy_session in [policy(&mut tpm), trial(&mut tpm)] {
             tpm.run(equals(policy_session, 1, &[2, 3])).unwrap();
-            assert_eq!(digest(&mut tpm, policy_session), "PLACE_NV");
+            assert_eq!(
+                digest(&mut tpm, policy_session),
+                "1a68007bc00650b00487e4b9dd2a10136f116e2d6a5e905c453d23b89e90f205"
+            );
         }
     }
 
@@ -65,10 +68,7 @@ mod tests {
         let mut tpm = started();
         nv_index(&mut tpm, TpmaNv::NONE, &[1, 2, 3, 4]);
         let policy_session = policy(&mut tpm);
-        assert_eq!(
-            tpm.run(equals(policy_session, 0, &[2, 3])),
-            Err(Rc::POLICY)
-        );
+        assert_eq!(tpm.run(equals(policy_session, 0, &[2, 3])), Err(Rc::POLICY));
     }
 
     #[test]
@@ -92,10 +92,7 @@ mod tests {
         let mut tpm = started();
         let policy_session = policy(&mut tpm);
         nv_index(&mut tpm, TpmaNv::READLOCKED, &[1]);
-        assert_eq!(
-            tpm.run(equals(policy_session, 0, &[1])),
-            Err(Rc::NV_LOCKED)
-        );
+        assert_eq!(tpm.run(equals(policy_session, 0, &[1])), Err(Rc::NV_LOCKED));
         tpm.nv
             .get_mut(INDEX)
             .unwrap()

@@ -48,7 +48,7 @@ mod tests {
         tpm.run(written(true)).unwrap();
         assert_eq!(
             digest(&mut tpm, policy_session),
-            "PLACE_NVWRITTEN_TWICE"
+            "fa458976640e47b5447ff4ec1a2eab0d2684e7706acd7adcef4741d718760bad"
         );
     }
 }

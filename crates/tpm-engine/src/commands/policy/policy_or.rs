@@ -22,15 +22,15 @@ impl Execute for PolicyOr {
 
 #[cfg(test)]
 mod tests {
+    use crate::algorithms::small;
     use crate::commands::policy::build::{digest, policy, started, trial};
-    use tpm_wire::buffers::Tpm2bDigest;
     use tpm_wire::commands::{PolicyAuthValue, PolicyOr};
     use tpm_wire::handles::TpmiShPolicy;
     use tpm_wire::pcr::{TpmlDigest, TpmlDigestBranches};
     use tpm_wire::rc::Rc;
 
     fn or(policy_session: TpmiShPolicy, branches: &[[u8; 32]]) -> PolicyOr {
-        let list: TpmlDigest = branches.iter().map(Tpm2bDigest::from).collect();
+        let list: TpmlDigest = branches.iter().map(|branch| small(branch)).collect();
         PolicyOr {
             policy_session,
             p_hash_list: TpmlDigestBranches(list),
@@ -38,8 +38,7 @@ mod tests {
     }
 
     fn auth_value() -> [u8; 32] {
-        let bytes =
-            hex::decode("8fcd2169ab92694e0c633f1ab772842b8241bbc20288981fc7ac1eddc1fddb0e");
+        let bytes = hex::decode("8fcd2169ab92694e0c633f1ab772842b8241bbc20288981fc7ac1eddc1fddb0e");
         bytes.unwrap().try_into().unwrap()
     }
 
@@ -50,7 +49,10 @@ mod tests {
         tpm.run(PolicyAuthValue { policy_session }).unwrap();
         tpm.run(or(policy_session, &[[1; 32], auth_value()]))
             .unwrap();
-        assert_eq!(digest(&mut tpm, policy_session), "PLACE_OR");
+        assert_eq!(
+            digest(&mut tpm, policy_session),
+            "15520268b671e690df7def1780e7fa8bd98bdb50d4b9f140d91002f7e07ae0a1"
+        );
     }
 
     #[test]
@@ -69,7 +71,10 @@ mod tests {
         let policy_session = trial(&mut tpm);
         tpm.run(or(policy_session, &[[1; 32], auth_value()]))
             .unwrap();
-        assert_eq!(digest(&mut tpm, policy_session), "PLACE_OR");
+        assert_eq!(
+            digest(&mut tpm, policy_session),
+            "15520268b671e690df7def1780e7fa8bd98bdb50d4b9f140d91002f7e07ae0a1"
+        );
     }
 
     #[test]

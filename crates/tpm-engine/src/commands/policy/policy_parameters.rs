@@ -23,6 +23,7 @@ impl Execute for PolicyParameters {
 
 #[cfg(test)]
 mod tests {
+    use crate::algorithms::small;
     use crate::commands::policy::build::{digest, policy, started};
     use tpm_wire::buffers::Tpm2bDigest;
     use tpm_wire::commands::PolicyParameters;
@@ -40,11 +41,11 @@ mod tests {
             tpm.run(with(Tpm2bDigest::EMPTY)),
             Err(Rc::SIZE.at(PolicyParameters::p_hash))
         );
-        tpm.run(with(Tpm2bDigest::from(&[0x33; 32]))).unwrap();
-        assert_eq!(digest(&mut tpm, policy_session), "PLACE_PARAMETERS_33");
+        tpm.run(with(small(&[0x33; 32]))).unwrap();
         assert_eq!(
-            tpm.run(with(Tpm2bDigest::from(&[0x33; 32]))),
-            Err(Rc::CPHASH)
+            digest(&mut tpm, policy_session),
+            "93e8c91534fe9d82243bf7451347a162830fb39b3bf0c11c51aec9ad6096a1fc"
         );
+        assert_eq!(tpm.run(with(small(&[0x33; 32]))), Err(Rc::CPHASH));
     }
 }

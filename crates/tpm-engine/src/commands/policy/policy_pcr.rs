@@ -36,6 +36,7 @@ impl Execute for PolicyPcr {
 
 #[cfg(test)]
 mod tests {
+    use crate::algorithms::small;
     use crate::commands::policy::build::{digest, policy, started, trial};
     use tpm_wire::algorithm::TpmiAlgHash;
     use tpm_wire::buffers::Tpm2bDigest;
@@ -59,8 +60,7 @@ mod tests {
 
     /// SHA-256 over the 64 zero bytes of the two PCR.
     fn zeros() -> Tpm2bDigest {
-        let bytes =
-            hex::decode("f5a5fd42d16a20302798ef6ed309979b43003d2320d9f0e8ea9831a92759fb4b");
+        let bytes = hex::decode("f5a5fd42d16a20302798ef6ed309979b43003d2320d9f0e8ea9831a92759fb4b");
         Tpm2bDigest::new(&bytes.unwrap()).unwrap()
     }
 
@@ -70,14 +70,17 @@ mod tests {
         for given in [Tpm2bDigest::EMPTY, zeros()] {
             let policy_session = policy(&mut tpm);
             tpm.run(pcr(policy_session, given)).unwrap();
-            assert_eq!(digest(&mut tpm, policy_session), "PLACE_PCR_1_16");
+            assert_eq!(
+                digest(&mut tpm, policy_session),
+                "7fb448f6d383163954f1ac9469169c757af06713beb36b758cb3f40597d691ec"
+            );
         }
     }
 
     #[test]
     fn other_values_are_value_at_parameter_1_but_a_trial_session_takes_them() {
         let mut tpm = started();
-        let other = Tpm2bDigest::from(&[7; 32]);
+        let other = small(&[7; 32]);
         let policy_session = policy(&mut tpm);
         assert_eq!(
             tpm.run(pcr(policy_session, other.clone())),
@@ -85,7 +88,10 @@ mod tests {
         );
         let policy_session = trial(&mut tpm);
         tpm.run(pcr(policy_session, other)).unwrap();
-        assert_eq!(digest(&mut tpm, policy_session), "PLACE_PCR_TRIAL");
+        assert_eq!(
+            digest(&mut tpm, policy_session),
+            "dd7459101dad8fa9de38041a542c90e0f1887c61f987c5f30b48ffcd61d0058d"
+        );
         tpm.pcrs.extend(TpmiAlgHash::Sha256, 1, &[1; 32]);
         tpm.run(pcr(policy_session, Tpm2bDigest::EMPTY)).unwrap();
     }
@@ -112,6 +118,9 @@ mod tests {
         });
         let policy_session = command.policy_session;
         tpm.run(command).unwrap();
-        assert_eq!(digest(&mut tpm, policy_session), "PLACE_PCR_FILTERED");
+        assert_eq!(
+            digest(&mut tpm, policy_session),
+            "79842a7dfb6c2b2ab553eea6dd02ad2ad04b06b44e2f14975d0b2d47d56f6b16"
+        );
     }
 }

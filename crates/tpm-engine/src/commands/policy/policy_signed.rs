@@ -68,3 +68,393 @@ fn check_signature(tpm: &Tpm, command: &PolicySigned) -> Result<(), Rc> {
     tpm.verify_signature(key, &command.auth, &signed)
         .map_err(|rc| rc.at(PolicySigned::auth))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::algorithms::{hash, hmac, small};
+    use crate::commands::policy::build::{
+        HMAC_KEY, NONCE_TPM, digest, hmac_object, policy, started, trial,
+    };
+    use crate::object::{Sequence, SequenceState, Slot};
+    use crate::policy::BoundDigest;
+    use crate::testing::TestTpm;
+    use alloc::boxed::Box;
+    use core::sync::atomic::Ordering;
+    use tpm_wire::algorithm::{TpmiAlgHash, TpmsSignatureEcc, TpmtHa, TpmtSignature};
+    use tpm_wire::buffers::{Tpm2bAuth, Tpm2bDigest, Tpm2bNonce};
+    use tpm_wire::commands::{PolicyCpHash, PolicyNameHash, PolicySigned, PolicyTicket};
+    use tpm_wire::constants::TpmSt;
+    use tpm_wire::handles::{TpmHandle, TpmiDhObject, TpmiRhHierarchy, TpmiShPolicy};
+    use tpm_wire::rc::Rc;
+
+    struct Signing {
+        tpm: TestTpm,
+        key: TpmHandle,
+        session: TpmiShPolicy,
+    }
+
+    fn signing() -> Signing {
+        let mut tpm = started();
+        let key = tpm.objects.load(hmac_object()).unwrap();
+        let session = policy(&mut tpm);
+        Signing { tpm, key, session }
+    }
+
+    impl Signing {
+        /// An authorization, signed with the key.
+        fn signed(&self, nonce: &[u8], cp_hash: &[u8], expiration: i32) -> PolicySigned {
+            let mut command = PolicySigned {
+                auth_object: TpmiDhObject(self.key),
+                policy_session: self.session,
+                nonce_tpm: Tpm2bNonce::new(nonce).unwrap(),
+                cp_hash_a: Tpm2bDigest::new(cp_hash).unwrap(),
+                policy_ref: small(b"ref"),
+                expiration,
+                auth: TpmtSignature::Hmac(TpmtHa {
+                    hash_alg: TpmiAlgHash::Sha256,
+                    digest: Tpm2bDigest::EMPTY,
+                }),
+            };
+            sign(&mut command);
+            command
+        }
+    }
+
+    fn sign(command: &mut PolicySigned) {
+        let sha256 = TpmiAlgHash::Sha256;
+        let expiration = command.expiration.to_be_bytes();
+        let parts: [&[u8]; 4] = [
+            &command.nonce_tpm,
+            &expiration,
+            &command.cp_hash_a,
+            &command.policy_ref,
+        ];
+        command.auth = TpmtSignature::Hmac(TpmtHa {
+            hash_alg: sha256,
+            digest: small(&hmac(sha256, &HMAC_KEY, &[&hash(sha256, &parts)])),
+        });
+    }
+
+    #[test]
+    fn digest_covers_the_key_and_the_reference() {
+        let mut t = signing();
+        let command = t.signed(&[], &[], 0);
+        let answer = t.tpm.run(command).unwrap();
+        assert!(answer.timeout.is_empty());
+        assert_eq!(answer.policy_ticket.tag, TpmSt::AUTH_SIGNED);
+        assert_eq!(answer.policy_ticket.hierarchy, None);
+        assert!(answer.policy_ticket.digest.is_empty());
+        assert_eq!(
+            digest(&mut t.tpm, t.session),
+            "4432ca84e7dba266b7267056ed0a58462a094596b949b3c9214855c21fbaa531"
+        );
+    }
+
+    #[test]
+    fn a_trial_session_checks_nothing_and_gets_no_ticket() {
+        let mut t = signing();
+        t.session = trial(&mut t.tpm);
+        let mut command = t.signed(b"another nonce", &[1, 2, 3], -100);
+        command.policy_ref = small(b"ref");
+        command.auth = TpmtSignature::Hmac(TpmtHa {
+            hash_alg: TpmiAlgHash::Sha256,
+            digest: small(&[0; 32]),
+        });
+        let answer = t.tpm.run(command).unwrap();
+        assert!(answer.timeout.is_empty() && answer.policy_ticket.digest.is_empty());
+        assert_eq!(
+            digest(&mut t.tpm, t.session),
+            "4432ca84e7dba266b7267056ed0a58462a094596b949b3c9214855c21fbaa531"
+        );
+    }
+
+    #[test]
+    fn another_nonce_is_nonce_at_parameter_1() {
+        let mut t = signing();
+        let command = t.signed(&[1; 16], &[], 0);
+        assert_eq!(
+            t.tpm.run(command),
+            Err(Rc::NONCE.at(PolicySigned::nonce_tpm))
+        );
+        let command = t.signed(&NONCE_TPM, &[], 0);
+        t.tpm.run(command).unwrap();
+    }
+
+    #[test]
+    fn a_signature_over_anything_else_is_signature_at_parameter_5() {
+        let mut t = signing();
+        let refused = Err(Rc::SIGNATURE.at(PolicySigned::auth));
+        let good = t.signed(&NONCE_TPM, &[7; 32], 100);
+        let mut command = good.clone();
+        command.nonce_tpm = Tpm2bNonce::EMPTY;
+        assert_eq!(t.tpm.run(command), refused);
+        let mut command = good.clone();
+        command.cp_hash_a = Tpm2bDigest::EMPTY;
+        assert_eq!(t.tpm.run(command), refused);
+        let mut command = good.clone();
+        command.policy_ref = Tpm2bNonce::EMPTY;
+        assert_eq!(t.tpm.run(command), refused);
+        let mut command = good.clone();
+        command.expiration = 101;
+        assert_eq!(t.tpm.run(command), refused);
+        t.tpm.run(good).unwrap();
+    }
+
+    #[test]
+    fn signatures_that_cannot_be_verified_are_scheme_at_parameter_5() {
+        let mut t = signing();
+        let scheme = Err(Rc::SCHEME.at(PolicySigned::auth));
+        let mut command = t.signed(&[], &[], 0);
+        let ecc = TpmsSignatureEcc {
+            hash: TpmiAlgHash::Sha256,
+            signature_r: small(&[1; 32]),
+            signature_s: small(&[1; 32]),
+        };
+        command.auth = TpmtSignature::Ecdaa(ecc);
+        assert_eq!(t.tpm.run(command), scheme);
+        let sequence = Sequence {
+            auth: Tpm2bAuth::EMPTY,
+            state: SequenceState::Event(alloc::vec![]),
+        };
+        let sequence = t.tpm.objects.insert(Slot::Sequence(Box::new(sequence)));
+        let mut command = t.signed(&[], &[], 0);
+        command.auth_object = TpmiDhObject(sequence.unwrap());
+        assert_eq!(t.tpm.run(command), scheme);
+    }
+
+    #[test]
+    fn a_public_hmac_key_is_handle_at_parameter_5() {
+        let mut t = signing();
+        let mut object = hmac_object();
+        object.sensitive = None;
+        t.key = t.tpm.objects.load(object).unwrap();
+        let command = t.signed(&[], &[], 0);
+        assert_eq!(t.tpm.run(command), Err(Rc::HANDLE.at(PolicySigned::auth)));
+    }
+
+    #[test]
+    fn cp_hash_has_the_size_of_the_session_hash_and_stays_the_same() {
+        let mut t = signing();
+        let command = t.signed(&[], &[7; 20], 0);
+        assert_eq!(
+            t.tpm.run(command),
+            Err(Rc::SIZE.at(PolicySigned::cp_hash_a))
+        );
+        let command = t.signed(&[], &[7; 32], 0);
+        t.tpm.run(command).unwrap();
+        let bound = &t.tpm.policy_session(t.session).unwrap().policy.bound;
+        assert_eq!(*bound, BoundDigest::CpHash(small(&[7; 32])));
+        let command = t.signed(&[], &[7; 32], 0);
+        t.tpm.run(command).unwrap();
+        let command = t.signed(&[], &[8; 32], 0);
+        assert_eq!(t.tpm.run(command), Err(Rc::CPHASH));
+        assert_eq!(
+            t.tpm.run(PolicyCpHash {
+                policy_session: t.session,
+                cp_hash_a: small(&[8; 32]),
+            }),
+            Err(Rc::CPHASH)
+        );
+    }
+
+    #[test]
+    fn a_session_bound_to_names_takes_no_cp_hash() {
+        let mut t = signing();
+        let policy_session = t.session;
+        t.tpm
+            .run(PolicyNameHash {
+                policy_session,
+                name_hash: small(&[7; 32]),
+            })
+            .unwrap();
+        let command = t.signed(&[], &[7; 32], 0);
+        assert_eq!(t.tpm.run(command), Err(Rc::CPHASH));
+        let command = t.signed(&[], &[], 0);
+        t.tpm.run(command).unwrap();
+    }
+
+    #[test]
+    fn seconds_count_from_the_start_of_the_session_with_its_nonce() {
+        let mut t = signing();
+        t.tpm.script.now.fetch_add(10_500, Ordering::Relaxed);
+        let command = t.signed(&NONCE_TPM, &[], 10);
+        assert_eq!(
+            t.tpm.run(command),
+            Err(Rc::EXPIRED.at(PolicySigned::expiration))
+        );
+        let command = t.signed(&NONCE_TPM, &[], 11);
+        t.tpm.run(command).unwrap();
+        let timeout = t.tpm.policy_session(t.session).unwrap().policy.timeout;
+        assert_eq!(timeout, 11_000);
+        // A later authorization can only shorten the time.
+        let command = t.signed(&NONCE_TPM, &[], 50);
+        t.tpm.run(command).unwrap();
+        let timeout = t.tpm.policy_session(t.session).unwrap().policy.timeout;
+        assert_eq!(timeout, 11_000);
+    }
+
+    #[test]
+    fn without_nonce_the_seconds_are_a_moment_of_the_clock() {
+        let mut t = signing();
+        t.tpm.script.now.fetch_add(10_500, Ordering::Relaxed);
+        let command = t.signed(&[], &[], 9);
+        assert_eq!(
+            t.tpm.run(command),
+            Err(Rc::EXPIRED.at(PolicySigned::expiration))
+        );
+        let command = t.signed(&[], &[], 10);
+        t.tpm.run(command).unwrap();
+        let timeout = t.tpm.policy_session(t.session).unwrap().policy.timeout;
+        assert_eq!(timeout, 10_500);
+        // The greatest distance that can be asked for is no overflow.
+        let command = t.signed(&[], &[], i32::MIN);
+        t.tpm.run(command).unwrap();
+    }
+
+    #[test]
+    fn a_session_of_an_earlier_run_of_the_clock_is_expired() {
+        let mut t = signing();
+        t.tpm.clock.epoch += 1;
+        let command = t.signed(&NONCE_TPM, &[], 100);
+        assert_eq!(
+            t.tpm.run(command),
+            Err(Rc::EXPIRED.at(PolicySigned::expiration))
+        );
+        let command = t.signed(&NONCE_TPM, &[], 0);
+        t.tpm.run(command).unwrap();
+    }
+
+    #[test]
+    fn a_clock_that_cannot_be_stored_is_nv_unavailable() {
+        let mut t = signing();
+        t.tpm.script.storage_down.store(true, Ordering::Relaxed);
+        let command = t.signed(&NONCE_TPM, &[], 100);
+        assert_eq!(t.tpm.run(command), Err(Rc::NV_UNAVAILABLE));
+        let command = t.signed(&NONCE_TPM, &[], 0);
+        t.tpm.run(command).unwrap();
+    }
+
+    /// The ticket of an authorization, to be used in another session.
+    fn ticket(t: &mut Signing, nonce: &[u8], cp_hash: &[u8], expiration: i32) -> PolicyTicket {
+        let command = t.signed(nonce, cp_hash, expiration);
+        let auth_name = t.tpm.entity_name(t.key);
+        let answer = t.tpm.run(command.clone()).unwrap();
+        PolicyTicket {
+            policy_session: policy(&mut t.tpm),
+            timeout: answer.timeout,
+            cp_hash_a: command.cp_hash_a,
+            policy_ref: command.policy_ref,
+            auth_name,
+            ticket: answer.policy_ticket,
+        }
+    }
+
+    #[test]
+    fn a_ticket_takes_the_place_of_the_signature() {
+        let mut t = signing();
+        let command = ticket(&mut t, &NONCE_TPM, &[7; 32], -100);
+        let policy_session = command.policy_session;
+        t.tpm.run(command).unwrap();
+        assert_eq!(
+            digest(&mut t.tpm, policy_session),
+            "4432ca84e7dba266b7267056ed0a58462a094596b949b3c9214855c21fbaa531"
+        );
+        let state = &t.tpm.policy_session(policy_session).unwrap().policy;
+        assert_eq!(state.timeout, 100_000);
+        assert_eq!(state.bound, BoundDigest::CpHash(small(&[7; 32])));
+    }
+
+    #[test]
+    fn keys_of_the_null_hierarchy_get_tickets_too() {
+        let mut t = signing();
+        let mut object = hmac_object();
+        object.hierarchy = TpmHandle::NULL;
+        t.key = t.tpm.objects.load(object).unwrap();
+        let command = ticket(&mut t, &[], &[], -100);
+        assert_eq!(command.ticket.hierarchy, None);
+        assert_eq!(command.ticket.digest.len(), 64);
+        t.tpm.run(command).unwrap();
+    }
+
+    #[test]
+    fn a_ticket_holds_for_what_it_was_given_for_only() {
+        let mut t = signing();
+        let good = ticket(&mut t, &NONCE_TPM, &[7; 32], -100);
+        let refused = Err(Rc::TICKET.at(PolicyTicket::ticket));
+        let changes: [fn(&mut PolicyTicket); 8] = [
+            |command| command.cp_hash_a = Tpm2bDigest::EMPTY,
+            |command| command.policy_ref = Tpm2bNonce::EMPTY,
+            |command| command.auth_name.as_mut_slice()[5] ^= 1,
+            |command| command.timeout.as_mut_slice()[4] ^= 1,
+            |command| command.timeout.as_mut_slice()[0] ^= 0x80,
+            |command| command.ticket.tag = TpmSt::AUTH_SECRET,
+            |command| command.ticket.hierarchy = Some(TpmiRhHierarchy(TpmHandle::PLATFORM)),
+            |command| command.ticket.digest = Tpm2bDigest::EMPTY,
+        ];
+        for change in changes {
+            let mut command = good.clone();
+            change(&mut command);
+            assert_eq!(t.tpm.run(command), refused);
+        }
+        // No byte of the command's hash can be passed off as part of the reference.
+        let mut command = good.clone();
+        command.cp_hash_a = Tpm2bDigest::EMPTY;
+        command.policy_ref = Tpm2bNonce::new(&[&[7; 32][..], b"ref"].concat()).unwrap();
+        assert_eq!(t.tpm.run(command), refused);
+        t.tpm.run(good).unwrap();
+    }
+
+    #[test]
+    fn a_ticket_that_expired_is_expired_at_parameter_1() {
+        let mut t = signing();
+        let command = ticket(&mut t, &NONCE_TPM, &[], -100);
+        t.tpm.script.now.fetch_add(100_001, Ordering::Relaxed);
+        assert_eq!(
+            t.tpm.run(command),
+            Err(Rc::EXPIRED.at(PolicyTicket::timeout))
+        );
+    }
+
+    #[test]
+    fn a_ticket_ends_with_the_run_of_the_clock() {
+        let mut t = signing();
+        let mut command = ticket(&mut t, &[], &[], -1000);
+        t.tpm.clock.epoch += 1;
+        command.policy_session = policy(&mut t.tpm);
+        assert_eq!(t.tpm.run(command), Err(Rc::TICKET.at(PolicyTicket::ticket)));
+    }
+
+    #[test]
+    fn a_ticket_without_nonce_ends_with_the_next_reset_too() {
+        let mut t = signing();
+        let without = ticket(&mut t, &[], &[], -1000);
+        let with = ticket(&mut t, &NONCE_TPM, &[], -1000);
+        t.tpm.clock.total_reset_count += 1;
+        assert_eq!(t.tpm.run(without), Err(Rc::TICKET.at(PolicyTicket::ticket)));
+        t.tpm.run(with).unwrap();
+    }
+
+    #[test]
+    fn a_ticket_in_a_trial_session_is_attributes_and_a_wrong_timeout_size() {
+        let mut t = signing();
+        let good = ticket(&mut t, &NONCE_TPM, &[], -100);
+        let mut command = good.clone();
+        command.policy_session = trial(&mut t.tpm);
+        assert_eq!(
+            t.tpm.run(command),
+            Err(Rc::ATTRIBUTES.at(PolicyTicket::policy_session))
+        );
+        let mut command = good.clone();
+        command.timeout.truncate(7);
+        assert_eq!(t.tpm.run(command), Err(Rc::SIZE.at(PolicyTicket::timeout)));
+        let mut command = good.clone();
+        command.cp_hash_a = small(&[1; 20]);
+        assert_eq!(
+            t.tpm.run(command),
+            Err(Rc::SIZE.at(PolicyTicket::cp_hash_a))
+        );
+        let mut command = good;
+        command.ticket.hierarchy = Some(TpmiRhHierarchy(TpmHandle(0x4001_0001)));
+        assert_eq!(t.tpm.run(command), Err(Rc::SVN_LIMITED));
+    }
+}

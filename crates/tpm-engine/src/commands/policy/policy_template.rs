@@ -24,8 +24,8 @@ impl Execute for PolicyTemplate {
 
 #[cfg(test)]
 mod tests {
+    use crate::algorithms::small;
     use crate::commands::policy::build::{digest, policy, started};
-    use tpm_wire::buffers::Tpm2bDigest;
     use tpm_wire::commands::PolicyTemplate;
     use tpm_wire::rc::Rc;
 
@@ -38,16 +38,16 @@ mod tests {
             template_hash,
         };
         assert_eq!(
-            tpm.run(with(Tpm2bDigest::from(&[0x44; 20]))),
+            tpm.run(with(small(&[0x44; 20]))),
             Err(Rc::SIZE.at(PolicyTemplate::template_hash))
         );
-        tpm.run(with(Tpm2bDigest::from(&[0x44; 32]))).unwrap();
-        assert_eq!(digest(&mut tpm, policy_session), "PLACE_TEMPLATE_44");
-        tpm.run(with(Tpm2bDigest::from(&[0x44; 32]))).unwrap();
-        // Another digest is refused for being another one, before its size is looked at.
+        tpm.run(with(small(&[0x44; 32]))).unwrap();
         assert_eq!(
-            tpm.run(with(Tpm2bDigest::from(&[0x44; 20]))),
-            Err(Rc::CPHASH)
+            digest(&mut tpm, policy_session),
+            "5037a2b596e3870c636751ea8db3e30ba05aff005b9040aeebd701b586f4a04c"
         );
+        tpm.run(with(small(&[0x44; 32]))).unwrap();
+        // Another digest is refused for being another one, before its size is looked at.
+        assert_eq!(tpm.run(with(small(&[0x44; 20]))), Err(Rc::CPHASH));
     }
 }

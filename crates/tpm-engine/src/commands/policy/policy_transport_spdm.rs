@@ -25,7 +25,10 @@ impl Execute for PolicyTransportSpdm {
         }
         let names_hash = if check_requester || check_tpm {
             let names = [bytes(&self.req_key_name), bytes(&self.tpm_key_name)];
-            small(&hash(session.auth_hash, &names.each_ref().map(|name| &**name)))
+            small(&hash(
+                session.auth_hash,
+                &names.each_ref().map(|name| &**name),
+            ))
         } else {
             Tpm2bDigest::EMPTY
         };
@@ -70,9 +73,21 @@ mod tests {
     fn digest_covers_the_names_that_are_given() {
         let mut tpm = started();
         for (requester, own, expected) in [
-            (&[][..], &[][..], "PLACE_SPDM_NONE"),
-            (&name(), &[], "PLACE_SPDM_REQUESTER"),
-            (&name(), &name(), "PLACE_SPDM_BOTH"),
+            (
+                &[][..],
+                &[][..],
+                "f963dc07412997270cb43ff93f56d35861e1c95c3c5d07c7339b5cf5bba1582d",
+            ),
+            (
+                &name(),
+                &[],
+                "869fa4e08e45d37d718b2ad64baf7d8e2bd51b5cf0c6d94e08a7b9173380e189",
+            ),
+            (
+                &name(),
+                &name(),
+                "ff74eedad54e1f6c5cfbfd83c55c46c68deac32a19ecbf24bb9830ffe746516d",
+            ),
         ] {
             let policy_session = policy(&mut tpm);
             tpm.run(transport(policy_session, requester, own)).unwrap();
