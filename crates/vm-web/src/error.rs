@@ -26,7 +26,12 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, kind: &str, title: &str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        status: StatusCode,
+        kind: &str,
+        title: &str,
+        detail: impl Into<String>,
+    ) -> Self {
         Self {
             kind: format!("urn:vtpm:problem:{kind}"),
             title: title.to_owned(),
@@ -37,17 +42,34 @@ impl Problem {
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request is wrong", detail)
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "bad-request",
+            "The request is wrong",
+            detail,
+        )
     }
 }
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let (status, kind, title) = match error.kind() {
-            ErrorKind::BadRequest => (StatusCode::BAD_REQUEST, "bad-request", "The request is wrong"),
+            ErrorKind::BadRequest => (
+                StatusCode::BAD_REQUEST,
+                "bad-request",
+                "The request is wrong",
+            ),
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
-            ErrorKind::Conflict => (StatusCode::CONFLICT, "conflict", "It clashes with what there is"),
-            ErrorKind::Refused => (StatusCode::BAD_REQUEST, "refused", "The rules for TPMs refuse it"),
+            ErrorKind::Conflict => (
+                StatusCode::CONFLICT,
+                "conflict",
+                "It clashes with what there is",
+            ),
+            ErrorKind::Refused => (
+                StatusCode::BAD_REQUEST,
+                "refused",
+                "The rules for TPMs refuse it",
+            ),
             ErrorKind::Unavailable => (
                 StatusCode::CONFLICT,
                 "unavailable",
@@ -79,7 +101,6 @@ impl From<JsonRejection> for Problem {
         }
     }
 }
-
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {

@@ -42,7 +42,10 @@ struct Api {
 pub fn router(operations: Arc<Operations>, jobs: Jobs) -> Router {
     Router::new()
         .route("/v1/vcenters", get(list_vcenters).post(create_vcenter))
-        .route("/v1/datastores", get(list_datastores).post(create_datastore))
+        .route(
+            "/v1/datastores",
+            get(list_datastores).post(create_datastore),
+        )
         .route("/v1/providers", get(list_providers).post(create_provider))
         .route("/v1/providers/{name}/backup", post(back_up_provider))
         .route(
@@ -100,16 +103,26 @@ async fn list_vcenters(State(api): State<Api>) -> Answer<Items<VCenter>> {
     api.list(|operations| operations.vcenters()).await
 }
 
-async fn create_vcenter(State(api): State<Api>, Body(request): Body<CreateVCenter>) -> Result<Response, Problem> {
-    created(api.blocking(|operations| operations.create_vcenter(request)).await?)
+async fn create_vcenter(
+    State(api): State<Api>,
+    Body(request): Body<CreateVCenter>,
+) -> Result<Response, Problem> {
+    created(
+        api.blocking(|operations| operations.create_vcenter(request))
+            .await?,
+    )
 }
 
 async fn list_datastores(State(api): State<Api>) -> Answer<Items<Datastore>> {
     api.list(|operations| operations.datastores()).await
 }
 
-async fn create_datastore(State(api): State<Api>, Body(request): Body<CreateDatastore>) -> Result<Response, Problem> {
-    let made = api.blocking(|operations| operations.create_datastore(request.name, request.vcenters));
+async fn create_datastore(
+    State(api): State<Api>,
+    Body(request): Body<CreateDatastore>,
+) -> Result<Response, Problem> {
+    let made =
+        api.blocking(|operations| operations.create_datastore(request.name, request.vcenters));
     created(made.await?)
 }
 
@@ -117,8 +130,14 @@ async fn list_providers(State(api): State<Api>) -> Answer<Items<ProviderView>> {
     api.list(|operations| operations.providers()).await
 }
 
-async fn create_provider(State(api): State<Api>, Body(request): Body<CreateProvider>) -> Result<Response, Problem> {
-    created(api.blocking(|operations| operations.create_provider(request)).await?)
+async fn create_provider(
+    State(api): State<Api>,
+    Body(request): Body<CreateProvider>,
+) -> Result<Response, Problem> {
+    created(
+        api.blocking(|operations| operations.create_provider(request))
+            .await?,
+    )
 }
 
 async fn back_up_provider(
@@ -138,7 +157,10 @@ async fn back_up_provider(
     }))
 }
 
-async fn restore_provider(State(api): State<Api>, Body(request): Body<Restore>) -> Result<Response, Problem> {
+async fn restore_provider(
+    State(api): State<Api>,
+    Body(request): Body<Restore>,
+) -> Result<Response, Problem> {
     let backup = STANDARD
         .decode(request.backup.as_bytes())
         .map_err(|error| Problem::bad_request(format!("the backup is not base64: {error}")))?;
@@ -159,15 +181,21 @@ async fn list_vms(State(api): State<Api>) -> Answer<Items<VmView>> {
 }
 
 async fn show_vm(State(api): State<Api>, InPath(vm): InPath) -> Answer<VmView> {
-    Ok(Json(api.blocking(move |operations| operations.vm(&vm)).await?))
+    Ok(Json(
+        api.blocking(move |operations| operations.vm(&vm)).await?,
+    ))
 }
 
-async fn create_vm(State(api): State<Api>, Body(request): Body<CreateVm>) -> Result<Response, Problem> {
+async fn create_vm(
+    State(api): State<Api>,
+    Body(request): Body<CreateVm>,
+) -> Result<Response, Problem> {
     api.accept(|operations| operations.create_vm(request)).await
 }
 
 async fn delete_vm(State(api): State<Api>, InPath(vm): InPath) -> Result<Response, Problem> {
-    api.accept(move |operations| operations.delete_vm(&vm)).await
+    api.accept(move |operations| operations.delete_vm(&vm))
+        .await
 }
 
 async fn change_power(
@@ -190,7 +218,8 @@ async fn clone_vm(
     InPath(vm): InPath,
     Body(request): Body<CloneVm>,
 ) -> Result<Response, Problem> {
-    api.accept(move |operations| operations.clone_vm(&vm, request)).await
+    api.accept(move |operations| operations.clone_vm(&vm, request))
+        .await
 }
 
 async fn list_tasks(State(api): State<Api>) -> Answer<Items<Task>> {
@@ -201,7 +230,9 @@ async fn show_task(State(api): State<Api>, InPath(id): InPath) -> Answer<Task> {
     let id: TaskId = id
         .parse()
         .map_err(|_| Problem::bad_request("the id of a task is a UUID"))?;
-    Ok(Json(api.blocking(move |operations| operations.task(id)).await?))
+    Ok(Json(
+        api.blocking(move |operations| operations.task(id)).await?,
+    ))
 }
 
 async fn no_such_path() -> Problem {
@@ -235,7 +266,13 @@ async fn refuse_huge(request: Request, next: Next) -> Response {
         .and_then(|text| text.parse::<usize>().ok());
     if announced.is_some_and(|length| length > RESTORE_LIMIT) {
         let detail = format!("a request has at most {RESTORE_LIMIT} bytes");
-        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large", detail).into_response();
+        return Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            "The request is too large",
+            detail,
+        )
+        .into_response();
     }
     next.run(request).await
 }
@@ -271,7 +308,10 @@ struct InPath(String);
 impl<S: Send + Sync> FromRequestParts<S> for InPath {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        state: &S,
+    ) -> Result<Self, Problem> {
         Path::<String>::from_request_parts(parts, state)
             .await
             .map(|Path(text)| Self(text))

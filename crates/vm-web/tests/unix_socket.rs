@@ -12,7 +12,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use vm_inventory::engine::Redb;
 use vm_inventory::model::{Endpoint, VmId};
-use vm_inventory::{Inventory, Machines, Operations, PowerOn, Started, TpmBytes, TpmMaker, TpmMakerError};
+use vm_inventory::{
+    Inventory, Machines, Operations, PowerOn, Started, TpmBytes, TpmMaker, TpmMakerError,
+};
 use vm_store::{Contents, VmFile};
 
 struct ByteMaker;
@@ -25,7 +27,10 @@ impl TpmMaker for ByteMaker {
         Ok(state.to_vec().into())
     }
     fn ek_name(&self, state: &[u8]) -> Result<String, TpmMakerError> {
-        Ok(format!("000b{}", uuid::Uuid::from_slice(state).unwrap().simple()))
+        Ok(format!(
+            "000b{}",
+            uuid::Uuid::from_slice(state).unwrap().simple()
+        ))
     }
 }
 
@@ -36,9 +41,15 @@ impl Machines for StillMachines {
     fn power_on(&self, request: PowerOn) -> Result<Started, String> {
         let generation = request.files.generation();
         let id = request.vm.id;
-        self.0.lock().unwrap().insert(id, (request.files, request.contents));
+        self.0
+            .lock()
+            .unwrap()
+            .insert(id, (request.files, request.contents));
         let endpoint = self.endpoint(id).unwrap();
-        Ok(Started { endpoint, generation })
+        Ok(Started {
+            endpoint,
+            generation,
+        })
     }
     fn power_off(&self, vm: VmId) -> Result<u64, String> {
         let (file, _) = self.0.lock().unwrap().remove(&vm).ok_or("not running")?;
@@ -51,7 +62,11 @@ impl Machines for StillMachines {
         })
     }
     fn persisted(&self, vm: VmId) -> Option<Contents> {
-        self.0.lock().unwrap().get(&vm).map(|(_, contents)| contents.clone())
+        self.0
+            .lock()
+            .unwrap()
+            .get(&vm)
+            .map(|(_, contents)| contents.clone())
     }
     fn generations(&self) -> Vec<(VmId, u64)> {
         Vec::new()
@@ -67,7 +82,8 @@ impl Api {
     /// An API with nothing in it.
     async fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let inventory = Inventory::open(Arc::new(Redb::open(&folder.path().join("i.redb")).unwrap())).unwrap();
+        let inventory =
+            Inventory::open(Arc::new(Redb::open(&folder.path().join("i.redb")).unwrap())).unwrap();
         let operations = Operations::open(
             folder.path(),
             inventory,
@@ -88,21 +104,34 @@ impl Api {
         for (path, body) in [
             ("/v1/vcenters", json!({"name": "vc01", "version": "8.0.3"})),
             ("/v1/providers", json!({"name": "kp1"})),
-            ("/v1/datastores", json!({"name": "ds", "vcenters": ["vc01"]})),
+            (
+                "/v1/datastores",
+                json!({"name": "ds", "vcenters": ["vc01"]}),
+            ),
         ] {
             let (status, answer) = api.send(Method::POST, path, Some(body)).await;
             assert_eq!(status, StatusCode::CREATED, "{answer}");
         }
         let password = json!({"password": "correct horse"});
-        let (status, answer) = api.send(Method::POST, "/v1/providers/kp1/backup", Some(password)).await;
+        let (status, answer) = api
+            .send(Method::POST, "/v1/providers/kp1/backup", Some(password))
+            .await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         assert!(Path::new(answer["path"].as_str().unwrap()).starts_with(api.folder.path()));
         api
     }
 
-    async fn send_bytes(&self, method: Method, path: &str, body: Vec<u8>, kind: &str) -> (StatusCode, String, Value) {
+    async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        kind: &str,
+    ) -> (StatusCode, String, Value) {
         let stream = UnixStream::connect(&self.socket).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
         tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
@@ -113,19 +142,37 @@ impl Api {
             .unwrap();
         let response = sender.send_request(request).await.unwrap();
         let status = response.status();
-        let kind = response.headers().get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
+        let kind = response
+            .headers()
+            .get("content-type")
+            .map_or("", |kind| kind.to_str().unwrap())
+            .to_owned();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        (status, kind, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        (
+            status,
+            kind,
+            serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        )
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
         let body = body.map_or_else(Vec::new, |body| serde_json::to_vec(&body).unwrap());
-        let (status, kind, answer) = self.send_bytes(method, path, body, "application/json").await;
-        let expected = if status.is_success() { "application/json" } else { "application/problem+json" };
+        let (status, kind, answer) = self
+            .send_bytes(method, path, body, "application/json")
+            .await;
+        let expected = if status.is_success() {
+            "application/json"
+        } else {
+            "application/problem+json"
+        };
         assert_eq!(kind, expected, "{status} {answer}");
         if !status.is_success() {
             assert_eq!(answer["status"], status.as_u16());
-            assert!(answer["detail"].is_string() && answer["title"].is_string() && answer["type"].is_string());
+            assert!(
+                answer["detail"].is_string()
+                    && answer["title"].is_string()
+                    && answer["type"].is_string()
+            );
         }
         (status, answer)
     }
@@ -160,29 +207,77 @@ impl Api {
 #[tokio::test]
 async fn a_vm_lives_through_the_api() {
     let api = Api::ready().await;
-    api.done(Method::POST, "/v1/vms", Some(json!({"name": "web 01", "tpm": true}))).await;
+    api.done(
+        Method::POST,
+        "/v1/vms",
+        Some(json!({"name": "web 01", "tpm": true})),
+    )
+    .await;
     let vm = api.get("/v1/vms/web%2001").await;
     assert_eq!(vm["tpm"]["origin"], "new");
     assert_eq!(vm["tpm"]["tcti"], Value::Null);
     let id = vm["id"].as_str().unwrap();
-    api.done(Method::POST, &format!("/v1/vms/{id}/power"), Some(json!({"action": "on"}))).await;
-    assert_eq!(api.get(&format!("/v1/vms/{id}")).await["tpm"]["tcti"], "swtpm:path=/x");
+    api.done(
+        Method::POST,
+        &format!("/v1/vms/{id}/power"),
+        Some(json!({"action": "on"})),
+    )
+    .await;
+    assert_eq!(
+        api.get(&format!("/v1/vms/{id}")).await["tpm"]["tcti"],
+        "swtpm:path=/x"
+    );
 
-    api.done(Method::POST, &format!("/v1/vms/{id}/clone"), Some(json!({"name": "copy"}))).await;
+    api.done(
+        Method::POST,
+        &format!("/v1/vms/{id}/clone"),
+        Some(json!({"name": "copy"})),
+    )
+    .await;
     let task = json!({"name": "fresh", "tpm": "replace"});
-    let task = api.done(Method::POST, &format!("/v1/vms/{id}/clone"), Some(task)).await;
+    let task = api
+        .done(Method::POST, &format!("/v1/vms/{id}/clone"), Some(task))
+        .await;
     assert!(task["notes"][0].as_str().unwrap().starts_with("replace:"));
-    assert_eq!(api.get("/v1/vms/copy").await["tpm"]["ek_name"], vm["tpm"]["ek_name"]);
-    assert_ne!(api.get("/v1/vms/fresh").await["tpm"]["ek_name"], vm["tpm"]["ek_name"]);
-    assert_eq!(api.get("/v1/vms").await["items"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        api.get("/v1/vms/copy").await["tpm"]["ek_name"],
+        vm["tpm"]["ek_name"]
+    );
+    assert_ne!(
+        api.get("/v1/vms/fresh").await["tpm"]["ek_name"],
+        vm["tpm"]["ek_name"]
+    );
+    assert_eq!(
+        api.get("/v1/vms").await["items"].as_array().unwrap().len(),
+        3
+    );
 
-    let (status, problem) = api.send(Method::DELETE, &format!("/v1/vms/{id}"), None).await;
+    let (status, problem) = api
+        .send(Method::DELETE, &format!("/v1/vms/{id}"), None)
+        .await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(problem["detail"].as_str().unwrap().contains("vtpm vm stop"));
-    api.done(Method::POST, &format!("/v1/vms/{id}/power"), Some(json!({"action": "off"}))).await;
-    api.done(Method::DELETE, &format!("/v1/vms/{id}"), None).await;
-    assert_eq!(api.send(Method::GET, &format!("/v1/vms/{id}"), None).await.0, StatusCode::NOT_FOUND);
-    assert_eq!(api.get("/v1/tasks").await["items"].as_array().unwrap().len(), 6);
+    api.done(
+        Method::POST,
+        &format!("/v1/vms/{id}/power"),
+        Some(json!({"action": "off"})),
+    )
+    .await;
+    api.done(Method::DELETE, &format!("/v1/vms/{id}"), None)
+        .await;
+    assert_eq!(
+        api.send(Method::GET, &format!("/v1/vms/{id}"), None)
+            .await
+            .0,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        api.get("/v1/tasks").await["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        6
+    );
 }
 
 #[tokio::test]
@@ -211,18 +306,36 @@ async fn hostile_names_are_refused_everywhere() {
             ("/v1/vms", json!({"name": name, "tpm": true})),
             ("/v1/vcenters", json!({"name": name, "version": "8.0.3"})),
             ("/v1/providers", json!({"name": name})),
-            ("/v1/datastores", json!({"name": name, "vcenters": ["vc01"]})),
+            (
+                "/v1/datastores",
+                json!({"name": name, "vcenters": ["vc01"]}),
+            ),
         ] {
             let (status, problem) = api.send(Method::POST, path, Some(body)).await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {name:?}");
             assert!(problem["detail"].as_str().unwrap().len() < 400);
         }
     }
-    for path in ["/v1/vms/..%2Fx", "/v1/vms/a%00b", &format!("/v1/vms/{long}"), "/v1/vms/%2e%2e"] {
-        assert_eq!(api.send(Method::GET, path, None).await.0, StatusCode::NOT_FOUND, "{path}");
+    for path in [
+        "/v1/vms/..%2Fx",
+        "/v1/vms/a%00b",
+        &format!("/v1/vms/{long}"),
+        "/v1/vms/%2e%2e",
+    ] {
+        assert_eq!(
+            api.send(Method::GET, path, None).await.0,
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
     }
-    assert_eq!(api.send(Method::GET, "/v1/vms/%ff", None).await.0, StatusCode::BAD_REQUEST);
-    let names: Vec<_> = std::fs::read_dir(api.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(
+        api.send(Method::GET, "/v1/vms/%ff", None).await.0,
+        StatusCode::BAD_REQUEST
+    );
+    let names: Vec<_> = std::fs::read_dir(api.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(names.len(), 5, "{names:?}");
 }
 
@@ -232,26 +345,90 @@ async fn wrong_requests_get_problem_documents() {
     let cases = [
         (Method::POST, "/v1/vms", "{", StatusCode::BAD_REQUEST),
         (Method::POST, "/v1/vms", "[]", StatusCode::BAD_REQUEST),
-        (Method::POST, "/v1/vms", r#"{"name":"a","no_such_member":1}"#, StatusCode::BAD_REQUEST),
-        (Method::POST, "/v1/vms/none/power", r#"{"action":"on"}"#, StatusCode::NOT_FOUND),
-        (Method::POST, "/v1/vms/none/power", r#"{"action":"reset"}"#, StatusCode::BAD_REQUEST),
-        (Method::POST, "/v1/vcenters", r#"{"name":"v","version":"eight"}"#, StatusCode::BAD_REQUEST),
-        (Method::POST, "/v1/vcenters", r#"{"name":"vc01","version":"8.0.3"}"#, StatusCode::CONFLICT),
-        (Method::POST, "/v1/providers/kp1/backup", r#"{"password":""}"#, StatusCode::BAD_REQUEST),
-        (Method::POST, "/v1/providers/none/backup", r#"{"password":"x"}"#, StatusCode::NOT_FOUND),
-        (Method::POST, "/v1/providers/restore", r#"{"name":"k","backup":"!","password":"x"}"#, StatusCode::BAD_REQUEST),
-        (Method::POST, "/v1/providers/restore", r#"{"name":"k","backup":"AAAA","password":"x"}"#, StatusCode::BAD_REQUEST),
+        (
+            Method::POST,
+            "/v1/vms",
+            r#"{"name":"a","no_such_member":1}"#,
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            Method::POST,
+            "/v1/vms/none/power",
+            r#"{"action":"on"}"#,
+            StatusCode::NOT_FOUND,
+        ),
+        (
+            Method::POST,
+            "/v1/vms/none/power",
+            r#"{"action":"reset"}"#,
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            Method::POST,
+            "/v1/vcenters",
+            r#"{"name":"v","version":"eight"}"#,
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            Method::POST,
+            "/v1/vcenters",
+            r#"{"name":"vc01","version":"8.0.3"}"#,
+            StatusCode::CONFLICT,
+        ),
+        (
+            Method::POST,
+            "/v1/providers/kp1/backup",
+            r#"{"password":""}"#,
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            Method::POST,
+            "/v1/providers/none/backup",
+            r#"{"password":"x"}"#,
+            StatusCode::NOT_FOUND,
+        ),
+        (
+            Method::POST,
+            "/v1/providers/restore",
+            r#"{"name":"k","backup":"!","password":"x"}"#,
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            Method::POST,
+            "/v1/providers/restore",
+            r#"{"name":"k","backup":"AAAA","password":"x"}"#,
+            StatusCode::BAD_REQUEST,
+        ),
         (Method::GET, "/v1/tasks/7", "", StatusCode::BAD_REQUEST),
-        (Method::GET, "/v1/tasks/00000000-0000-4000-8000-000000000000", "", StatusCode::NOT_FOUND),
+        (
+            Method::GET,
+            "/v1/tasks/00000000-0000-4000-8000-000000000000",
+            "",
+            StatusCode::NOT_FOUND,
+        ),
         (Method::GET, "/v2", "", StatusCode::NOT_FOUND),
         (Method::PUT, "/v1/vms", "", StatusCode::METHOD_NOT_ALLOWED),
     ];
     for (method, path, body, expected) in cases {
-        let (status, kind, problem) = api.send_bytes(method, path, body.into(), "application/json").await;
-        assert_eq!((status, kind.as_str()), (expected, "application/problem+json"), "{path} {body} {problem}");
+        let (status, kind, problem) = api
+            .send_bytes(method, path, body.into(), "application/json")
+            .await;
+        assert_eq!(
+            (status, kind.as_str()),
+            (expected, "application/problem+json"),
+            "{path} {body} {problem}"
+        );
     }
-    let (status, kind, _) = api.send_bytes(Method::POST, "/v1/vms", b"name=a".to_vec(), "text/plain").await;
-    assert_eq!((status, kind.as_str()), (StatusCode::UNSUPPORTED_MEDIA_TYPE, "application/problem+json"));
+    let (status, kind, _) = api
+        .send_bytes(Method::POST, "/v1/vms", b"name=a".to_vec(), "text/plain")
+        .await;
+    assert_eq!(
+        (status, kind.as_str()),
+        (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "application/problem+json"
+        )
+    );
 }
 
 #[tokio::test]
@@ -263,20 +440,53 @@ async fn requests_larger_than_the_limit_are_refused_before_they_are_read() {
     // A gigabyte is announced and nothing of it sent: the answer comes all the same.
     let mut answer = vec![0; 64];
     let count = stream.read(&mut answer).await.unwrap();
-    assert!(String::from_utf8_lossy(&answer[..count]).starts_with("HTTP/1.1 413"), "{:?}", String::from_utf8_lossy(&answer[..count]));
+    assert!(
+        String::from_utf8_lossy(&answer[..count]).starts_with("HTTP/1.1 413"),
+        "{:?}",
+        String::from_utf8_lossy(&answer[..count])
+    );
 }
 
 #[tokio::test]
 async fn a_backup_is_restored_on_another_vcenter() {
     let api = Api::ready().await;
     let password = "correct horse";
-    let (_, backup) = api.send(Method::POST, "/v1/providers/kp1/backup", Some(json!({"password": password}))).await;
-    api.send(Method::POST, "/v1/vcenters", Some(json!({"name": "vc02", "version": "7.0.3"}))).await;
+    let (_, backup) = api
+        .send(
+            Method::POST,
+            "/v1/providers/kp1/backup",
+            Some(json!({"password": password})),
+        )
+        .await;
+    api.send(
+        Method::POST,
+        "/v1/vcenters",
+        Some(json!({"name": "vc02", "version": "7.0.3"})),
+    )
+    .await;
     let restore = |password: &str| json!({"name": "kp1", "vcenter": "vc02", "backup": backup["backup"], "password": password});
-    let (status, problem) = api.send(Method::POST, "/v1/providers/restore", Some(restore("wrong"))).await;
+    let (status, problem) = api
+        .send(
+            Method::POST,
+            "/v1/providers/restore",
+            Some(restore("wrong")),
+        )
+        .await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
-    let (status, made) = api.send(Method::POST, "/v1/providers/restore", Some(restore(password))).await;
+    let (status, made) = api
+        .send(
+            Method::POST,
+            "/v1/providers/restore",
+            Some(restore(password)),
+        )
+        .await;
     assert_eq!(status, StatusCode::CREATED, "{made}");
     assert_eq!(made["status"], "active");
-    assert_eq!(api.get("/v1/providers").await["items"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        api.get("/v1/providers").await["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
 }
