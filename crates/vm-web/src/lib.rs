@@ -10,6 +10,9 @@ mod error;
 mod jobs;
 mod routes;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::Problem;
 pub use jobs::Jobs;
 pub use routes::router;

@@ -31,7 +31,8 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 ///
 /// In an empty folder it first makes a vCenter (vc01, version 8.0.3), a native key provider with its backup, a datastore and an EFI VM named
 /// demo with a TPM, powered on. VMs that were on when it stopped are powered on again. Power-on sends TPM2_Startup(CLEAR) in the place of
-/// a guest's firmware, unless the VM was created with --no-startup. SIGTERM or SIGINT shut every TPM down in good order.
+/// a guest's firmware, unless the VM was created with --no-startup. Everything is kept in one folder: that of --data, else of VTPM_DATA,
+/// else $XDG_DATA_HOME/vtpm or ~/.local/share/vtpm. SIGTERM or SIGINT shut every TPM down in good order.
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -121,7 +122,7 @@ async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
             _ = tick.tick() => {
                 let operations = Arc::clone(&operations);
-                if let Err(error) = blocking(move || Ok(operations.record_generations()?)).await {
+                if let Err(error) = blocking(move || Ok(operations.keep_house()?)).await {
                     tracing::error!("the generations of running VMs were not noted: {error:#}");
                 }
             }

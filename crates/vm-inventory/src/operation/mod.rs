@@ -24,7 +24,7 @@ use crate::inventory::{Inventory, Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
 use crate::model::{Datastore, Endpoint, NameHolder, Timestamp, VCenter, Vm, VmId};
 use crate::requirements::{self, Candidate, ProviderState};
-use crate::task::{Task, TaskId, TaskStatus};
+use crate::task::{self, Task, TaskId, TaskStatus};
 use crate::{Error, Name, Result, VcVersion};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -324,12 +324,13 @@ impl Operations {
         Ok(self.with_progress(stored.record))
     }
 
-    /// Raises the recorded generations of all running VMs. Call it every now and then.
+    /// Raises the recorded generations of all running VMs and forgets the oldest tasks. Call it every now and then.
     ///
     /// # Errors
     /// When the inventory fails.
-    pub fn record_generations(&self) -> Result<()> {
-        self.inventory.raise_floors(&self.machines.generations())
+    pub fn keep_house(&self) -> Result<()> {
+        self.inventory.raise_floors(&self.machines.generations())?;
+        task::prune(&self.inventory)
     }
 
     fn with_progress(&self, mut task: Task) -> Task {

@@ -1,11 +1,12 @@
 //! Powering VMs on and off.
 
-use super::{Job, Operations, PowerOn};
+use super::{Job, Operations, PowerOn, lock};
 use crate::inventory::{Stored, Transaction};
-use crate::model::{PowerState, Vm};
-use crate::task::{self, Task, TaskStatus};
+use crate::model::{PowerState, Vm, VmId};
+use crate::task::{Task, TaskStatus};
 use crate::{Error, Result};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 impl Operations {
     /// Checks that the VM (a name or an id) may be powered on and records the task.
@@ -76,40 +77,49 @@ impl Operations {
     /// # Errors
     /// When the inventory fails.
     pub fn resume(self: &Arc<Self>) -> Result<Vec<Task>> {
-        let mut ended = Vec::new();
-        for vm in self.inventory.all::<Vm>()? {
-            if vm.record.power != PowerState::On || self.machines.endpoint(vm.record.id).is_some() {
-                continue;
-            }
-            let busy = self.occupy(vm.record.id, &vm.record.name, "being powered on")?;
-            let task = self.record_task("power_on", &vm)?;
-            let job = self.job(task, vec![busy], {
-                let vm = vm.clone();
-                move |this, task| {
-                    this.start(&task, &vm.record, false)?;
-                    this.record_power(task, &vm, PowerState::On)
-                }
-            });
-            let task = job.run();
-            if task.status == TaskStatus::Error {
-                let mut off = vm.record.clone();
-                off.power = PowerState::Off;
-                let mut transaction = Transaction::default();
-                transaction.update(&vm, &off)?;
-                self.inventory.commit(transaction)?;
-            }
-            ended.push(task);
-        }
-        task::prune(&self.inventory)?;
-        Ok(ended)
+        let mut waiting = self.inventory.all::<Vm>()?;
+        waiting.retain(|vm| {
+            vm.record.power == PowerState::On && self.machines.endpoint(vm.record.id).is_none()
+        });
+        side_by_side(waiting, |vm| self.resume_one(vm))
+            .into_iter()
+            .collect()
     }
 
-    /// Shuts every running VM down in good order. They stay recorded as on, and are powered on at the next start.
-    pub fn shut_down(&self) -> Vec<(crate::model::VmId, String)> {
+    fn resume_one(self: &Arc<Self>, vm: Stored<Vm>) -> Result<Task> {
+        let busy = self.occupy(vm.record.id, &vm.record.name, "being powered on")?;
+        let task = self.record_task("power_on", &vm)?;
+        let job = self.job(task, vec![busy], {
+            let vm = vm.clone();
+            move |this, task| {
+                this.start(&task, &vm.record, false)?;
+                this.record_power(task, &vm, PowerState::On)
+            }
+        });
+        let task = job.run();
+        if task.status == TaskStatus::Error {
+            let mut off = vm.record.clone();
+            off.power = PowerState::Off;
+            let mut transaction = Transaction::default();
+            transaction.update(&vm, &off)?;
+            self.inventory.commit(transaction)?;
+        }
+        Ok(task)
+    }
+
+    /// Shuts every running VM down in good order. They stay recorded as on, and are powered on at the next start. Returns
+    /// those that failed, and why.
+    pub fn shut_down(&self) -> Vec<(VmId, String)> {
+        let running: Vec<VmId> = self
+            .machines
+            .generations()
+            .into_iter()
+            .map(|(vm, _)| vm)
+            .collect();
         let mut failed = Vec::new();
         let mut floors = Vec::new();
-        for (vm, _) in self.machines.generations() {
-            match self.machines.power_off(vm) {
+        for (vm, outcome) in side_by_side(running, |vm| (vm, self.machines.power_off(vm))) {
+            match outcome {
                 Ok(generation) => floors.push((vm, generation)),
                 Err(reason) => failed.push((vm, reason)),
             }
@@ -164,4 +174,29 @@ impl Operations {
         self.inventory.commit(transaction)?;
         Ok(task)
     }
+}
+
+/// How many VMs are started or stopped at once: mostly they wait for the disk.
+const AT_ONCE: usize = 8;
+
+/// Does the same for many, several at a time.
+fn side_by_side<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let threads = items.len().min(AT_ONCE);
+    let queue = Mutex::new(items.into_iter());
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let next = lock(&queue).next();
+                    let Some(item) = next else { break };
+                    let result = work(item);
+                    lock(&results).push(result);
+                }
+            });
+        }
+    });
+    results
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

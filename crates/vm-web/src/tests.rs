@@ -93,7 +93,7 @@ impl Api {
         .unwrap();
         let socket = folder.path().join("vtpm.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let router = vm_web::router(operations, vm_web::Jobs::default());
+        let router = crate::router(operations, crate::Jobs::default());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { folder, socket }
     }
