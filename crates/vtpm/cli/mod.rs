@@ -80,7 +80,6 @@ pub(crate) fn main() -> ExitCode {
 pub(crate) enum Threads {
     /// One: a single TPM, nothing to share a second core with.
     One,
-    #[expect(dead_code, reason = "the daemon uses it")]
     /// One for each core: many TPMs in one process.
     Cores,
 }
