@@ -170,8 +170,7 @@ impl Pcrs {
     /// Counts a change of a PCR towards the update counter, for the PCR that do.
     pub(crate) fn note_change(&mut self, pcr: u32) {
         if attributes(pcr).counted {
-            // Zero is kept for policies that did not look at PCR.
-            self.update_counter = self.update_counter.wrapping_add(1).max(1);
+            self.update_counter = self.update_counter.wrapping_add(1);
         }
     }
 
