@@ -129,6 +129,8 @@ fn attributes_fit(attributes: TpmaNv) -> bool {
 }
 
 #[cfg(test)]
+mod sequence_tests;
+#[cfg(test)]
 mod tests;
 
 /// Builders for tests that need NV Indices.
