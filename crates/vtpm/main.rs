@@ -1,1 +1,9 @@
-fn main() {}
+//! `vtpm`: virtual TPM 2.0 devices for virtual machines, and the encrypted files they live in.
+
+mod cli;
+mod config;
+mod platform;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -37,6 +37,24 @@ pub(crate) struct PcrAttributes {
     pub(crate) reset_localities: u8,
     /// Localities, as bits, that may extend it.
     pub(crate) extend_localities: u8,
+    /// Its changes count in the update counter (not in `TPM_PT_PCR_NO_INCREMENT`).
+    pub(crate) counted: bool,
+}
+
+impl PcrAttributes {
+    /// Whether a command from the locality may extend the PCR.
+    pub(crate) const fn may_extend(self, locality: u8) -> bool {
+        has_locality(self.extend_localities, locality)
+    }
+
+    /// Whether a command from the locality may reset the PCR: at locality 4 only a hash sequence may (Part 3, 22.8).
+    pub(crate) const fn may_reset(self, locality: u8) -> bool {
+        locality != 4 && has_locality(self.reset_localities, locality)
+    }
+}
+
+const fn has_locality(localities: u8, locality: u8) -> bool {
+    locality <= 4 && localities & (1 << locality) != 0
 }
 
 /// The attributes of a PCR.
@@ -54,6 +72,7 @@ pub(crate) const fn attributes(pcr: u32) -> PcrAttributes {
         saved,
         reset_localities,
         extend_localities,
+        counted: !matches!(pcr, 16 | 21..=23),
     }
 }
 
@@ -148,10 +167,11 @@ impl Pcrs {
         }
     }
 
-    /// Counts a change of a PCR towards the update counter, for the PCR that do (PC Client profile: not 16, 21, 22, 23).
-    pub(crate) const fn note_change(&mut self, pcr: u32) {
-        if !matches!(pcr, 16 | 21..=23) {
-            self.update_counter = self.update_counter.wrapping_add(1);
+    /// Counts a change of a PCR towards the update counter, for the PCR that do.
+    pub(crate) fn note_change(&mut self, pcr: u32) {
+        if attributes(pcr).counted {
+            // Zero is kept for policies that did not look at PCR.
+            self.update_counter = self.update_counter.wrapping_add(1).max(1);
         }
     }
 
@@ -228,6 +248,9 @@ impl Pcrs {
         if !keep {
             self.auth = Tpm2bAuth::EMPTY;
         }
+        for pcr in (0..PCR_COUNT).filter(|pcr| !(keep && attributes(*pcr).saved)) {
+            self.note_change(pcr);
+        }
         for bank in &mut self.banks {
             for (pcr, value) in (0u32..).zip(&mut bank.values) {
                 let attributes = attributes(pcr);
@@ -260,6 +283,46 @@ impl Pcrs {
             }
         }
     }
+
+    /// The hashes of the banks that have any PCR.
+    pub(crate) fn active(&self) -> impl Iterator<Item = TpmiAlgHash> + '_ {
+        self.banks
+            .iter()
+            .filter(|bank| !bank.allocated.is_empty())
+            .map(|bank| bank.hash)
+    }
+
+    /// All banks as they are, but for those that `wanted` names; of several selections of a bank the last counts.
+    pub(crate) fn allocation(&self, wanted: &TpmlPcrSelection) -> TpmlPcrSelection {
+        self.banks
+            .iter()
+            .map(|bank| {
+                let named = wanted.iter().rev().find(|named| named.hash == bank.hash);
+                TpmsPcrSelection {
+                    hash: bank.hash,
+                    pcr_select: named.map_or(bank.allocated, |named| named.pcr_select),
+                }
+            })
+            .collect()
+    }
+
+    /// Bytes that all PCR of all banks take.
+    pub(crate) fn memory(&self) -> u32 {
+        let all = self.banks.iter().map(|bank| TpmsPcrSelection {
+            hash: bank.hash,
+            pcr_select: TpmsPcrSelect([0xFF; 3]),
+        });
+        size(&all.collect())
+    }
+}
+
+/// Bytes that the PCR of a selection take.
+pub(crate) fn size(selection: &TpmlPcrSelection) -> u32 {
+    let bytes = selection
+        .iter()
+        .map(|bank| bank.pcr_select.iter().count() * bank.hash.digest_size())
+        .sum::<usize>();
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl Section for Pcrs {

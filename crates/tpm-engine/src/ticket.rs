@@ -43,21 +43,18 @@ impl Tpm {
         small(&hmac(CONTEXT_HASH, &proof, &[&data]))
     }
 
-    /// A ticket for an object created in a hierarchy; NULL for the NULL hierarchy.
+    /// A ticket for an object created in a hierarchy. The NULL hierarchy has a proof too, so that its tickets are as good
+    /// until the next TPM Reset.
     pub(crate) fn creation_ticket(
         &self,
         hierarchy: TpmHandle,
         name: &[u8],
         creation_hash: &[u8],
     ) -> TpmtTkCreation {
-        let digest = match field(hierarchy) {
-            Some(_) => self.ticket(hierarchy, TpmSt::CREATION, &[name, creation_hash]),
-            None => Tpm2bDigest::EMPTY,
-        };
         TpmtTkCreation {
             tag: TpmSt::CREATION,
             hierarchy: field(hierarchy),
-            digest,
+            digest: self.ticket(hierarchy, TpmSt::CREATION, &[name, creation_hash]),
         }
     }
 

@@ -1,1 +1,27 @@
-//! tpm-server
+//! Sockets in front of a TPM.
+//!
+//! Two families of protocols, chosen per device: swtpm's (a data channel of raw TPM frames and a control channel, see
+//! [`swtpm`]) and the TCG simulator's (a command port and a platform port, see [`simulator`]). Both drive a [`Device`], which
+//! owns one TPM and keeps the promise that counts: what an answer promises is on stable storage before the answer leaves.
+
+mod blob;
+mod connections;
+mod descriptor;
+mod device;
+mod frame;
+mod info;
+mod signals;
+pub mod simulator;
+mod store;
+mod stream;
+pub mod swtpm;
+mod swtpm_control;
+#[cfg(test)]
+mod testing;
+mod wire;
+
+pub use blob::BlobKey;
+pub use device::{BufferSizes, Device, DeviceError, PlatformMaker, Settings, StartupKind};
+pub use signals::Signals;
+pub use store::{MemoryStore, SaveFuture, StateStore, StoreError, Stored};
+pub use stream::{Listener, Stream};

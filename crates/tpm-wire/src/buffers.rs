@@ -371,12 +371,11 @@ pub type Tpm2bContextData = Large<8064>;
 #[doc(alias = "TPM2B_SET_CAPABILITY_DATA")]
 pub type Tpm2bSetCapabilityData = Large<1024>;
 
-impl<const MAX: usize, const SECRET: bool> From<&[u8; MAX]> for Small<MAX, SECRET> {
-    fn from(bytes: &[u8; MAX]) -> Self {
-        Self {
-            length: u16::try_from(MAX).unwrap_or(u16::MAX),
-            bytes: *bytes,
-        }
+/// From an array that is known to fit when the program is built.
+impl<const N: usize, const MAX: usize, const SECRET: bool> From<&[u8; N]> for Small<MAX, SECRET> {
+    fn from(bytes: &[u8; N]) -> Self {
+        const { assert!(N <= MAX, "the array is longer than the buffer") };
+        Self::new(bytes).unwrap_or_default()
     }
 }
 

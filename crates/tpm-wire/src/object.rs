@@ -6,8 +6,8 @@ use crate::algorithm::{
 };
 use crate::attributes::{TpmaLocality, TpmaObject};
 use crate::buffers::{
-    Tpm2b, Tpm2bAuth, Tpm2bData, Tpm2bDigest, Tpm2bEccPrivate, Tpm2bLabel, Tpm2bName,
-    Tpm2bPrivateKeyRsa, Tpm2bPublicKeyRsa, Tpm2bSeed, Tpm2bSensitiveData, Tpm2bSymKey,
+    Tpm2b, Tpm2bAuth, Tpm2bData, Tpm2bDigest, Tpm2bEccParameter, Tpm2bEccPrivate, Tpm2bLabel,
+    Tpm2bName, Tpm2bPrivateKeyRsa, Tpm2bPublicKeyRsa, Tpm2bSeed, Tpm2bSensitiveData, Tpm2bSymKey,
     marshal_with_size, parse_sized,
 };
 use crate::codec::{Input, Marshal, Parse, Parsed, refuse, structure};
@@ -126,6 +126,20 @@ pub enum TpmuPublicId {
 }
 
 impl TpmuPublicId {
+    /// The value of a template that asks for nothing.
+    #[must_use]
+    pub const fn empty(object_type: TpmiAlgPublic) -> Self {
+        match object_type {
+            TpmiAlgPublic::KeyedHash => Self::KeyedHash(Tpm2bDigest::EMPTY),
+            TpmiAlgPublic::SymCipher => Self::Sym(Tpm2bDigest::EMPTY),
+            TpmiAlgPublic::Rsa => Self::Rsa(Tpm2bPublicKeyRsa::EMPTY),
+            TpmiAlgPublic::Ecc => Self::Ecc(TpmsEccPoint {
+                x: Tpm2bEccParameter::EMPTY,
+                y: Tpm2bEccParameter::EMPTY,
+            }),
+        }
+    }
+
     fn parse_selected(object_type: TpmiAlgPublic, input: Input<'_>) -> Parsed<'_, Self> {
         Ok(match object_type {
             TpmiAlgPublic::KeyedHash => {
@@ -189,7 +203,8 @@ impl TpmtPublic {
 }
 
 impl TpmtPublic {
-    fn parse_fields(input: Input<'_>, name_alg_may_be_null: bool) -> Parsed<'_, Self> {
+    /// Everything before `unique`, which is left empty.
+    fn parse_head(input: Input<'_>, name_alg_may_be_null: bool) -> Parsed<'_, Self> {
         let (rest, object_type) = TpmiAlgPublic::parse(input)?;
         let (rest, name_alg) = Option::<TpmiAlgHash>::parse(rest)?;
         if name_alg.is_none() && !name_alg_may_be_null {
@@ -198,7 +213,6 @@ impl TpmtPublic {
         let (rest, object_attributes) = TpmaObject::parse(rest)?;
         let (rest, auth_policy) = Tpm2bDigest::parse(rest)?;
         let (rest, parameters) = TpmuPublicParms::parse_selected(object_type, rest)?;
-        let (rest, unique) = TpmuPublicId::parse_selected(object_type, rest)?;
         Ok((
             rest,
             Self {
@@ -206,9 +220,16 @@ impl TpmtPublic {
                 object_attributes,
                 auth_policy,
                 parameters,
-                unique,
+                unique: TpmuPublicId::empty(object_type),
             },
         ))
+    }
+
+    fn parse_fields(input: Input<'_>, name_alg_may_be_null: bool) -> Parsed<'_, Self> {
+        let (rest, mut public) = Self::parse_head(input, name_alg_may_be_null)?;
+        let (rest, unique) = TpmuPublicId::parse_selected(public.object_type(), rest)?;
+        public.unique = unique;
+        Ok((rest, public))
     }
 }
 
@@ -234,12 +255,31 @@ impl Marshal for TpmtPublic {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tpm2bPublic(pub TpmtPublic);
 
-/// A public area without the `+`.
-struct Named(TpmtPublic);
+/// A public area without the `+`, as a template is: a NULL Name algorithm is `TPM_RC_HASH` (Part 2, 12.2.6).
+#[doc(alias = "TPMT_TEMPLATE")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TpmtTemplate(pub TpmtPublic);
 
-impl Parse for Named {
+impl Parse for TpmtTemplate {
     fn parse(input: Input<'_>) -> Parsed<'_, Self> {
         TpmtPublic::parse_fields(input, false).map(|(rest, public)| (rest, Self(public)))
+    }
+}
+
+/// The template of an object to derive: label and context stand where `unique` would (Part 2, 12.2.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DerivationTemplate {
+    /// The public area, `unique` empty.
+    pub public: TpmtPublic,
+    /// Label and context.
+    pub derive: TpmsDerive,
+}
+
+impl Parse for DerivationTemplate {
+    fn parse(input: Input<'_>) -> Parsed<'_, Self> {
+        let (rest, public) = TpmtPublic::parse_head(input, false)?;
+        let (rest, derive) = TpmsDerive::parse(rest)?;
+        Ok((rest, Self { public, derive }))
     }
 }
 
@@ -247,7 +287,7 @@ impl Parse for Tpm2bPublic {
     const SIZED: bool = true;
 
     fn parse(input: Input<'_>) -> Parsed<'_, Self> {
-        parse_sized(input).map(|(rest, Named(public))| (rest, Self(public)))
+        parse_sized(input).map(|(rest, TpmtTemplate(public))| (rest, Self(public)))
     }
 }
 

@@ -147,6 +147,22 @@ impl PrivateKey {
         self
     }
 
+    /// The same key with all that its private operations need, so that copies of it need not compute that again.
+    ///
+    /// # Errors
+    /// `Binding` if the factors are not prime to each other.
+    pub fn prepared(mut self) -> Result<Self, RsaError> {
+        self.prepare()?;
+        Ok(self)
+    }
+
+    fn prepare(&mut self) -> Result<(), RsaError> {
+        if self.q_inverse.is_none() {
+            self.q_inverse = Some(limbs::invert(&self.q, &self.p).ok_or(RsaError::Binding)?);
+        }
+        Ok(())
+    }
+
     /// The public part.
     #[must_use]
     pub const fn public(&self) -> &PublicKey {
@@ -170,9 +186,7 @@ impl PrivateKey {
         input: &[u8],
         rng: &mut R,
     ) -> Result<Zeroizing<Vec<u8>>, RsaError> {
-        if self.q_inverse.is_none() {
-            self.q_inverse = Some(limbs::invert(&self.q, &self.p).ok_or(RsaError::Binding)?);
-        }
+        self.prepare()?;
         let n = limbs::from_bytes(&self.public.n);
         let input = self.public.number_below(input, &n)?;
         let blind = Blind::new(&n, rng).ok_or(RsaError::Binding)?;

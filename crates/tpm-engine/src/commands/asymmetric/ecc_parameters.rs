@@ -1,12 +1,55 @@
-//! `TPM2_EccParameters` (Part 3, 14.6).
+//! `TPM2_ECC_Parameters` (Part 3, 14.6).
 
+use crate::algorithms::small;
 use crate::execute::Execute;
+use crate::keys::curve;
 use crate::state::Tpm;
+use tpm_wire::algorithm::{
+    TpmiAlgHash, TpmiEccCurve, TpmsAlgorithmDetailEcc, TpmsSchemeHash, TpmtKdfScheme,
+};
+use tpm_wire::buffers::Tpm2bEccParameter;
 use tpm_wire::commands::{EccParameters, EccParametersResponse};
 use tpm_wire::rc::Rc;
 
 impl Execute for EccParameters {
     fn execute(self, _: &mut Tpm) -> Result<EccParametersResponse, Rc> {
-        Err(Rc::COMMAND_CODE) // UNWRITTEN
+        let curve = curve(self.curve_id);
+        let known = curve.parameters();
+        Ok(EccParametersResponse {
+            parameters: TpmsAlgorithmDetailEcc {
+                curve_id: self.curve_id.id(),
+                key_size: curve.bits(),
+                kdf: kdf(self.curve_id),
+                sign: None,
+                p: small(known.p),
+                a: trimmed(known.a),
+                b: trimmed(known.b),
+                g_x: small(known.gx),
+                g_y: small(known.gy),
+                n: trimmed(known.n),
+                h: trimmed(known.h),
+            },
+        })
     }
+}
+
+/// The KDF that goes with a curve.
+const fn kdf(curve: TpmiEccCurve) -> Option<TpmtKdfScheme> {
+    let hash_alg = match curve {
+        TpmiEccCurve::NistP192 | TpmiEccCurve::NistP224 | TpmiEccCurve::NistP256 => {
+            TpmiAlgHash::Sha256
+        }
+        TpmiEccCurve::NistP384 => TpmiAlgHash::Sha384,
+        TpmiEccCurve::NistP521 => TpmiAlgHash::Sha512,
+        TpmiEccCurve::Sm2P256 => TpmiAlgHash::Sm3_256,
+        TpmiEccCurve::BnP256 | TpmiEccCurve::BnP638 => return None,
+    };
+    Some(TpmtKdfScheme::Kdf1Sp80056a(TpmsSchemeHash { hash_alg }))
+}
+
+/// A number without zero octets in front; zero is one octet.
+fn trimmed(number: &[u8]) -> Tpm2bEccParameter {
+    let zeros = number.iter().take_while(|octet| **octet == 0).count();
+    let zeros = zeros.min(number.len().saturating_sub(1));
+    small(number.get(zeros..).unwrap_or_default())
 }

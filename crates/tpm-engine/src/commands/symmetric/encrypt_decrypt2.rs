@@ -1,12 +1,32 @@
 //! `TPM2_EncryptDecrypt2` (Part 3, 15.3).
 
+use super::{Places, crypt};
 use crate::execute::Execute;
 use crate::state::Tpm;
 use tpm_wire::commands::{EncryptDecrypt2, EncryptDecrypt2Response};
 use tpm_wire::rc::Rc;
 
 impl Execute for EncryptDecrypt2 {
-    fn execute(self, _: &mut Tpm) -> Result<EncryptDecrypt2Response, Rc> {
-        Err(Rc::COMMAND_CODE) // UNWRITTEN
+    fn execute(self, tpm: &mut Tpm) -> Result<EncryptDecrypt2Response, Rc> {
+        let places = Places {
+            key_handle: Self::key_handle,
+            mode: Self::mode,
+            iv: Self::iv_in,
+            data: Self::in_data,
+        };
+        let (mut iv, mut data) = (self.iv_in, self.in_data);
+        crypt(
+            tpm,
+            self.key_handle.0,
+            self.decrypt,
+            self.mode,
+            &mut iv,
+            &mut data,
+            &places,
+        )?;
+        Ok(EncryptDecrypt2Response {
+            out_data: data,
+            iv_out: iv,
+        })
     }
 }

@@ -1,0 +1,168 @@
+//! One type for the sockets of either kind.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+/// A listening socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// A TCP port.
+    Tcp(TcpListener),
+    /// A unix socket.
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Takes a descriptor that already listens, such as one that a service manager passed.
+    pub fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
+        Ok(match domain(&descriptor)? {
+            Domain::Unix => {
+                let listener = std::os::unix::net::UnixListener::from(descriptor);
+                listener.set_nonblocking(true)?;
+                Self::Unix(UnixListener::from_std(listener)?)
+            }
+            Domain::Internet => {
+                let listener = std::net::TcpListener::from(descriptor);
+                listener.set_nonblocking(true)?;
+                Self::Tcp(TcpListener::from_std(listener)?)
+            }
+        })
+    }
+
+    /// Waits for the next client.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Each answer is one small write: waiting for more to send would only delay it.
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
+            }
+            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// A connected socket.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a unix socket; only these can carry descriptors.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Takes a connected stream socket that somebody else opened.
+    pub fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
+        Ok(match domain(&descriptor)? {
+            Domain::Unix => {
+                let stream = std::os::unix::net::UnixStream::from(descriptor);
+                stream.set_nonblocking(true)?;
+                Self::Unix(UnixStream::from_std(stream)?)
+            }
+            Domain::Internet => {
+                let stream = std::net::TcpStream::from(descriptor);
+                stream.set_nonblocking(true)?;
+                stream.set_nodelay(true)?;
+                Self::Tcp(TcpStream::from_std(stream)?)
+            }
+        })
+    }
+
+    /// Reads what has arrived without waiting: `None` if nothing has.
+    pub(crate) fn read_arrived(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let outcome = match self {
+            Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Unix(stream) => stream.try_read(buffer),
+        };
+        match outcome {
+            Ok(count) => Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What to do when `accept` fails: a client that left early is nothing, and a lack of descriptors passes.
+pub(crate) async fn after_failed_accept(error: &io::Error) {
+    let harmless = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    );
+    if !harmless {
+        tracing::error!(%error, "no client can connect at present");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+enum Domain {
+    Unix,
+    Internet,
+}
+
+fn domain(descriptor: &OwnedFd) -> io::Result<Domain> {
+    use rustix::net::{AddressFamily, SocketType, sockopt};
+    if sockopt::socket_type(descriptor)? != SocketType::STREAM {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a stream socket",
+        ));
+    }
+    match sockopt::socket_domain(descriptor)? {
+        AddressFamily::UNIX => Ok(Domain::Unix),
+        AddressFamily::INET | AddressFamily::INET6 => Ok(Domain::Internet),
+        other => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("sockets of family {} are not served", other.as_raw()),
+        )),
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

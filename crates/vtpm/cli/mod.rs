@@ -1,0 +1,128 @@
+//! The command line: one enum of verbs, one file for each family of verbs.
+//!
+//! A verb is a struct with clap's derive and one method, `execute(self) -> anyhow::Result<ExitCode>`, which runs it to its end.
+//! It is synchronous on purpose: a verb may have to fork a child or read inherited descriptors before any thread exists, and
+//! chooses its own [`runtime`]. To add one: its file, its `mod` line, its line in [`Verb`] and in [`Verb::execute`].
+
+mod completions;
+mod log;
+mod process;
+mod profile;
+mod run;
+mod simulator;
+mod sockets;
+mod state;
+mod swtpm;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Virtual TPM 2.0 devices for virtual machines, and the encrypted files they live in
+#[derive(Parser, Debug)]
+#[command(
+    name = "vtpm",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Run(run::Run),
+    Swtpm(swtpm::Swtpm),
+    Simulator(simulator::SimulatorVerb),
+    Completions(completions::Completions),
+}
+
+impl Verb {
+    fn execute(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Run(verb) => verb.execute(),
+            Self::Swtpm(verb) => verb.execute(),
+            Self::Simulator(verb) => verb.execute(),
+            Self::Completions(verb) => verb.execute(),
+        }
+    }
+}
+
+/// Parses the arguments of this process and runs the verb they name.
+pub(crate) fn main() -> ExitCode {
+    let arguments = under_own_name(std::env::args_os().collect());
+    match CommandLine::parse_from(arguments).verb.execute() {
+        Ok(code) => code,
+        Err(error) => {
+            log::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How many threads a verb's runtime has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// One: a single TPM, nothing to share a second core with.
+    One,
+    #[expect(dead_code, reason = "the daemon uses it")]
+    /// One for each core: many TPMs in one process.
+    Cores,
+}
+
+/// A tokio runtime with sockets, timers and signals.
+pub(crate) fn runtime(threads: Threads) -> std::io::Result<tokio::runtime::Runtime> {
+    match threads {
+        Threads::One => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build(),
+        Threads::Cores => tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build(),
+    }
+}
+
+/// A link named like the program that `vtpm` stands in for means that verb: `swtpm socket ...` is `vtpm swtpm socket ...`.
+fn under_own_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let called = arguments
+        .first()
+        .map(Path::new)
+        .and_then(Path::file_name)
+        .and_then(OsStr::to_str);
+    if called == Some("swtpm") {
+        arguments.insert(1, OsString::from("swtpm"));
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn arguments(list: &[&str]) -> Vec<OsString> {
+        list.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_declared_arguments_do_not_contradict_each_other() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_link_named_swtpm_means_the_verb() {
+        assert_eq!(
+            under_own_name(arguments(&["/usr/bin/swtpm", "socket"])),
+            arguments(&["/usr/bin/swtpm", "swtpm", "socket"])
+        );
+        assert_eq!(
+            under_own_name(arguments(&["vtpm", "run"])),
+            arguments(&["vtpm", "run"])
+        );
+        assert_eq!(under_own_name(Vec::new()), Vec::<OsString>::new());
+    }
+}

@@ -1,0 +1,202 @@
+//! What a process does about itself: signals, descriptors that it inherited, the background, its pid file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open, setsid};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Marks a process that was started as the background half of another.
+const IN_BACKGROUND: &str = "VTPM_IN_BACKGROUND";
+
+/// Ready when this process is asked to end.
+pub(crate) async fn asked_to_end() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = hang_up.recv() => {}
+    }
+    Ok(())
+}
+
+/// A duplicate of the inherited descriptor `number`.
+pub(crate) fn inherited(number: i32) -> io::Result<OwnedFd> {
+    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    match pidfd_getfd(own, number, PidfdGetfdFlags::empty()) {
+        Ok(descriptor) => Ok(descriptor),
+        // Where the kernel or a sandbox forbids that call, files and pipes can still be opened again.
+        Err(forbidden) => match File::open(format!("/proc/self/fd/{number}")) {
+            Ok(file) => Ok(file.into()),
+            Err(_) => Err(forbidden.into()),
+        },
+    }
+}
+
+/// Opens a file to be written, never through a symbolic link, readable by its owner alone unless `mode` says more.
+pub(crate) fn create_file(path: &Path, mode: u32, append: bool) -> io::Result<File> {
+    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    options.create(true).mode(mode).custom_flags(no_follow);
+    if append {
+        options.append(true)
+    } else {
+        options.write(true).truncate(true)
+    };
+    options.open(path)
+}
+
+/// A file with the number of this process; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct PidFile(PathBuf);
+
+impl PidFile {
+    pub(crate) fn write(path: PathBuf) -> io::Result<Self> {
+        let mut file = create_file(&path, 0o644, false)?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Whoever removed it before did our work.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Where a process that was asked to run in the background stands.
+#[derive(Debug)]
+pub(crate) enum Background {
+    /// This process is the one in front: the other has come up, or has ended with this code.
+    Done(ExitCode),
+    /// This process is the one that goes on; to be told when it is ready.
+    Child(Readiness),
+}
+
+/// Starts this program once more, without a terminal, and waits until it says that it is ready. It is started anew rather than
+/// forked, as forking needs unsafe code; inherited descriptors stay open over that.
+pub(crate) fn into_background() -> io::Result<Background> {
+    if std::env::var_os(IN_BACKGROUND).is_some() {
+        // The session of the terminal is left; a process that leads its group already cannot, and need not.
+        let _ = setsid();
+        return Ok(Background::Child(Readiness { background: true }));
+    }
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let mut command = Command::new("/proc/self/exe");
+    std::os::unix::process::CommandExt::arg0(&mut command, name);
+    command
+        .args(arguments)
+        .env(IN_BACKGROUND, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    let mut ready = [0];
+    let count = match &mut child.stdout {
+        Some(pipe) => pipe.read(&mut ready)?,
+        None => 0,
+    };
+    if count == 1 {
+        return Ok(Background::Done(ExitCode::SUCCESS));
+    }
+    let status = child.wait()?;
+    Ok(Background::Done(
+        status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .map_or(ExitCode::FAILURE, ExitCode::from),
+    ))
+}
+
+/// Tells whoever waits that this process is ready: the service manager, and the process in front.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness {
+    background: bool,
+}
+
+impl Readiness {
+    pub(crate) fn tell(self) -> io::Result<()> {
+        notify_service_manager("READY=1");
+        if self.background {
+            let nowhere = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open("/dev/null")?;
+            let mut out = io::stdout();
+            out.write_all(b"+")?;
+            out.flush()?;
+            dup2_stdin(nowhere.as_fd())?;
+            dup2_stdout(nowhere.as_fd())?;
+            dup2_stderr(nowhere.as_fd())?;
+        }
+        Ok(())
+    }
+}
+
+/// systemd's notification protocol; without a service manager nothing happens.
+fn notify_service_manager(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
+    let sent = address
+        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
+    if let Err(error) = sent {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn an_inherited_descriptor_is_the_same_file() {
+        let (mut reader, mut writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let duplicate = inherited(writer.as_raw_fd()).unwrap();
+        drop(std::os::unix::net::UnixStream::from(duplicate).write_all(b"x"));
+        writer.write_all(b"y").unwrap();
+        let mut bytes = [0; 2];
+        reader.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"xy");
+        assert!(inherited(9999).is_err());
+    }
+
+    #[test]
+    fn files_are_not_written_through_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let (victim, link) = (folder.path().join("victim"), folder.path().join("link"));
+        std::fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        assert!(create_file(&link, 0o600, false).is_err());
+        assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_pid_file_goes_with_its_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pid");
+        let file = PidFile::write(path.clone()).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap().trim(),
+            std::process::id().to_string()
+        );
+        drop(file);
+        assert!(!path.exists());
+    }
+}
