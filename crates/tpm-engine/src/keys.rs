@@ -4,7 +4,7 @@ use crate::algorithms::small;
 use crate::object::Object;
 use tpm_crypto::ecc::{self, Curve, Point};
 use tpm_crypto::rsa;
-use tpm_wire::algorithm::{TpmiEccCurve, TpmsEccPoint};
+use tpm_wire::algorithm::{TpmiEccCurve, TpmsEccPoint, TpmtSymDefObject};
 use tpm_wire::object::{
     TpmsEccParms, TpmsRsaParms, TpmtPublic, TpmuPublicId, TpmuPublicParms, TpmuSensitiveComposite,
 };
@@ -35,11 +35,18 @@ pub(crate) fn rsa_public(public: &TpmtPublic) -> Result<rsa::PublicKey, Rc> {
     rsa::PublicKey::new(modulus, rsa_exponent(parameters)).map_err(|_| Rc::KEY)
 }
 
-/// The RSA key of an object with its sensitive area.
+/// The RSA key of an object with its sensitive area. The object keeps it, so that only the first call computes it.
 ///
 /// # Errors
 /// `TPM_RC_KEY` if it is no RSA key, or only its public area is loaded.
 pub(crate) fn rsa_private(object: &Object) -> Result<rsa::PrivateKey, Rc> {
+    object
+        .rsa
+        .get_or_make(|| make_rsa_private(object))
+        .cloned()
+}
+
+fn make_rsa_private(object: &Object) -> Result<rsa::PrivateKey, Rc> {
     let sensitive = object.sensitive.as_ref().ok_or(Rc::KEY)?;
     let (
         TpmuPublicParms::Rsa(parameters),
@@ -53,7 +60,9 @@ pub(crate) fn rsa_private(object: &Object) -> Result<rsa::PrivateKey, Rc> {
     else {
         return Err(Rc::KEY);
     };
-    rsa::PrivateKey::from_prime(modulus, rsa_exponent(parameters), prime).map_err(|_| Rc::KEY)
+    rsa::PrivateKey::from_prime(modulus, rsa_exponent(parameters), prime)
+        .and_then(rsa::PrivateKey::prepared)
+        .map_err(|_| Rc::KEY)
 }
 
 /// The curve that an identifier names.
@@ -124,5 +133,15 @@ pub(crate) fn wire_point(point: &Point) -> TpmsEccPoint {
     TpmsEccPoint {
         x: small(point.x()),
         y: small(point.y()),
+    }
+}
+
+/// How the object encrypts what it protects: the symmetric algorithm of a storage key, or the cipher of a symmetric one.
+pub(crate) const fn symmetric(public: &TpmtPublic) -> Option<TpmtSymDefObject> {
+    match &public.parameters {
+        TpmuPublicParms::Rsa(parameters) => parameters.symmetric,
+        TpmuPublicParms::Ecc(parameters) => parameters.symmetric,
+        TpmuPublicParms::SymCipher(symmetric) => Some(*symmetric),
+        TpmuPublicParms::KeyedHash(_) => None,
     }
 }

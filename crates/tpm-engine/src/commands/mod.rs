@@ -14,7 +14,7 @@ mod hash_hmac;
 mod hierarchy;
 mod management;
 mod nv;
-mod object;
+pub(crate) mod object;
 mod pcr;
 pub(crate) mod policy;
 mod random;

@@ -1,6 +1,8 @@
 //! Objects (Part 3, 12).
 
 mod activate_credential;
+#[cfg(test)]
+pub(crate) mod build;
 mod create;
 mod create_loaded;
 mod load;
