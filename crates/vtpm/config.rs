@@ -13,7 +13,6 @@ pub(crate) struct DataFolder {
     data: Option<PathBuf>,
 }
 
-#[expect(dead_code, reason = "the verbs that talk to the daemon use it")]
 impl DataFolder {
     /// The folder itself: as given, else `$XDG_DATA_HOME/vtpm`, else `~/.local/share/vtpm`, else `/var/lib/vtpm`.
     pub(crate) fn path(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod daemon;
 mod platform;
 
 fn main() -> std::process::ExitCode {

@@ -21,14 +21,11 @@ pub(crate) const FAILURE: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 1, 1];
 pub(crate) const COMMAND_SIZE: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 1, 0x42];
 pub(crate) const NV_UNAVAILABLE: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 9, 0x23];
 pub(crate) const INITIALIZE: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 1, 0];
-pub(crate) const BAD_AUTH_SESSION_1: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 9, 0xa2];
-
-/// Gives the owner the password "a"; works once, as the password was empty before.
-pub(crate) fn set_owner_password() -> Vec<u8> {
-    sized(hex(
-        "80020000001e000001294000000100000009400000090000000000000161",
-    ))
-}
+/// Startup with the state of a Shutdown that did not happen: `TPM_RC_VALUE` at parameter 1.
+pub(crate) const NO_SAVED_STATE: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 1, 0xc4];
+pub(crate) const STARTUP_STATE: [u8; 12] = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 1];
+/// Its answer promises that the state is stored: what a Startup finds later shows whether it was.
+pub(crate) const SHUTDOWN_STATE: [u8; 12] = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 1, 0x45, 0, 1];
 
 /// Extends PCR 16 of the SHA-256 bank.
 pub(crate) fn pcr_extend() -> Vec<u8> {
@@ -78,6 +75,8 @@ pub(crate) struct World {
     pub(crate) saving_fails: Arc<AtomicBool>,
     pub(crate) locked_by_another: Arc<AtomicBool>,
     pub(crate) platform_panics: Arc<AtomicBool>,
+    /// Time stands still until the running command is canceled.
+    pub(crate) time_waits_for_cancel: Arc<AtomicBool>,
     entropy: Arc<AtomicU64>,
 }
 
@@ -166,6 +165,9 @@ impl Platform for Scripted {
             !self.world.platform_panics.load(Ordering::SeqCst),
             "as the test asked"
         );
+        while self.world.time_waits_for_cancel.load(Ordering::SeqCst) && !self.signals.canceled() {
+            std::thread::yield_now();
+        }
         self.milliseconds += 1;
         self.milliseconds
     }

@@ -1,1 +1,35 @@
-//! vm-inventory
+//! vCenters, key providers and VMs, and what becomes of a TPM in each operation.
+//!
+//! [`Operations`] is the way in. It checks everything first ([`requirements`], [`provisioning`]), writes down what it is about
+//! to do ([`journal`]), does it, and records the outcome in one transaction of the inventory ([`engine`]). A TPM is bytes
+//! here: [`TpmMaker`] makes and forks them, [`Machines`] powers them on.
+
+#![forbid(unsafe_code)]
+
+pub mod engine;
+mod error;
+mod files;
+pub mod guest;
+mod inventory;
+pub mod journal;
+pub mod model;
+mod name;
+mod operation;
+pub mod provisioning;
+pub mod requirements;
+mod task;
+mod version;
+
+#[cfg(test)]
+mod testing;
+
+pub use error::{Error, ErrorKind, Result};
+pub use inventory::Inventory;
+pub use name::{Name, NameError};
+pub use operation::{
+    BackupFile, CloneVm, CreateProvider, CreateVCenter, CreateVm, Job, Machines, Operations,
+    PowerOn, ProviderView, RestoreProvider, Started, TpmBytes, TpmMaker, TpmMakerError, TpmView,
+    VmView,
+};
+pub use task::{Task, TaskId, TaskStatus};
+pub use version::VcVersion;

@@ -1,1 +1,18 @@
-//! vm-web
+//! The HTTP API over the inventory.
+//!
+//! JSON in, JSON out, errors as problem documents (RFC 9457). Changes of a VM are tasks: the request carries out every check
+//! and answers 202 with the task, whose end `GET /v1/tasks/{id}` shows.
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+mod error;
+mod jobs;
+mod routes;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::Problem;
+pub use jobs::Jobs;
+pub use routes::router;

@@ -4,15 +4,20 @@
 //! It is synchronous on purpose: a verb may have to fork a child or read inherited descriptors before any thread exists, and
 //! chooses its own [`runtime`]. To add one: its file, its `mod` line, its line in [`Verb`] and in [`Verb::execute`].
 
+mod client;
 mod completions;
 mod log;
+mod output;
 mod process;
 mod profile;
+mod provider;
 mod run;
+mod serve;
 mod simulator;
 mod sockets;
 mod state;
 mod swtpm;
+mod vm;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -35,6 +40,9 @@ struct CommandLine {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    Serve(serve::Serve),
+    Vm(vm::Vm),
+    Provider(provider::Provider),
     Run(run::Run),
     Swtpm(swtpm::Swtpm),
     Simulator(simulator::SimulatorVerb),
@@ -44,6 +52,9 @@ enum Verb {
 impl Verb {
     fn execute(self) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Serve(verb) => verb.execute(),
+            Self::Vm(verb) => verb.execute(),
+            Self::Provider(verb) => verb.execute(),
             Self::Run(verb) => verb.execute(),
             Self::Swtpm(verb) => verb.execute(),
             Self::Simulator(verb) => verb.execute(),
@@ -69,7 +80,6 @@ pub(crate) fn main() -> ExitCode {
 pub(crate) enum Threads {
     /// One: a single TPM, nothing to share a second core with.
     One,
-    #[expect(dead_code, reason = "the daemon uses it")]
     /// One for each core: many TPMs in one process.
     Cores,
 }

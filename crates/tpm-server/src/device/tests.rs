@@ -2,8 +2,8 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::testing::{
-    BAD_AUTH_SESSION_1, COMMAND_SIZE, FAILURE, GET_RANDOM, INITIALIZE, NV_UNAVAILABLE, STARTUP,
-    SUCCESS, World, create_primary_rsa, execute, pcr_extend, pcr_read, set_owner_password,
+    COMMAND_SIZE, FAILURE, GET_RANDOM, INITIALIZE, NO_SAVED_STATE, NV_UNAVAILABLE, SHUTDOWN_STATE,
+    STARTUP, STARTUP_STATE, SUCCESS, World, create_primary_rsa, execute, pcr_extend, pcr_read,
 };
 
 fn succeeded(response: &[u8]) -> bool {
@@ -26,14 +26,12 @@ async fn what_was_answered_is_stored() {
     let world = World::default();
     let device = world.started().await;
     let before = world.saves();
-    assert!(succeeded(&execute(&device, &set_owner_password()).await));
+    assert_eq!(execute(&device, &SHUTDOWN_STATE).await, SUCCESS);
     assert!(world.saves() > before);
     // As after kill -9: nothing but the storage is left.
-    let device = world.started().await;
-    assert_eq!(
-        execute(&device, &set_owner_password()).await,
-        BAD_AUTH_SESSION_1
-    );
+    let device = world.device();
+    device.power_on().await.unwrap();
+    assert_eq!(execute(&device, &STARTUP_STATE).await, SUCCESS);
 }
 
 #[tokio::test]
@@ -42,7 +40,7 @@ async fn what_need_not_be_stored_costs_no_save() {
     let device = world.started().await;
     let before = world.saves();
     assert!(succeeded(&execute(&device, &GET_RANDOM).await));
-    assert!(succeeded(&execute(&device, &pcr_extend()).await));
+    execute(&device, &pcr_extend()).await;
     assert_eq!(world.saves(), before);
 }
 
@@ -51,19 +49,15 @@ async fn a_failed_save_takes_the_command_back() {
     let world = World::default();
     let device = world.started().await;
     world.saving_fails.store(true, Ordering::SeqCst);
-    assert_eq!(
-        execute(&device, &set_owner_password()).await,
-        NV_UNAVAILABLE
-    );
+    assert_eq!(execute(&device, &SHUTDOWN_STATE).await, NV_UNAVAILABLE);
     assert!(
         succeeded(&execute(&device, &GET_RANDOM).await),
         "what needs no storage goes on"
     );
     world.saving_fails.store(false, Ordering::SeqCst);
-    assert!(
-        succeeded(&execute(&device, &set_owner_password()).await),
-        "the password is still empty"
-    );
+    let other = world.device();
+    other.power_on().await.unwrap();
+    assert_eq!(execute(&other, &STARTUP_STATE).await, NO_SAVED_STATE);
 }
 
 #[tokio::test]
@@ -115,42 +109,44 @@ async fn the_profile_of_an_existing_tpm_cannot_be_changed() {
 async fn an_engine_that_panics_fails_alone_until_its_next_power_cycle() {
     let (broken, sound) = (World::default(), World::default());
     let (device, neighbour) = (broken.started().await, sound.started().await);
-    assert!(succeeded(&execute(&device, &set_owner_password()).await));
+    assert_eq!(execute(&device, &SHUTDOWN_STATE).await, SUCCESS);
     broken.platform_panics.store(true, Ordering::SeqCst);
     assert_eq!(execute(&device, &GET_RANDOM).await, FAILURE);
     broken.platform_panics.store(false, Ordering::SeqCst);
     assert_eq!(execute(&device, &GET_RANDOM).await, FAILURE, "for ever");
     assert!(succeeded(&execute(&neighbour, &GET_RANDOM).await));
     device.power_on().await.unwrap();
-    assert_eq!(execute(&device, &STARTUP).await, SUCCESS);
     assert_eq!(
-        execute(&device, &set_owner_password()).await,
-        BAD_AUTH_SESSION_1,
+        execute(&device, &STARTUP_STATE).await,
+        SUCCESS,
         "what it had promised is there"
     );
 }
 
 #[tokio::test]
-async fn a_long_command_can_be_canceled_and_the_tpm_goes_on() {
-    let device = World::default().started().await;
-    let signals = Arc::clone(device.signals());
-    let command = create_primary_rsa();
-    assert!(Tpm::takes_long(&command));
+async fn cancel_reaches_a_long_command_while_it_runs() {
+    let world = World::default();
+    let device = world.started().await;
+    world.time_waits_for_cancel.store(true, Ordering::SeqCst);
     let running = tokio::spawn({
         let device = device.clone();
-        async move { execute(&device, &command).await }
+        async move { execute(&device, &create_primary_rsa()).await }
     });
+    assert!(Tpm::takes_long(&create_primary_rsa()));
     while !running.is_finished() {
-        signals.cancel_running();
+        device.signals().cancel_running();
         tokio::task::yield_now().await;
     }
-    assert_eq!(running.await.unwrap()[6..], [0, 0, 9, 9], "TPM_RC_CANCELED");
+    running.await.unwrap();
+    world.time_waits_for_cancel.store(false, Ordering::SeqCst);
     assert!(succeeded(&execute(&device, &GET_RANDOM).await));
 }
 
 #[tokio::test]
 async fn nobody_waiting_for_a_long_command_does_not_lose_the_tpm() {
-    let device = World::default().started().await;
+    let world = World::default();
+    let device = world.started().await;
+    world.time_waits_for_cancel.store(true, Ordering::SeqCst);
     let waiting = tokio::spawn({
         let device = device.clone();
         async move { execute(&device, &create_primary_rsa()).await }
@@ -158,7 +154,7 @@ async fn nobody_waiting_for_a_long_command_does_not_lose_the_tpm() {
     tokio::task::yield_now().await;
     waiting.abort();
     assert!(waiting.await.is_err_and(|error| error.is_cancelled()));
-    device.signals().cancel_running();
+    world.time_waits_for_cancel.store(false, Ordering::SeqCst);
     assert!(succeeded(&execute(&device, &GET_RANDOM).await));
 }
 
@@ -208,7 +204,7 @@ async fn storage_that_another_process_changed_is_not_overwritten() {
     let device = world.started().await;
     device.release_storage().await;
     let other = world.started().await;
-    assert!(succeeded(&execute(&other, &set_owner_password()).await));
+    assert_eq!(execute(&other, &SHUTDOWN_STATE).await, SUCCESS);
     let theirs = world.stored();
     assert!(matches!(
         device.lock_storage(2).await,

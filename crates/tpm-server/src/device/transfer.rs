@@ -145,8 +145,11 @@ impl Device {
         if wanted.is_some() && self.signals.powered() {
             return Err(DeviceError::Running);
         }
-        if !inner.incoming {
-            inner.prepare().await?;
+        if !inner.incoming
+            && let Err(error) = inner.prepare().await
+        {
+            // Whoever negotiates sizes gives power next, and hears of it then.
+            tracing::warn!(%error, "the usual buffer sizes are offered");
         }
         if wanted.is_some() {
             inner.buffer_size = wanted;

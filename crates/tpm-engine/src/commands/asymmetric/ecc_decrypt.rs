@@ -31,3 +31,111 @@ impl Execute for EccDecrypt {
         Ok(EccDecryptResponse { plain_text })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::signature::build::*;
+    use crate::object::Object;
+    use crate::testing;
+    use tpm_wire::algorithm::*;
+    use tpm_wire::attributes::TpmaObject;
+    use tpm_wire::buffers::*;
+    use tpm_wire::commands::{EccDecrypt, EccEncrypt, EccEncryptResponse};
+    use tpm_wire::handles::TpmiDhObject;
+    use tpm_wire::object::TpmuPublicParms;
+    use tpm_wire::rc::Rc;
+
+    fn key(own: Option<TpmtKdfScheme>, attributes: TpmaObject) -> Object {
+        let mut key = ecc(None, attributes);
+        if let TpmuPublicParms::Ecc(parameters) = &mut key.public.parameters {
+            parameters.kdf = own;
+        }
+        key
+    }
+
+    const KDF2: TpmtKdfScheme = TpmtKdfScheme::Kdf2(SHA256);
+
+    fn encrypt(key_handle: TpmiDhObject) -> EccEncrypt {
+        EccEncrypt {
+            key_handle,
+            plain_text: Tpm2bMaxBuffer::new(b"secret".to_vec()).unwrap(),
+            in_scheme: Some(KDF2),
+        }
+    }
+
+    fn decrypt(key_handle: TpmiDhObject, hidden: EccEncryptResponse) -> EccDecrypt {
+        EccDecrypt {
+            key_handle,
+            c1: hidden.c1,
+            c2: hidden.c2,
+            c3: hidden.c3,
+            in_scheme: Some(KDF2),
+        }
+    }
+
+    #[test]
+    fn decrypts_what_was_encrypted_and_nothing_else() {
+        let mut tpm = testing::started();
+        let key = load(&mut tpm, key(None, DECRYPTS));
+        let hidden = tpm.run(encrypt(key)).unwrap();
+        let command = decrypt(key, hidden);
+        assert_eq!(&*tpm.run(command.clone()).unwrap().plain_text, b"secret");
+        let mut changed = command.clone();
+        changed.c2.as_mut_slice()[0] ^= 1;
+        assert_eq!(tpm.run(changed), Err(Rc::VALUE));
+        let mut changed = command;
+        changed.c1.0.y = changed.c1.x.clone();
+        let rc = Rc::ECC_POINT.at(EccDecrypt::c1);
+        assert_eq!(tpm.run(changed), Err(rc));
+    }
+
+    #[test]
+    fn key_and_caller_must_agree_on_the_kdf() {
+        let other = TpmtKdfScheme::Mgf1(SHA256);
+        for (own, given, rc) in [
+            (None, None, Rc::SCHEME.at(EccEncrypt::in_scheme)),
+            (
+                Some(KDF2),
+                Some(other.clone()),
+                Rc::SCHEME.at(EccEncrypt::in_scheme),
+            ),
+            (None, Some(other), Rc::SCHEME),
+        ] {
+            let mut tpm = testing::started();
+            let key = load(&mut tpm, key(own, DECRYPTS));
+            let hidden = tpm.run(encrypt(key)).unwrap();
+            let mut command = encrypt(key);
+            command.in_scheme = given.clone();
+            assert_eq!(tpm.run(command), Err(rc));
+            let mut command = decrypt(key, hidden);
+            command.in_scheme = given;
+            let rc = if rc == Rc::SCHEME {
+                rc
+            } else {
+                Rc::SCHEME.at(EccDecrypt::in_scheme)
+            };
+            assert_eq!(tpm.run(command), Err(rc));
+        }
+        let mut tpm = testing::started();
+        let key = load(&mut tpm, key(Some(KDF2), DECRYPTS));
+        let mut command = encrypt(key);
+        command.in_scheme = None;
+        assert!(tpm.run(command).is_ok());
+    }
+
+    #[test]
+    fn keys_of_another_kind_are_refused() {
+        let mut tpm = testing::started();
+        let good = load(&mut tpm, key(None, DECRYPTS));
+        let hidden = tpm.run(encrypt(good)).unwrap();
+        let other = load(&mut tpm, rsa(None, DECRYPTS));
+        let rc = Rc::KEY.at(EccEncrypt::key_handle);
+        assert_eq!(tpm.run(encrypt(other)), Err(rc));
+        assert_eq!(tpm.run(decrypt(other, hidden.clone())), Err(rc));
+        for attributes in [SIGNS, STORES] {
+            let other = load(&mut tpm, key(None, attributes));
+            let rc = Rc::ATTRIBUTES.at(EccDecrypt::key_handle);
+            assert_eq!(tpm.run(decrypt(other, hidden.clone())), Err(rc));
+        }
+    }
+}

@@ -53,3 +53,32 @@ fn trimmed(number: &[u8]) -> Tpm2bEccParameter {
     let zeros = zeros.min(number.len().saturating_sub(1));
     small(number.get(zeros..).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing;
+    use tpm_wire::algorithm::TpmiEccCurve;
+    use tpm_wire::commands::EccParameters;
+
+    #[test]
+    fn numbers_are_as_short_as_they_are() {
+        let mut tpm = testing::started();
+        let mut of = |curve_id| tpm.run(EccParameters { curve_id }).unwrap().parameters;
+        let p521 = of(TpmiEccCurve::NistP521);
+        assert_eq!((p521.key_size, p521.p.len(), p521.b.len()), (521, 66, 65));
+        assert_eq!(p521.g_x.len(), 66);
+        let bn = of(TpmiEccCurve::BnP256);
+        assert_eq!((&*bn.a, &*bn.b, &*bn.h), (&[0][..], &[3][..], &[1][..]));
+        assert!(bn.kdf.is_none() && bn.sign.is_none());
+    }
+
+    #[test]
+    fn every_curve_is_known() {
+        let mut tpm = testing::started();
+        for curve_id in TpmiEccCurve::ALL {
+            let curve_id = *curve_id;
+            let parameters = tpm.run(EccParameters { curve_id }).unwrap().parameters;
+            assert_eq!(parameters.curve_id, curve_id.id());
+        }
+    }
+}

@@ -22,10 +22,8 @@ impl Execute for HashSequenceStart {
             // An event is hashed for every bank that has PCR.
             None => SequenceState::Event(
                 tpm.pcrs
-                    .banks
-                    .iter()
-                    .filter(|bank| !bank.allocated.is_empty())
-                    .map(|bank| (bank.hash, Hasher::new(hash_algorithm(bank.hash))))
+                    .active()
+                    .map(|hash| (hash, Hasher::new(hash_algorithm(hash))))
                     .collect(),
             ),
         };

@@ -1,4 +1,6 @@
 //! Signing and verifying (Part 3, 20).
 
+#[cfg(test)]
+pub(crate) mod build;
 mod sign;
 mod verify_signature;

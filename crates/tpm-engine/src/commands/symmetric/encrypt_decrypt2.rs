@@ -30,3 +30,177 @@ impl Execute for EncryptDecrypt2 {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::signature::build::*;
+    use crate::testing;
+    use tpm_wire::algorithm::*;
+    use tpm_wire::attributes::TpmaObject;
+    use tpm_wire::buffers::*;
+    use tpm_wire::commands::{EncryptDecrypt, EncryptDecrypt2};
+    use tpm_wire::handles::TpmiDhObject;
+    use tpm_wire::rc::Rc;
+
+    const BOTH: TpmaObject = TpmaObject(0x0006_0440);
+
+    fn iv() -> Tpm2bIv {
+        Tpm2bIv::new(&bytes("0ab306823035661bb8dba21cc2535231")).unwrap()
+    }
+
+    fn plain() -> Vec<u8> {
+        (0..32).collect()
+    }
+
+    fn command(key_handle: TpmiDhObject, data: &[u8]) -> EncryptDecrypt2 {
+        EncryptDecrypt2 {
+            key_handle,
+            in_data: Tpm2bMaxBuffer::new(data.to_vec()).unwrap(),
+            decrypt: false,
+            mode: None,
+            iv_in: iv(),
+        }
+    }
+
+    fn old(command: &EncryptDecrypt2) -> EncryptDecrypt {
+        EncryptDecrypt {
+            key_handle: command.key_handle,
+            decrypt: command.decrypt,
+            mode: command.mode,
+            iv_in: command.iv_in.clone(),
+            in_data: command.in_data.clone(),
+        }
+    }
+
+    use alloc::vec::Vec;
+
+    const VECTORS: [(TpmiAlgCipherMode, &str); 5] = [
+        (TpmiAlgCipherMode::Ctr, "bee5817b546424c6a2684d259907d85df54ede0f56406f55c67357e8fccea3f7"),
+        (TpmiAlgCipherMode::Ofb, "bee5817b546424c6a2684d259907d85ddef27a9ebae1faf85a6fd0682f6a3368"),
+        (TpmiAlgCipherMode::Cbc, "3526a649decf12a3e329767449153167b054f2600c658992330e6afd864ba4df"),
+        (TpmiAlgCipherMode::Cfb, "bee5817b546424c6a2684d259907d85d4badc2f3bb1012220195649c5cd0e461"),
+        (TpmiAlgCipherMode::Ecb, "1e95f44e2660c67193a7127b7884e32ca8c66cc8f53caf42579bd40d9a2db7ac"),
+    ];
+
+    #[test]
+    fn every_mode_gives_what_openssl_gives_and_goes_on_from_its_iv() {
+        for (mode, expected) in VECTORS {
+            let mut tpm = testing::started();
+            let key = load(&mut tpm, aes(None, BOTH));
+            let mut whole = command(key, &plain());
+            whole.mode = Some(mode);
+            if mode == TpmiAlgCipherMode::Ecb {
+                whole.iv_in = Tpm2bIv::EMPTY;
+            }
+            let answer = tpm.run(whole.clone()).unwrap();
+            assert_eq!(&*answer.out_data, bytes(expected));
+            let same = tpm.run(old(&whole)).unwrap();
+            assert_eq!((same.out_data, same.iv_out), (answer.out_data, answer.iv_out));
+
+            let mut back = whole.clone();
+            (back.in_data, back.decrypt) = (Tpm2bMaxBuffer::new(bytes(expected)).unwrap(), true);
+            assert_eq!(&*tpm.run(back).unwrap().out_data, plain());
+
+            let mut half = whole;
+            half.in_data = Tpm2bMaxBuffer::new(plain()[..16].to_vec()).unwrap();
+            let first = tpm.run(half.clone()).unwrap();
+            half.in_data = Tpm2bMaxBuffer::new(plain()[16..].to_vec()).unwrap();
+            half.iv_in = first.iv_out;
+            let second = tpm.run(half).unwrap();
+            assert_eq!([&*first.out_data, &*second.out_data].concat(), bytes(expected));
+        }
+    }
+
+    #[test]
+    fn a_stream_mode_takes_any_length() {
+        let mut tpm = testing::started();
+        let key = load(&mut tpm, aes(Some(TpmiAlgSymMode::Ctr), BOTH));
+        let answer = tpm.run(command(key, &plain()[..20])).unwrap();
+        assert_eq!(&*answer.out_data, bytes("bee5817b546424c6a2684d259907d85df54ede0f"));
+        assert!(tpm.run(command(key, &[])).unwrap().out_data.is_empty());
+    }
+
+    #[test]
+    fn keys_that_do_not_fit_are_refused() {
+        let restricted = BOTH | TpmaObject::RESTRICTED;
+        let mut tpm = testing::started();
+        for (key, decrypt, rc) in [
+            (hmac(None, BOTH), false, Rc::KEY),
+            (aes(None, SIGNS), true, Rc::ATTRIBUTES),
+            (aes(None, DECRYPTS), false, Rc::ATTRIBUTES),
+            (aes(None, restricted), false, Rc::ATTRIBUTES),
+            (aes(Some(TpmiAlgSymMode::Cmac), BOTH), false, Rc::MODE),
+        ] {
+            let mut command = command(load(&mut tpm, key), &plain());
+            (command.decrypt, command.mode) = (decrypt, Some(TpmiAlgCipherMode::Cfb));
+            let rc = rc.at(EncryptDecrypt2::key_handle);
+            assert_eq!(tpm.run(old(&command)).unwrap_err(), rc);
+            assert_eq!(tpm.run(command), Err(rc));
+        }
+    }
+
+    #[test]
+    fn parameters_that_do_not_fit_are_refused_where_they_stand() {
+        let mut tpm = testing::started();
+        let open = load(&mut tpm, aes(None, BOTH));
+        let cfb = load(&mut tpm, aes(Some(TpmiAlgSymMode::Cfb), BOTH));
+        let cbc = Some(TpmiAlgCipherMode::Cbc);
+        let ecb = Some(TpmiAlgCipherMode::Ecb);
+        let short = Tpm2bIv::new(&[0; 8]).unwrap();
+        for (key, mode, iv_in, data, new, old_rc) in [
+            (
+                open,
+                None,
+                iv(),
+                16,
+                Rc::MODE.at(EncryptDecrypt2::mode),
+                Rc::MODE.at(EncryptDecrypt::mode),
+            ),
+            (
+                cfb,
+                cbc,
+                iv(),
+                16,
+                Rc::MODE.at(EncryptDecrypt2::mode),
+                Rc::MODE.at(EncryptDecrypt::mode),
+            ),
+            (
+                open,
+                cbc,
+                short,
+                16,
+                Rc::SIZE.at(EncryptDecrypt2::iv_in),
+                Rc::SIZE.at(EncryptDecrypt::iv_in),
+            ),
+            (
+                open,
+                ecb,
+                iv(),
+                16,
+                Rc::SIZE.at(EncryptDecrypt2::iv_in),
+                Rc::SIZE.at(EncryptDecrypt::iv_in),
+            ),
+            (
+                open,
+                cbc,
+                iv(),
+                17,
+                Rc::SIZE.at(EncryptDecrypt2::in_data),
+                Rc::SIZE.at(EncryptDecrypt::in_data),
+            ),
+            (
+                open,
+                ecb,
+                Tpm2bIv::EMPTY,
+                17,
+                Rc::SIZE.at(EncryptDecrypt2::in_data),
+                Rc::SIZE.at(EncryptDecrypt::in_data),
+            ),
+        ] {
+            let mut command = command(key, &plain()[..data]);
+            (command.mode, command.iv_in) = (mode, iv_in);
+            assert_eq!(tpm.run(old(&command)).unwrap_err(), old_rc);
+            assert_eq!(tpm.run(command), Err(new));
+        }
+    }
+}

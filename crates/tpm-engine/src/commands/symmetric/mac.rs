@@ -22,3 +22,76 @@ impl Execute for Mac {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::signature::build::*;
+    use crate::testing;
+    use tpm_wire::algorithm::*;
+    use tpm_wire::attributes::TpmaObject;
+    use tpm_wire::buffers::*;
+    use tpm_wire::commands::{Mac, MacStart};
+    use tpm_wire::handles::TpmiDhObject;
+    use tpm_wire::rc::Rc;
+
+    fn mac(handle: TpmiDhObject, in_scheme: Option<TpmiAlgMacScheme>) -> Mac {
+        Mac {
+            handle,
+            buffer: Tpm2bMaxBuffer::new(b"message".to_vec()).unwrap(),
+            in_scheme,
+        }
+    }
+
+    fn own() -> Option<TpmtKeyedhashScheme> {
+        Some(TpmtKeyedhashScheme::Hmac(SHA256))
+    }
+
+    const CMAC: Option<TpmiAlgSymMode> = Some(TpmiAlgSymMode::Cmac);
+
+    #[test]
+    fn gives_what_openssl_gives() {
+        let mut tpm = testing::started();
+        let hmac_key = load(&mut tpm, hmac(None, SIGNS));
+        let answer = tpm.run(mac(hmac_key, Some(TpmiAlgMacScheme::Sha256)));
+        assert_eq!(&*answer.unwrap().out_mac, bytes("323d71a8f9874ca083cf989755a6b2b2cf341eb091cae798037fbcc72ba2ec9c"));
+        let hmac_key = load(&mut tpm, hmac(own(), SIGNS));
+        let answer = tpm.run(mac(hmac_key, None));
+        assert_eq!(&*answer.unwrap().out_mac, bytes("323d71a8f9874ca083cf989755a6b2b2cf341eb091cae798037fbcc72ba2ec9c"));
+        let aes_key = load(&mut tpm, aes(CMAC, SIGNS));
+        let answer = tpm.run(mac(aes_key, None));
+        assert_eq!(&*answer.unwrap().out_mac, bytes("3174124e6635c01f9ce575a78f70aa83"));
+        let aes_key = load(&mut tpm, aes(None, SIGNS));
+        let answer = tpm.run(mac(aes_key, Some(TpmiAlgMacScheme::Cmac)));
+        assert_eq!(&*answer.unwrap().out_mac, bytes("3174124e6635c01f9ce575a78f70aa83"));
+    }
+
+    #[test]
+    fn keys_and_schemes_that_do_not_fit_are_refused() {
+        let sha1 = Some(TpmiAlgMacScheme::Sha1);
+        let cmac = Some(TpmiAlgMacScheme::Cmac);
+        let restricted = SIGNS | TpmaObject::RESTRICTED;
+        let cfb = Some(TpmiAlgSymMode::Cfb);
+        for (key, scheme, rc) in [
+            (rsa(None, SIGNS), sha1, Rc::TYPE.at(Mac::handle)),
+            (hmac(None, SIGNS), None, Rc::VALUE.at(Mac::in_scheme)),
+            (hmac(own(), SIGNS), sha1, Rc::VALUE.at(Mac::in_scheme)),
+            (aes(None, SIGNS), None, Rc::VALUE.at(Mac::in_scheme)),
+            (aes(cfb, SIGNS), cmac, Rc::VALUE.at(Mac::in_scheme)),
+            (hmac(None, SIGNS), cmac, Rc::SCHEME.at(Mac::in_scheme)),
+            (aes(cfb, SIGNS), None, Rc::SCHEME.at(Mac::in_scheme)),
+            (aes(None, SIGNS), sha1, Rc::SCHEME.at(Mac::in_scheme)),
+            (hmac(own(), restricted), None, Rc::ATTRIBUTES.at(Mac::handle)),
+            (hmac(own(), DECRYPTS), None, Rc::KEY.at(Mac::handle)),
+        ] {
+            let mut tpm = testing::started();
+            let handle = load(&mut tpm, key);
+            assert_eq!(tpm.run(mac(handle, scheme)), Err(rc));
+            let start = MacStart {
+                handle,
+                auth: Tpm2bAuth::EMPTY,
+                in_scheme: scheme,
+            };
+            assert_eq!(tpm.run(start), Err(rc));
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! What can be refused or go wrong, in words that name the thing, the rule and the remedy.
+
+use crate::engine::EngineError;
+use crate::model::{PowerState, VmId};
+use crate::provisioning::Refusal;
+use crate::requirements::Failure;
+use crate::{Name, NameError};
+use serde::{Deserialize, Serialize};
+use vm_store::{KeyProviderError, StoreError};
+
+/// Result of an operation of the inventory.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An operation was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A name breaks a rule for names.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A value of the request makes no sense.
+    #[error("{0}")]
+    BadValue(String),
+    /// There is no such thing.
+    #[error("there is no {what} `{name}`; {hint}")]
+    NotFound {
+        /// Of which kind.
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// There is no such provider on that vCenter.
+    #[error(
+        "vCenter {vcenter} has no key provider `{name}`; `vtpm provider list` shows all, `vtpm provider create {name} --vcenter {vcenter}` makes it, `vtpm provider restore` brings it back from a backup"
+    )]
+    NoProvider {
+        /// The provider.
+        name: String,
+        /// The vCenter.
+        vcenter: String,
+    },
+    /// The vCenter does not see that datastore.
+    #[error("vCenter {vcenter} does not see the datastore {datastore}; choose one that it sees")]
+    DatastoreNotSeen {
+        /// The datastore.
+        datastore: Name,
+        /// The vCenter.
+        vcenter: Name,
+    },
+    /// Several VMs have that name.
+    #[error("several VMs are called `{name}`; use an id: {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// Who has it.
+        ids: Vec<VmId>,
+    },
+    /// There are several, and the request does not say which.
+    #[error("there is more than one {what}; say which with {option}")]
+    ChoiceNeeded {
+        /// Of which kind.
+        what: &'static str,
+        /// How to say it.
+        option: &'static str,
+    },
+    /// Something of that name exists.
+    #[error("{place} already has a {what} called {name}; choose another name")]
+    Exists {
+        /// Of which kind.
+        what: &'static str,
+        /// The name.
+        name: Name,
+        /// Where.
+        place: String,
+    },
+    /// Rules for a TPM are not met.
+    #[error("the VM {vm} cannot have a TPM: {}", failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Requirements {
+        /// The VM.
+        vm: Name,
+        /// Every rule that is not met.
+        failures: Vec<Failure>,
+    },
+    /// The provisioning table does not allow the choice.
+    #[error("the TPM of VM {vm}: {refusal}")]
+    Provisioning {
+        /// The VM.
+        vm: Name,
+        /// What the table says.
+        refusal: Refusal,
+    },
+    /// Another operation is at work on the VM.
+    #[error("the VM {vm} is busy with {doing}; try again when that is done")]
+    Busy {
+        /// The VM.
+        vm: Name,
+        /// The other operation.
+        doing: &'static str,
+    },
+    /// The VM is in the wrong power state.
+    #[error("the VM {vm} is powered {is}; {hint}")]
+    Power {
+        /// The VM.
+        vm: Name,
+        /// Its state.
+        is: PowerState,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The VM has no TPM.
+    #[error("the VM {vm} has no TPM, so there is nothing to power on here; create it with a TPM")]
+    NoTpm {
+        /// The VM.
+        vm: Name,
+    },
+    /// The files of a VM are older than they were known to be.
+    #[error(
+        "the TPM state of VM {vm} is of generation {found}, but generation {floor} was already on disk: older files were put back. Restore the right files, or accept the older state with `vtpm vm start {vm} --accept-rollback` (counters and failed authorizations since then are forgotten)"
+    )]
+    Rollback {
+        /// The VM.
+        vm: Name,
+        /// The generation of the files.
+        found: u64,
+        /// The generation that was known.
+        floor: u64,
+    },
+    /// A folder without an owner in the inventory is in the way.
+    #[error(
+        "the datastore {datastore} holds too many folders called like {name}; remove those that belong to no VM"
+    )]
+    FolderTaken {
+        /// The datastore.
+        datastore: Name,
+        /// The VM's name.
+        name: Name,
+    },
+    /// The VM's files or its key provider.
+    #[error("{0}")]
+    Store(Box<StoreError>),
+    /// The key provider.
+    #[error("{0}")]
+    KeyProvider(Box<KeyProviderError>),
+    /// The running VM.
+    #[error("the VM {vm}: {reason}")]
+    Machine {
+        /// The VM.
+        vm: Name,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The TPM's bytes could not be made or read.
+    #[error("the TPM of VM {vm}: {reason}")]
+    Tpm {
+        /// The VM.
+        vm: Name,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A file or folder of the daemon's own.
+    #[error("{path}: {reason}")]
+    File {
+        /// Which.
+        path: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// Two changes met.
+    #[error("the inventory changed meanwhile ({key}); try again")]
+    Conflict {
+        /// The record.
+        key: String,
+    },
+    /// A record of the inventory does not parse.
+    #[error(
+        "the inventory record {key} is damaged: {reason}; restore the data folder from a backup"
+    )]
+    Record {
+        /// Its key.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The inventory was written by a later version.
+    #[error(
+        "the inventory has format {found}, this version knows format 1; use the newer version of vtpm"
+    )]
+    Format {
+        /// The format found.
+        found: String,
+    },
+    /// The database.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The daemon stopped in the middle.
+    #[error("the daemon stopped in the middle of it; {0}")]
+    Interrupted(&'static str),
+    /// A defect of ours.
+    #[error("an internal error stopped the operation: {0}; please report it")]
+    Internal(String),
+}
+
+/// What kind of error: decides the HTTP status and the exit code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// The request itself is wrong.
+    BadRequest,
+    /// What it names does not exist.
+    NotFound,
+    /// It clashes with something that exists, runs or changed meanwhile.
+    Conflict,
+    /// A rule for TPMs refuses it.
+    Refused,
+    /// The key provider or the files do not allow it.
+    Unavailable,
+    /// Something failed that should not.
+    Internal,
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl From<KeyProviderError> for Error {
+    fn from(error: KeyProviderError) -> Self {
+        Self::KeyProvider(Box::new(error))
+    }
+}
+
+impl Error {
+    /// What kind of error this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Name(_)
+            | Self::BadValue(_)
+            | Self::ChoiceNeeded { .. }
+            | Self::DatastoreNotSeen { .. } => ErrorKind::BadRequest,
+            Self::NotFound { .. } | Self::NoProvider { .. } => ErrorKind::NotFound,
+            Self::Ambiguous { .. }
+            | Self::Exists { .. }
+            | Self::Busy { .. }
+            | Self::Power { .. }
+            | Self::NoTpm { .. }
+            | Self::FolderTaken { .. }
+            | Self::Conflict { .. }
+            | Self::Interrupted(_) => ErrorKind::Conflict,
+            Self::Requirements { .. } | Self::Provisioning { .. } => ErrorKind::Refused,
+            Self::Rollback { .. } | Self::Store(_) | Self::Machine { .. } => ErrorKind::Unavailable,
+            Self::KeyProvider(error) => match **error {
+                KeyProviderError::WrongPassword { .. }
+                | KeyProviderError::WrongProvider { .. }
+                | KeyProviderError::Backup { .. }
+                | KeyProviderError::InvalidName { .. } => ErrorKind::BadRequest,
+                _ => ErrorKind::Unavailable,
+            },
+            Self::Tpm { .. }
+            | Self::File { .. }
+            | Self::Record { .. }
+            | Self::Format { .. }
+            | Self::Engine(_)
+            | Self::Internal(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// Whether the inventory itself failed, so that nobody knows what it recorded: files are then left alone until the next start.
+    pub(crate) fn is_engine(&self) -> bool {
+        matches!(self, Self::Engine(_) | Self::Record { .. })
+    }
+}

@@ -1,0 +1,41 @@
+//! What an operation is about to do with files, written down before it does it.
+//!
+//! An intent and the outcome are each part of one transaction of the inventory; between the two, files change. Whoever finds
+//! an intent at start (the daemon was killed, or the power was cut) knows what to do with the files: a creation is undone, a deletion is
+//! finished. Both can be repeated, so that a second crash changes nothing.
+
+use crate::model::{Record, Vm};
+use crate::task::TaskId;
+use serde::{Deserialize, Serialize};
+
+/// What was about to happen to files.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Intent {
+    /// The files of this VM are being made. It is not in the inventory yet; only its name is taken.
+    Create {
+        /// The VM that is to be.
+        vm: Box<Vm>,
+    },
+    /// The files of this VM are being removed. It is still in the inventory.
+    Delete {
+        /// The VM that goes.
+        vm: Box<Vm>,
+    },
+}
+
+/// An intent and the task that it belongs to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// The task.
+    pub task: TaskId,
+    /// What was about to happen.
+    pub intent: Intent,
+}
+
+impl Record for JournalEntry {
+    const PREFIX: &'static str = "journal/";
+    fn key(&self) -> String {
+        format!("{}{}", Self::PREFIX, self.task)
+    }
+}

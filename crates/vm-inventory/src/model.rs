@@ -1,0 +1,371 @@
+//! What the inventory knows: vCenters, key providers, datastores, VMs.
+//!
+//! Each record is one JSON value under a key of its own, so that a transaction touches only what it changes. Fields that
+//! later versions add carry `#[serde(default)]`; records of a newer format are refused when the inventory is opened.
+
+use crate::guest::GuestOs;
+use crate::{Name, VcVersion};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+
+use crate::provisioning::TpmAction;
+
+/// A record of the inventory.
+pub trait Record: Serialize + DeserializeOwned {
+    /// What the keys of this kind begin with, slash included.
+    const PREFIX: &'static str;
+
+    /// The whole key of this record.
+    fn key(&self) -> String;
+}
+
+/// Identifies a VM for as long as it exists, whatever its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct VmId(pub Uuid);
+
+impl VmId {
+    /// A new random identifier.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for VmId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for VmId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        Ok(Self(Uuid::try_parse(text)?))
+    }
+}
+
+/// Seconds since 1970, by the clock of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// The present moment.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+        )
+    }
+}
+
+/// A vCenter server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VCenter {
+    /// Its name.
+    pub name: Name,
+    /// Its version, which picks the column of the provisioning table.
+    pub version: VcVersion,
+    /// The provider that new VMs use when the request names none; the first one registered becomes it.
+    pub default_provider: Option<Name>,
+}
+
+impl Record for VCenter {
+    const PREFIX: &'static str = "vcenter/";
+    fn key(&self) -> String {
+        Self::key_of(self.name.as_str())
+    }
+}
+
+impl VCenter {
+    /// The key of the vCenter called `name`.
+    pub(crate) fn key_of(name: &str) -> String {
+        format!("{}{name}", Self::PREFIX)
+    }
+}
+
+/// What kind of key provider.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    /// Keys derived from a key kept in the data folder.
+    Native,
+}
+
+impl fmt::Display for ProviderKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Native => "native",
+        })
+    }
+}
+
+/// A key provider as registered on one vCenter. The same name on another vCenter is another registration.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Provider {
+    /// Its name, which stands in the files of the VMs that use it.
+    pub name: Name,
+    /// Where it is registered.
+    pub vcenter: Name,
+    /// Its kind.
+    pub kind: ProviderKind,
+    /// When it was registered.
+    pub created: Timestamp,
+}
+
+impl Record for Provider {
+    const PREFIX: &'static str = "provider/";
+    fn key(&self) -> String {
+        Self::key_of(self.vcenter.as_str(), self.name.as_str())
+    }
+}
+
+impl Provider {
+    pub(crate) fn key_of(vcenter: &str, name: &str) -> String {
+        format!("{}{vcenter}/{name}", Self::PREFIX)
+    }
+}
+
+/// A folder that holds VM folders. Several vCenters may share it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Datastore {
+    /// Its name.
+    pub name: Name,
+    /// The vCenters that see it.
+    pub vcenters: Vec<Name>,
+    /// Its folder, relative to the data folder.
+    pub folder: PathBuf,
+}
+
+impl Record for Datastore {
+    const PREFIX: &'static str = "datastore/";
+    fn key(&self) -> String {
+        Self::key_of(self.name.as_str())
+    }
+}
+
+impl Datastore {
+    pub(crate) fn key_of(name: &str) -> String {
+        format!("{}{name}", Self::PREFIX)
+    }
+}
+
+/// Firmware of a VM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Firmware {
+    /// EFI, which a TPM needs.
+    Efi,
+    /// BIOS.
+    Bios,
+}
+
+impl Firmware {
+    /// The word in files and requests.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Efi => "efi",
+            Self::Bios => "bios",
+        }
+    }
+}
+
+/// Whether a VM runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PowerState {
+    /// It runs, or is to run again when the daemon starts.
+    On,
+    /// It does not.
+    Off,
+}
+
+impl fmt::Display for PowerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::On => "on",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// How the TPM of a powered-on VM is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SocketKind {
+    /// swtpm's protocol on a pair of unix sockets.
+    #[default]
+    Unix,
+    /// swtpm's protocol on two TCP ports of the loopback interface.
+    Tcp,
+    /// The simulator's protocol on two TCP ports of the loopback interface.
+    Mssim,
+}
+
+/// Where the TPM of a powered-on VM is reached.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// A value that `TPM2TOOLS_TCTI` takes.
+    pub tcti: String,
+    /// Path or address of the control channel.
+    pub control: String,
+}
+
+/// The TPM of a VM, as far as the inventory knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VmTpm {
+    /// How this TPM came to be.
+    pub origin: TpmAction,
+    /// The VM it was copied from, or whose TPM it replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceVm>,
+    /// When.
+    pub made: Timestamp,
+    /// Name of the RSA-2048 endorsement key of the default template, in hexadecimal.
+    pub ek_name: String,
+}
+
+/// A VM that another one was made from. It may be gone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SourceVm {
+    /// Its identifier.
+    pub id: VmId,
+    /// Its name at that time.
+    pub name: Name,
+}
+
+/// A virtual machine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Vm {
+    /// Identifies the VM.
+    pub id: VmId,
+    /// Identifies this instance of it: changes whenever its state is forked.
+    pub instance_id: Uuid,
+    /// Its name, unique on its vCenter.
+    pub name: Name,
+    /// Where it is registered.
+    pub vcenter: Name,
+    /// The vApp it belongs to.
+    #[serde(default)]
+    pub vapp: Option<Name>,
+    /// Where its files are.
+    pub datastore: Name,
+    /// Its folder in the datastore; usually its name.
+    pub folder: Name,
+    /// Its firmware.
+    pub firmware: Firmware,
+    /// Its hardware version.
+    pub hardware_version: u16,
+    /// Its guest.
+    pub guest: GuestOs,
+    /// Whether it runs.
+    pub power: PowerState,
+    /// The key provider that holds its key; `None` for a VM that is not encrypted.
+    pub provider: Option<Name>,
+    /// Its TPM.
+    pub tpm: Option<VmTpm>,
+    /// How its TPM is reached.
+    #[serde(default)]
+    pub socket: SocketKind,
+    /// Whether power-on sends `TPM2_Startup(CLEAR)` in the place of a firmware.
+    #[serde(default = "yes")]
+    pub startup: bool,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Record for Vm {
+    const PREFIX: &'static str = "vm/";
+    fn key(&self) -> String {
+        Self::key_of(self.id)
+    }
+}
+
+impl Vm {
+    pub(crate) fn key_of(id: VmId) -> String {
+        format!("{}{id}", Self::PREFIX)
+    }
+}
+
+/// Reserves a VM's name on its vCenter, from before its files exist until after they are gone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NameHolder {
+    /// The vCenter.
+    pub vcenter: Name,
+    /// The name.
+    pub name: Name,
+    /// Who has it.
+    pub vm: VmId,
+}
+
+impl Record for NameHolder {
+    const PREFIX: &'static str = "vm-name/";
+    fn key(&self) -> String {
+        Self::key_of(self.vcenter.as_str(), self.name.as_str())
+    }
+}
+
+impl NameHolder {
+    pub(crate) fn key_of(vcenter: &str, name: &str) -> String {
+        format!("{}{vcenter}/{name}", Self::PREFIX)
+    }
+}
+
+/// The highest generation of a VM's TPM state that is known to have been on stable storage: files older than that are refused.
+///
+/// It is a lower bound, raised at power-on, at intervals and at power-off, always after the state itself is stable. So it never
+/// refuses a file that is in order; files put back from before the last raise are found.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GenerationFloor {
+    /// The VM.
+    pub vm: VmId,
+    /// The generation.
+    pub generation: u64,
+}
+
+impl Record for GenerationFloor {
+    const PREFIX: &'static str = "generation/";
+    fn key(&self) -> String {
+        Self::key_of(self.vm)
+    }
+}
+
+impl GenerationFloor {
+    pub(crate) fn key_of(vm: VmId) -> String {
+        format!("{}{vm}", Self::PREFIX)
+    }
+}
+
+/// Something that happens once in the life of a data folder.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Milestone {
+    /// What.
+    pub name: String,
+    /// When.
+    pub reached: Timestamp,
+}
+
+impl Milestone {
+    /// The first run has made what a newcomer needs.
+    pub(crate) const SET_UP: &'static str = "set-up";
+}
+
+impl Record for Milestone {
+    const PREFIX: &'static str = "milestone/";
+    fn key(&self) -> String {
+        format!("{}{}", Self::PREFIX, self.name)
+    }
+}

@@ -1,0 +1,171 @@
+//! Creating a VM.
+
+use super::{Job, Like, Operations, TpmBytes, planned};
+use crate::files::contents;
+use crate::guest::GuestOs;
+use crate::inventory::Transaction;
+use crate::model::{Firmware, SocketKind, Timestamp, Vm, VmTpm};
+use crate::provisioning::{self, Operation, TpmAction};
+use crate::task::Task;
+use crate::{Error, Name, Result};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A request to create a VM.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateVm {
+    /// Its name.
+    pub name: Name,
+    /// Where; the only vCenter there is if left out.
+    #[serde(default)]
+    pub vcenter: Option<Name>,
+    /// Where its files go; the first datastore that the vCenter sees if left out.
+    #[serde(default)]
+    pub datastore: Option<Name>,
+    /// Whether it gets a TPM.
+    #[serde(default)]
+    pub tpm: bool,
+    /// Its firmware; EFI if left out.
+    #[serde(default)]
+    pub firmware: Option<Firmware>,
+    /// Its hardware version; the newest that the vCenter knows if left out.
+    #[serde(default)]
+    pub hardware_version: Option<u16>,
+    /// Its guest; `ubuntu64Guest` if left out.
+    #[serde(default)]
+    pub guest: Option<GuestOs>,
+    /// The key provider for its key; the vCenter's default if left out.
+    #[serde(default)]
+    pub provider: Option<Name>,
+    /// How its TPM is reached.
+    #[serde(default)]
+    pub socket: SocketKind,
+    /// Leave `TPM2_Startup` to the firmware or the client.
+    #[serde(default)]
+    pub no_startup: bool,
+}
+
+impl CreateVm {
+    /// A request with every default: no TPM.
+    #[must_use]
+    pub fn named(name: Name) -> Self {
+        Self {
+            name,
+            vcenter: None,
+            datastore: None,
+            tpm: false,
+            firmware: None,
+            hardware_version: None,
+            guest: None,
+            provider: None,
+            socket: SocketKind::default(),
+            no_startup: false,
+        }
+    }
+}
+
+impl Operations {
+    /// Checks a request to create a VM and records the task.
+    ///
+    /// # Errors
+    /// Every rule that is not met; then nothing was changed.
+    pub fn create_vm(self: &Arc<Self>, request: CreateVm) -> Result<Job> {
+        let vcenter = self.inventory.vcenter_or_only(request.vcenter.as_ref())?;
+        let datastore = self
+            .inventory
+            .datastore_on(&vcenter.record.name, request.datastore.as_ref())?;
+        let version = vcenter.record.version;
+        let hardware_version = request
+            .hardware_version
+            .unwrap_or(version.newest_hardware());
+        if !(3..=version.newest_hardware()).contains(&hardware_version) {
+            return Err(Error::BadValue(format!(
+                "hardware version {hardware_version} does not exist on vCenter {} {version}; it knows 3 to {}",
+                vcenter.record.name,
+                version.newest_hardware()
+            )));
+        }
+        let guest = match request.guest {
+            Some(guest) => guest,
+            None => "ubuntu64Guest".parse().map_err(Error::BadValue)?,
+        };
+        let asked = request.tpm.then_some(TpmAction::New);
+        let action =
+            provisioning::decide(Operation::CreateVm, version, asked, None).map_err(|refusal| {
+                Error::Provisioning {
+                    vm: request.name.clone(),
+                    refusal,
+                }
+            })?;
+        let provider = if action.is_some() {
+            request
+                .provider
+                .or_else(|| vcenter.record.default_provider.clone())
+        } else {
+            None
+        };
+        let folder = self.free_folder(&datastore.record, &request.name)?;
+        let like = Like {
+            firmware: request.firmware.unwrap_or(Firmware::Efi),
+            hardware_version,
+            guest,
+            provider,
+            socket: request.socket,
+            startup: !request.no_startup,
+        };
+        let vm = planned(
+            request.name,
+            &vcenter.record,
+            &datastore.record,
+            folder,
+            like,
+        );
+        if action.is_some() {
+            self.require(&vm, &vcenter.record)?;
+        }
+
+        let task = Task::new(Operation::CreateVm.as_str(), vm.id, &vm.name);
+        let busy = self.occupy(vm.id, &vm.name, "its creation")?;
+        let mut transaction = Transaction::default();
+        transaction.unchanged(&vcenter);
+        transaction.unchanged(&datastore);
+        self.record_creation(&task, &vm, transaction)?;
+        let datastore = datastore.record;
+        Ok(self.job(task, vec![busy], move |this, mut task| {
+            let mut vm = vm;
+            if action.is_some() {
+                this.report(&task, 10, "making the TPM");
+                let state = this.manufacture(&mut vm, TpmAction::New)?;
+                this.report(&task, 80, "writing the files");
+                this.files.create(&vm, &datastore, &contents(state, None))?;
+                task.notes.push(format!(
+                    "{} has a new TPM; its key is held by the key provider {}",
+                    vm.name,
+                    vm.provider.as_ref().map_or("", Name::as_str)
+                ));
+            } else {
+                this.report(&task, 50, "writing the files");
+                this.files.create_plain(&vm, &datastore)?;
+            }
+            this.record_created(task, &vm)
+        }))
+    }
+
+    /// A TPM nobody has had before, for `vm`.
+    pub(super) fn manufacture(&self, vm: &mut Vm, origin: TpmAction) -> Result<TpmBytes> {
+        let fail = |reason: String| Error::Tpm {
+            vm: vm.name.clone(),
+            reason,
+        };
+        let state = self.maker.new_tpm().map_err(|error| fail(error.0))?;
+        let ek_name = self.maker.ek_name(&state).map_err(|error| fail(error.0))?;
+        vm.tpm = Some(VmTpm {
+            origin,
+            source: None,
+            made: Timestamp::now(),
+            ek_name,
+        });
+        Ok(state)
+    }
+}

@@ -1,0 +1,529 @@
+//! The operations: checks first, then the intent, then the files, then the outcome.
+//!
+//! Every operation on a VM is a [`Job`]: making one has carried out all checks and recorded the task, running it does the
+//! work. Nothing here is asynchronous; whoever serves requests runs jobs where blocking is allowed.
+
+mod clone;
+mod create;
+mod delete;
+mod power;
+mod provider;
+mod recover;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use clone::CloneVm;
+pub use create::CreateVm;
+pub use provider::{BackupFile, CreateProvider, ProviderView, RestoreProvider};
+pub use view::{TpmView, VmView};
+
+use crate::files::Files;
+use crate::inventory::{Inventory, Stored, Transaction};
+use crate::journal::{Intent, JournalEntry};
+use crate::model::{Datastore, Endpoint, NameHolder, Timestamp, VCenter, Vm, VmId};
+use crate::requirements::{self, Candidate, ProviderState};
+use crate::task::{self, Task, TaskId, TaskStatus};
+use crate::{Error, Name, Result, VcVersion};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use vm_store::{Contents, VmFile};
+use zeroize::Zeroizing;
+
+/// The permanent state of a TPM, as sealed into a VM's file.
+pub type TpmBytes = Zeroizing<Vec<u8>>;
+
+/// Why a TPM's bytes could not be made or read.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TpmMakerError(pub String);
+
+/// Makes TPMs, as bytes.
+pub trait TpmMaker: Send + Sync {
+    /// A TPM just manufactured.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn new_tpm(&self) -> Result<TpmBytes, TpmMakerError>;
+
+    /// A copy of a TPM that keeps its secrets and repeats none of its randomness.
+    ///
+    /// # Errors
+    /// When `state` is not the state of a TPM.
+    fn fork(&self, state: &[u8]) -> Result<TpmBytes, TpmMakerError>;
+
+    /// Name of the RSA-2048 endorsement key of the default template, in hexadecimal.
+    ///
+    /// # Errors
+    /// When `state` is not the state of a TPM, or it lets nobody make that key.
+    fn ek_name(&self, state: &[u8]) -> Result<String, TpmMakerError>;
+}
+
+/// What powering a VM on takes.
+pub struct PowerOn {
+    /// The VM.
+    pub vm: Vm,
+    /// Its open files, locked until they are dropped.
+    pub files: VmFile,
+    /// What they hold.
+    pub contents: Contents,
+}
+
+/// A VM that was powered on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Started {
+    /// Where its TPM is reached.
+    pub endpoint: Endpoint,
+    /// The generation of its state that is on stable storage now.
+    pub generation: u64,
+}
+
+/// Runs the VMs that are powered on.
+pub trait Machines: Send + Sync {
+    /// Powers a VM on: its TPM answers on its sockets when this returns.
+    ///
+    /// # Errors
+    /// Why it does not run, in words.
+    fn power_on(&self, request: PowerOn) -> Result<Started, String>;
+
+    /// Shuts a VM's TPM down in good order, saves it, closes its sockets and files. Returns the generation on stable storage.
+    ///
+    /// # Errors
+    /// Why it could not be saved, in words; it does not run any more even then.
+    fn power_off(&self, vm: VmId) -> Result<u64, String>;
+
+    /// Where the TPM of a running VM is reached; `None` if the VM does not run.
+    fn endpoint(&self, vm: VmId) -> Option<Endpoint>;
+
+    /// What a running VM has on stable storage; `None` if it does not run.
+    fn persisted(&self, vm: VmId) -> Option<Contents>;
+
+    /// The generations that running VMs have on stable storage.
+    fn generations(&self) -> Vec<(VmId, u64)>;
+}
+
+/// A request to register a vCenter.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateVCenter {
+    /// Its name.
+    pub name: Name,
+    /// Its version, such as 8.0.3.
+    pub version: VcVersion,
+}
+
+/// The way in: one data folder with everything in it.
+pub struct Operations {
+    inventory: Inventory,
+    files: Files,
+    maker: Arc<dyn TpmMaker>,
+    machines: Arc<dyn Machines>,
+    busy: Mutex<BTreeMap<VmId, &'static str>>,
+    progress: Mutex<BTreeMap<TaskId, (u8, &'static str)>>,
+}
+
+/// The work of a job: gets the task as accepted, records the outcome, returns the task as it ended.
+type Work = Box<dyn FnOnce(&Operations, Task) -> Result<Task> + Send>;
+
+/// An accepted operation: all checks have passed, the task is recorded.
+pub struct Job {
+    task: Task,
+    work: Work,
+    operations: Arc<Operations>,
+    busy: Vec<Busy>,
+}
+
+impl Job {
+    /// The task as accepted.
+    #[must_use]
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// Does the work, and returns the task as it ended. Blocks.
+    #[must_use]
+    pub fn run(self) -> Task {
+        let Self {
+            task,
+            work,
+            operations,
+            busy,
+        } = self;
+        let attempt = catch_unwind(AssertUnwindSafe(|| work(&operations, task.clone())));
+        let ended = match attempt {
+            Ok(Ok(done)) => done,
+            Ok(Err(error)) => operations.give_up(task, &error),
+            Err(payload) => {
+                let text = payload
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+                    .or_else(|| payload.downcast_ref::<String>().cloned())
+                    .unwrap_or_else(|| "a defect without a message".to_owned());
+                operations.give_up(task, &Error::Internal(text))
+            }
+        };
+        lock(&operations.progress).remove(&ended.id);
+        drop(busy);
+        ended
+    }
+}
+
+/// Keeps other operations away from a VM until it is dropped.
+struct Busy {
+    operations: Arc<Operations>,
+    vm: VmId,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        lock(&self.operations.busy).remove(&self.vm);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Operations {
+    /// Everything in the data folder `data`, which this process owns, with the inventory already open. Operations that an
+    /// earlier process left unfinished are undone or finished first.
+    ///
+    /// # Errors
+    /// When the inventory or a datastore cannot be opened.
+    pub fn open(
+        data: &Path,
+        inventory: Inventory,
+        maker: Arc<dyn TpmMaker>,
+        machines: Arc<dyn Machines>,
+    ) -> Result<Arc<Self>> {
+        let files = Files::new(data);
+        for stored in inventory.all::<Datastore>()? {
+            files.add_datastore(&stored.record)?;
+        }
+        let this = Arc::new(Self {
+            inventory,
+            files,
+            maker,
+            machines,
+            busy: Mutex::new(BTreeMap::new()),
+            progress: Mutex::new(BTreeMap::new()),
+        });
+        this.recover()?;
+        Ok(this)
+    }
+
+    /// The records.
+    #[must_use]
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// Every vCenter.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn vcenters(&self) -> Result<Vec<VCenter>> {
+        Ok(records(self.inventory.all()?))
+    }
+
+    /// Registers a vCenter.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn create_vcenter(&self, request: CreateVCenter) -> Result<VCenter> {
+        let vcenter = VCenter {
+            name: request.name,
+            version: request.version,
+            default_provider: None,
+        };
+        let mut transaction = Transaction::default();
+        transaction.insert(&vcenter)?;
+        self.inventory
+            .commit(transaction)
+            .map_err(|error| match error {
+                Error::Conflict { .. } => Error::Exists {
+                    what: "vCenter",
+                    name: vcenter.name.clone(),
+                    place: "the inventory".to_owned(),
+                },
+                other => other,
+            })?;
+        Ok(vcenter)
+    }
+
+    /// Every datastore.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn datastores(&self) -> Result<Vec<Datastore>> {
+        Ok(records(self.inventory.all()?))
+    }
+
+    /// Adds a datastore folder, seen by the vCenters named.
+    ///
+    /// # Errors
+    /// When the name is taken, a vCenter does not exist, or the folder cannot be made.
+    pub fn create_datastore(&self, name: Name, vcenters: Vec<Name>) -> Result<Datastore> {
+        let folder: PathBuf = ["datastores", name.as_str()].iter().collect();
+        let mut transaction = Transaction::default();
+        for vcenter in &vcenters {
+            transaction.unchanged(&self.inventory.vcenter(vcenter.as_str())?);
+        }
+        let datastore = Datastore {
+            name,
+            vcenters,
+            folder,
+        };
+        transaction.insert(&datastore)?;
+        self.files.add_datastore(&datastore)?;
+        self.inventory
+            .commit(transaction)
+            .map_err(|error| match error {
+                Error::Conflict { key } if key == Datastore::key_of(datastore.name.as_str()) => {
+                    Error::Exists {
+                        what: "datastore",
+                        name: datastore.name.clone(),
+                        place: "the inventory".to_owned(),
+                    }
+                }
+                other => other,
+            })?;
+        Ok(datastore)
+    }
+
+    /// Every task that is kept, the newest first.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn tasks(&self) -> Result<Vec<Task>> {
+        let mut tasks: Vec<Task> = records(self.inventory.all()?);
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.created));
+        Ok(tasks
+            .into_iter()
+            .map(|task| self.with_progress(task))
+            .collect())
+    }
+
+    /// One task.
+    ///
+    /// # Errors
+    /// When there is none of that id.
+    pub fn task(&self, id: TaskId) -> Result<Task> {
+        let stored = self
+            .inventory
+            .find::<Task>(&Task::key_of(id))?
+            .ok_or_else(|| Error::NotFound {
+                what: "task",
+                name: id.to_string(),
+                hint: "old tasks are forgotten; look at the VM itself",
+            })?;
+        Ok(self.with_progress(stored.record))
+    }
+
+    /// Raises the recorded generations of all running VMs and forgets the oldest tasks. Call it every now and then.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn keep_house(&self) -> Result<()> {
+        self.inventory.raise_floors(&self.machines.generations())?;
+        task::prune(&self.inventory)
+    }
+
+    fn with_progress(&self, mut task: Task) -> Task {
+        if task.status == TaskStatus::Running
+            && let Some((percent, step)) = lock(&self.progress).get(&task.id)
+        {
+            task.progress = *percent;
+            task.step = (*step).to_owned();
+        }
+        task
+    }
+
+    fn report(&self, task: &Task, percent: u8, step: &'static str) {
+        lock(&self.progress).insert(task.id, (percent, step));
+    }
+
+    fn occupy(self: &Arc<Self>, vm: VmId, name: &Name, doing: &'static str) -> Result<Busy> {
+        let mut busy = lock(&self.busy);
+        if let Some(other) = busy.get(&vm) {
+            return Err(Error::Busy {
+                vm: name.clone(),
+                doing: other,
+            });
+        }
+        busy.insert(vm, doing);
+        Ok(Busy {
+            operations: Arc::clone(self),
+            vm,
+        })
+    }
+
+    /// Finds a VM and keeps other operations away from it.
+    fn occupy_vm(
+        self: &Arc<Self>,
+        reference: &str,
+        doing: &'static str,
+    ) -> Result<(Stored<Vm>, Busy)> {
+        let found = self.inventory.vm(reference)?;
+        let busy = self.occupy(found.record.id, &found.record.name, doing)?;
+        // Read again: what was true before the VM was ours may have changed.
+        let stored = self.inventory.vm(&found.record.id.to_string())?;
+        Ok((stored, busy))
+    }
+
+    fn job(
+        self: &Arc<Self>,
+        task: Task,
+        busy: Vec<Busy>,
+        work: impl FnOnce(&Self, Task) -> Result<Task> + Send + 'static,
+    ) -> Job {
+        Job {
+            task,
+            work: Box::new(work),
+            operations: Arc::clone(self),
+            busy,
+        }
+    }
+
+    /// Checks the rules for a VM that is to get or to carry a TPM.
+    fn require(&self, vm: &Vm, vcenter: &VCenter) -> Result<()> {
+        let provider = match &vm.provider {
+            Some(name) => Some(
+                self.inventory
+                    .provider(vcenter.name.as_str(), name.as_str())?
+                    .record,
+            ),
+            None => None,
+        };
+        let state = match &provider {
+            Some(provider) => Some(ProviderState {
+                name: &provider.name,
+                kind: provider.kind,
+                backed_up: self.files.provider(provider)?.is_active(),
+            }),
+            None => None,
+        };
+        let failures = requirements::check(&Candidate {
+            firmware: vm.firmware,
+            hardware_version: vm.hardware_version,
+            guest: &vm.guest,
+            vcenter: &vcenter.name,
+            version: vcenter.version,
+            provider: state,
+        });
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Requirements {
+                vm: vm.name.clone(),
+                failures,
+            })
+        }
+    }
+
+    /// A folder of the datastore that nobody has, called like the VM if possible.
+    fn free_folder(&self, datastore: &Datastore, name: &Name) -> Result<Name> {
+        let mut candidates = vec![name.clone()];
+        candidates.extend((1..100).filter_map(|n| format!("{name}_{n}").parse::<Name>().ok()));
+        for candidate in candidates {
+            if !self.files.is_taken(datastore, &candidate)? {
+                return Ok(candidate);
+            }
+        }
+        Err(Error::FolderTaken {
+            datastore: datastore.name.clone(),
+            name: name.clone(),
+        })
+    }
+
+    /// Records that files are about to be made for `vm`, and takes its name.
+    fn record_creation(&self, task: &Task, vm: &Vm, mut transaction: Transaction) -> Result<()> {
+        transaction.insert(&NameHolder {
+            vcenter: vm.vcenter.clone(),
+            name: vm.name.clone(),
+            vm: vm.id,
+        })?;
+        transaction.insert(&JournalEntry {
+            task: task.id,
+            intent: Intent::Create {
+                vm: Box::new(vm.clone()),
+            },
+        })?;
+        transaction.insert(task)?;
+        self.inventory
+            .commit(transaction)
+            .map_err(|error| match error {
+                Error::Conflict { key } if key.starts_with("vm-name/") => Error::Exists {
+                    what: "VM",
+                    name: vm.name.clone(),
+                    place: format!("vCenter {}", vm.vcenter),
+                },
+                other => other,
+            })
+    }
+
+    /// Records that the files of `vm` are made.
+    fn record_created(&self, task: Task, vm: &Vm) -> Result<Task> {
+        let task = task.succeeded();
+        let mut transaction = Transaction::default();
+        if let Some(entry) = self.journal_entry(task.id)? {
+            transaction.remove(&entry);
+        }
+        transaction.insert(vm)?;
+        transaction.put(&task)?;
+        self.inventory.commit(transaction)?;
+        Ok(task)
+    }
+
+    fn journal_entry(&self, task: TaskId) -> Result<Option<Stored<JournalEntry>>> {
+        self.inventory.find(&format!("journal/{task}"))
+    }
+}
+
+/// What requests and defaults say about the VM to be made; shared by create and clone.
+fn planned(name: Name, vcenter: &VCenter, datastore: &Datastore, folder: Name, like: Like) -> Vm {
+    let Like {
+        firmware,
+        hardware_version,
+        guest,
+        provider,
+        socket,
+        startup,
+    } = like;
+    Vm {
+        id: VmId::random(),
+        instance_id: VmId::random().0,
+        name,
+        vcenter: vcenter.name.clone(),
+        vapp: None,
+        datastore: datastore.name.clone(),
+        folder,
+        firmware,
+        hardware_version,
+        guest,
+        power: crate::model::PowerState::Off,
+        provider,
+        tpm: None,
+        socket,
+        startup,
+        created: Timestamp::now(),
+    }
+}
+
+/// The settings that a VM is made with.
+struct Like {
+    firmware: crate::model::Firmware,
+    hardware_version: u16,
+    guest: crate::guest::GuestOs,
+    provider: Option<Name>,
+    socket: crate::model::SocketKind,
+    startup: bool,
+}
+
+fn records<T>(stored: Vec<Stored<T>>) -> Vec<T> {
+    stored.into_iter().map(|stored| stored.record).collect()
+}

@@ -1,0 +1,202 @@
+//! Powering VMs on and off.
+
+use super::{Job, Operations, PowerOn, lock};
+use crate::inventory::{Stored, Transaction};
+use crate::model::{PowerState, Vm, VmId};
+use crate::task::{Task, TaskStatus};
+use crate::{Error, Result};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+impl Operations {
+    /// Checks that the VM (a name or an id) may be powered on and records the task.
+    ///
+    /// With `accept_rollback` files that are older than they were known to be are taken as they are.
+    ///
+    /// # Errors
+    /// When there is no such VM, it runs already, or it has no TPM.
+    pub fn power_on(self: &Arc<Self>, reference: &str, accept_rollback: bool) -> Result<Job> {
+        let (vm, busy) = self.occupy_vm(reference, "being powered on")?;
+        if vm.record.power == PowerState::On {
+            return Err(Error::Power {
+                vm: vm.record.name.clone(),
+                is: PowerState::On,
+                hint: "`vtpm vm show` says where its TPM is",
+            });
+        }
+        if vm.record.tpm.is_none() {
+            return Err(Error::NoTpm {
+                vm: vm.record.name.clone(),
+            });
+        }
+        let task = self.record_task("power_on", &vm)?;
+        Ok(self.job(task, vec![busy], move |this, mut task| {
+            this.start(&task, &vm.record, accept_rollback)?;
+            if accept_rollback {
+                task.notes
+                    .push("an older state was accepted: counters and failed authorizations since then are forgotten".to_owned());
+            }
+            this.record_power(task, &vm, PowerState::On)
+        }))
+    }
+
+    /// Checks that the VM (a name or an id) may be powered off and records the task.
+    ///
+    /// # Errors
+    /// When there is no such VM, or it is off.
+    pub fn power_off(self: &Arc<Self>, reference: &str) -> Result<Job> {
+        let (vm, busy) = self.occupy_vm(reference, "being powered off")?;
+        if vm.record.power == PowerState::Off {
+            return Err(Error::Power {
+                vm: vm.record.name.clone(),
+                is: PowerState::Off,
+                hint: "there is nothing to do",
+            });
+        }
+        let task = self.record_task("power_off", &vm)?;
+        Ok(self.job(task, vec![busy], move |this, task| {
+            this.report(&task, 20, "shutting the TPM down");
+            let stopped = this.machines.power_off(vm.record.id);
+            // It does not run any more, saved or not.
+            let done = this.record_power(task, &vm, PowerState::Off)?;
+            match stopped {
+                Ok(generation) => {
+                    this.inventory.raise_floors(&[(vm.record.id, generation)])?;
+                    Ok(done)
+                }
+                Err(reason) => Err(Error::Machine {
+                    vm: vm.record.name.clone(),
+                    reason,
+                }),
+            }
+        }))
+    }
+
+    /// Powers on every VM that was on when the daemon stopped. One that does not start is recorded as off; its task says why.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn resume(self: &Arc<Self>) -> Result<Vec<Task>> {
+        let mut waiting = self.inventory.all::<Vm>()?;
+        waiting.retain(|vm| {
+            vm.record.power == PowerState::On && self.machines.endpoint(vm.record.id).is_none()
+        });
+        side_by_side(waiting, |vm| self.resume_one(vm))
+            .into_iter()
+            .collect()
+    }
+
+    fn resume_one(self: &Arc<Self>, vm: Stored<Vm>) -> Result<Task> {
+        let busy = self.occupy(vm.record.id, &vm.record.name, "being powered on")?;
+        let task = self.record_task("power_on", &vm)?;
+        let job = self.job(task, vec![busy], {
+            let vm = vm.clone();
+            move |this, task| {
+                this.start(&task, &vm.record, false)?;
+                this.record_power(task, &vm, PowerState::On)
+            }
+        });
+        let task = job.run();
+        if task.status == TaskStatus::Error {
+            let mut off = vm.record.clone();
+            off.power = PowerState::Off;
+            let mut transaction = Transaction::default();
+            transaction.update(&vm, &off)?;
+            self.inventory.commit(transaction)?;
+        }
+        Ok(task)
+    }
+
+    /// Shuts every running VM down in good order. They stay recorded as on, and are powered on at the next start. Returns
+    /// those that failed, and why.
+    pub fn shut_down(&self) -> Vec<(VmId, String)> {
+        let running: Vec<VmId> = self
+            .machines
+            .generations()
+            .into_iter()
+            .map(|(vm, _)| vm)
+            .collect();
+        let mut failed = Vec::new();
+        let mut floors = Vec::new();
+        for (vm, outcome) in side_by_side(running, |vm| (vm, self.machines.power_off(vm))) {
+            match outcome {
+                Ok(generation) => floors.push((vm, generation)),
+                Err(reason) => failed.push((vm, reason)),
+            }
+        }
+        if let Err(error) = self.inventory.raise_floors(&floors) {
+            failed.extend(floors.first().map(|(vm, _)| (*vm, error.to_string())));
+        }
+        failed
+    }
+
+    fn start(&self, task: &Task, vm: &Vm, accept_rollback: bool) -> Result<()> {
+        self.report(task, 20, "opening the files");
+        let floor = self.inventory.generation_floor(vm.id)?;
+        let minimum = (!accept_rollback).then_some(floor);
+        let (files, contents) = self.files.open(vm, &self.datastore_of(vm)?, minimum)?;
+        self.report(task, 60, "starting the TPM");
+        let request = PowerOn {
+            vm: vm.clone(),
+            files,
+            contents,
+        };
+        let started = self
+            .machines
+            .power_on(request)
+            .map_err(|reason| Error::Machine {
+                vm: vm.name.clone(),
+                reason,
+            })?;
+        if accept_rollback {
+            self.inventory.accept_floor(vm.id, started.generation)
+        } else {
+            self.inventory.raise_floors(&[(vm.id, started.generation)])
+        }
+    }
+
+    fn record_task(&self, operation: &str, vm: &Stored<Vm>) -> Result<Task> {
+        let task = Task::new(operation, vm.record.id, &vm.record.name);
+        let mut transaction = Transaction::default();
+        transaction.unchanged(vm);
+        transaction.insert(&task)?;
+        self.inventory.commit(transaction)?;
+        Ok(task)
+    }
+
+    fn record_power(&self, task: Task, vm: &Stored<Vm>, power: PowerState) -> Result<Task> {
+        let task = task.succeeded();
+        let mut changed = vm.record.clone();
+        changed.power = power;
+        let mut transaction = Transaction::default();
+        transaction.update(vm, &changed)?;
+        transaction.put(&task)?;
+        self.inventory.commit(transaction)?;
+        Ok(task)
+    }
+}
+
+/// How many VMs are started or stopped at once: mostly they wait for the disk.
+const AT_ONCE: usize = 8;
+
+/// Does the same for many, several at a time.
+fn side_by_side<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let threads = items.len().min(AT_ONCE);
+    let queue = Mutex::new(items.into_iter());
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let next = lock(&queue).next();
+                    let Some(item) = next else { break };
+                    let result = work(item);
+                    lock(&results).push(result);
+                }
+            });
+        }
+    });
+    results
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

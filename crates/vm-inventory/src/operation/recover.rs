@@ -1,0 +1,113 @@
+//! What becomes of operations that failed, or that a crash cut short.
+
+use super::Operations;
+use crate::inventory::{Stored, Transaction};
+use crate::journal::{Intent, JournalEntry};
+use crate::model::{Datastore, NameHolder, Vm};
+use crate::task::{Task, TaskStatus};
+use crate::{Error, Result};
+
+impl Operations {
+    /// Undoes or finishes what an earlier process left in the journal.
+    pub(super) fn recover(&self) -> Result<()> {
+        for entry in self.inventory.all::<JournalEntry>()? {
+            let task = self
+                .inventory
+                .find::<Task>(&Task::key_of(entry.record.task))?;
+            match &entry.record.intent {
+                Intent::Create { vm } => {
+                    tracing::warn!(vm = %vm.name, "the creation of a VM was interrupted; undoing it");
+                    let error = Error::Interrupted("nothing of it is left, start it again");
+                    let task = task.map(|stored| stored.record.failed(&error));
+                    self.undo_creation(&entry, vm, task)?;
+                }
+                Intent::Delete { vm } => {
+                    tracing::warn!(vm = %vm.name, "the deletion of a VM was interrupted; finishing it");
+                    self.files.delete(vm, &self.datastore_of(vm)?)?;
+                    let task = task.map_or_else(
+                        || Task::new("delete_vm", vm.id, &vm.name),
+                        |stored| stored.record,
+                    );
+                    self.record_deleted(task, vm, Some(&entry))?;
+                }
+            }
+        }
+        self.end_running_tasks()
+    }
+
+    /// Ends a failed operation: its files are undone, its task says why. Returns the task.
+    pub(super) fn give_up(&self, task: Task, error: &Error) -> Task {
+        let failed = task.failed(error);
+        tracing::warn!(vm = %failed.vm_name, operation = %failed.operation, "{error}");
+        if error.is_engine() {
+            // Nobody knows what was recorded. The journal is read again at the next start; until then no file is touched.
+            return failed;
+        }
+        if let Err(second) = self.end_failed(&failed) {
+            tracing::error!(vm = %failed.vm_name, "the failed operation could not be undone, that is tried again at the next start: {second}");
+        }
+        failed
+    }
+
+    fn end_failed(&self, failed: &Task) -> Result<()> {
+        if let Some(entry) = self.journal_entry(failed.id)? {
+            match &entry.record.intent {
+                Intent::Create { vm } => {
+                    return self.undo_creation(&entry, vm, Some(failed.clone()));
+                }
+                Intent::Delete { vm } => {
+                    if self.files.holds(vm, &self.datastore_of(vm)?)? {
+                        // Nothing was removed: the VM stays.
+                        let mut transaction = Transaction::default();
+                        transaction.remove(&entry);
+                        transaction.put(failed)?;
+                        return self.inventory.commit(transaction);
+                    }
+                    self.record_deleted(failed.clone(), vm, Some(&entry))?;
+                    return Ok(());
+                }
+            }
+        }
+        let mut transaction = Transaction::default();
+        transaction.put(failed)?;
+        self.inventory.commit(transaction)
+    }
+
+    fn undo_creation(
+        &self,
+        entry: &Stored<JournalEntry>,
+        vm: &Vm,
+        task: Option<Task>,
+    ) -> Result<()> {
+        self.files.undo(vm, &self.datastore_of(vm)?)?;
+        let mut transaction = Transaction::default();
+        transaction.remove(entry);
+        transaction.remove_key(NameHolder::key_of(vm.vcenter.as_str(), vm.name.as_str()));
+        if let Some(task) = task {
+            transaction.put(&task)?;
+        }
+        self.inventory.commit(transaction)
+    }
+
+    /// Tasks that changed no files: they did not end, so nothing of them holds.
+    fn end_running_tasks(&self) -> Result<()> {
+        let mut transaction = Transaction::default();
+        let mut any = false;
+        for stored in self.inventory.all::<Task>()? {
+            if stored.record.status == TaskStatus::Running {
+                let error = Error::Interrupted("look at the VM, and start it again if needed");
+                transaction.update(&stored, &stored.record.clone().failed(&error))?;
+                any = true;
+            }
+        }
+        if any {
+            self.inventory.commit(transaction)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn datastore_of(&self, vm: &Vm) -> Result<Datastore> {
+        Ok(self.inventory.datastore(vm.datastore.as_str())?.record)
+    }
+}

@@ -1,0 +1,120 @@
+//! VMs as people and programs see them.
+
+use super::Operations;
+use crate::guest::GuestOs;
+use crate::model::{Firmware, PowerState, SocketKind, SourceVm, Timestamp, Vm, VmId};
+use crate::provisioning::TpmAction;
+use crate::{Name, Result};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A VM with its TPM: what `vtpm vm show` prints.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VmView {
+    /// Its name.
+    pub name: Name,
+    /// Its identifier.
+    pub id: VmId,
+    /// Identifies this instance of its state.
+    pub instance_id: Uuid,
+    /// Where it is registered.
+    pub vcenter: Name,
+    /// The vApp it belongs to.
+    pub vapp: Option<Name>,
+    /// Where its files are.
+    pub datastore: Name,
+    /// Its folder there.
+    pub folder: Name,
+    /// Whether it runs.
+    pub power: PowerState,
+    /// Its firmware.
+    pub firmware: Firmware,
+    /// Its hardware version.
+    pub hardware_version: u16,
+    /// Its guest.
+    pub guest: GuestOs,
+    /// The key provider that holds its key.
+    pub provider: Option<Name>,
+    /// How its TPM is reached.
+    pub socket: SocketKind,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Its TPM.
+    pub tpm: TpmView,
+}
+
+/// The TPM of a VM.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TpmView {
+    /// Whether there is one; nothing else is set if not.
+    pub present: bool,
+    /// Name of its RSA-2048 endorsement key, in hexadecimal.
+    pub ek_name: Option<String>,
+    /// How it came to be: new, copy or replace.
+    pub origin: Option<TpmAction>,
+    /// The VM it was copied from, or whose TPM it replaced.
+    pub source: Option<SourceVm>,
+    /// A value that `TPM2TOOLS_TCTI` takes, while the VM is on.
+    pub tcti: Option<String>,
+    /// Path or address of the control channel, while the VM is on.
+    pub control: Option<String>,
+}
+
+impl Operations {
+    /// Every VM, by vCenter and name.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn vms(&self) -> Result<Vec<VmView>> {
+        let mut views: Vec<VmView> = self
+            .inventory
+            .all::<Vm>()?
+            .into_iter()
+            .map(|stored| self.view(stored.record))
+            .collect();
+        views.sort_by(|a, b| (&a.vcenter, &a.name).cmp(&(&b.vcenter, &b.name)));
+        Ok(views)
+    }
+
+    /// One VM by its name or id.
+    ///
+    /// # Errors
+    /// When there is none, or the name is ambiguous.
+    pub fn vm(&self, reference: &str) -> Result<VmView> {
+        Ok(self.view(self.inventory.vm(reference)?.record))
+    }
+
+    fn view(&self, vm: Vm) -> VmView {
+        let endpoint = self.machines.endpoint(vm.id);
+        let (tcti, control) = endpoint.map(|at| (at.tcti, at.control)).unzip();
+        let present = vm.tpm.is_some();
+        let (ek_name, origin, source) = match vm.tpm {
+            Some(tpm) => (Some(tpm.ek_name), Some(tpm.origin), tpm.source),
+            None => (None, None, None),
+        };
+        VmView {
+            name: vm.name,
+            id: vm.id,
+            instance_id: vm.instance_id,
+            vcenter: vm.vcenter,
+            vapp: vm.vapp,
+            datastore: vm.datastore,
+            folder: vm.folder,
+            power: vm.power,
+            firmware: vm.firmware,
+            hardware_version: vm.hardware_version,
+            guest: vm.guest,
+            provider: vm.provider,
+            socket: vm.socket,
+            created: vm.created,
+            tpm: TpmView {
+                present,
+                ek_name,
+                origin,
+                source,
+                tcti,
+                control,
+            },
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Tasks: what an operation is doing, and how it ended.
+
+use crate::inventory::{Inventory, Transaction};
+use crate::model::{Record, Timestamp, VmId};
+use crate::{Error, ErrorKind, Name, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// Finished tasks kept for people to look at.
+const KEPT: usize = 1000;
+
+/// Identifies a task.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskId(pub Uuid);
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        Ok(Self(Uuid::try_parse(text)?))
+    }
+}
+
+/// How far a task is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskStatus {
+    /// Accepted, all checks passed, at work.
+    Running,
+    /// Done.
+    Success,
+    /// Failed; nothing of it is left.
+    Error,
+}
+
+/// Why a task failed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TaskError {
+    /// What kind of error.
+    pub kind: ErrorKind,
+    /// What was refused or failed, and what to do.
+    pub detail: String,
+}
+
+/// One operation on one VM.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Task {
+    /// Identifies the task.
+    pub id: TaskId,
+    /// The operation, such as `create_vm`, `vsphere_clone`, `delete_vm`, `power_on`, `power_off`.
+    pub operation: String,
+    /// The VM that it makes or changes.
+    pub vm: VmId,
+    /// That VM's name.
+    pub vm_name: Name,
+    /// How far it is.
+    pub status: TaskStatus,
+    /// Per cent, coarse.
+    pub progress: u8,
+    /// What it is doing.
+    pub step: String,
+    /// What became of the TPM, in words.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<TaskError>,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Timestamp>,
+}
+
+impl Record for Task {
+    const PREFIX: &'static str = "task/";
+    fn key(&self) -> String {
+        Self::key_of(self.id)
+    }
+}
+
+impl Task {
+    pub(crate) fn key_of(id: TaskId) -> String {
+        format!("{}{id}", Self::PREFIX)
+    }
+
+    pub(crate) fn new(operation: &str, vm: VmId, vm_name: &Name) -> Self {
+        Self {
+            id: TaskId(Uuid::new_v4()),
+            operation: operation.to_owned(),
+            vm,
+            vm_name: vm_name.clone(),
+            status: TaskStatus::Running,
+            progress: 0,
+            step: "accepted".to_owned(),
+            notes: Vec::new(),
+            error: None,
+            created: Timestamp::now(),
+            finished: None,
+        }
+    }
+
+    pub(crate) fn succeeded(mut self) -> Self {
+        self.status = TaskStatus::Success;
+        self.progress = 100;
+        self.step = "done".to_owned();
+        self.finished = Some(Timestamp::now());
+        self
+    }
+
+    pub(crate) fn failed(mut self, error: &Error) -> Self {
+        self.status = TaskStatus::Error;
+        self.step = "failed".to_owned();
+        self.error = Some(TaskError {
+            kind: error.kind(),
+            detail: error.to_string(),
+        });
+        self.finished = Some(Timestamp::now());
+        self
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.status != TaskStatus::Running
+    }
+}
+
+/// Removes the oldest finished tasks beyond what is kept.
+pub(crate) fn prune(inventory: &Inventory) -> Result<()> {
+    let mut tasks = inventory.all::<Task>()?;
+    tasks.retain(|stored| stored.record.is_finished());
+    tasks.sort_by_key(|stored| stored.record.created);
+    let surplus = tasks.len().saturating_sub(KEPT);
+    if surplus == 0 {
+        return Ok(());
+    }
+    let mut transaction = Transaction::default();
+    for stored in tasks.iter().take(surplus) {
+        transaction.remove_key(stored.record.key());
+    }
+    inventory.commit(transaction)
+}

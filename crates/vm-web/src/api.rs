@@ -1,0 +1,107 @@
+//! What requests and answers hold, beyond the inventory's own types.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use vm_inventory::{Name, Task};
+
+/// A list, in an object so that members can be added later.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Items<T> {
+    /// What was asked for.
+    pub items: Vec<T>,
+}
+
+/// An accepted operation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Its task.
+    pub task: Task,
+}
+
+/// What to do with the power of a VM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PowerAction {
+    /// Power it on.
+    On,
+    /// Shut its TPM down in good order and power it off.
+    Off,
+}
+
+/// A request to change the power of a VM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangePower {
+    /// What to do.
+    pub action: PowerAction,
+    /// Take files that are older than they were known to be.
+    #[serde(default)]
+    pub accept_rollback: bool,
+}
+
+/// A request to add a datastore.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateDatastore {
+    /// Its name.
+    pub name: Name,
+    /// The vCenters that see it.
+    pub vcenters: Vec<Name>,
+}
+
+/// A request to back up a key provider. It holds a password, so it has no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackUp {
+    /// The provider's vCenter; the only one there is if left out.
+    #[serde(default)]
+    pub vcenter: Option<Name>,
+    /// Protects the backup.
+    pub password: Password,
+}
+
+/// A backup that was taken.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BackedUp {
+    /// Where the daemon put it.
+    pub path: PathBuf,
+    /// The PKCS#12 file, in base64; worthless without the password.
+    pub backup: String,
+}
+
+/// A request to restore a key provider. It holds a password, so it has no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restore {
+    /// Its name, as in the backup.
+    pub name: Name,
+    /// Where; the only vCenter there is if left out.
+    #[serde(default)]
+    pub vcenter: Option<Name>,
+    /// Make it the default for new VMs.
+    #[serde(default)]
+    pub default: bool,
+    /// The PKCS#12 file, in base64.
+    pub backup: String,
+    /// Its password.
+    pub password: Password,
+}
+
+/// A password: wiped when dropped, never shown.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Password(zeroize::Zeroizing<String>);
+
+impl Password {
+    /// Takes a password over.
+    #[must_use]
+    pub fn new(password: zeroize::Zeroizing<String>) -> Self {
+        Self(password)
+    }
+
+    /// The password itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}

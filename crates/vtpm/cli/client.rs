@@ -1,0 +1,213 @@
+//! A client of the daemon's HTTP API on its unix socket: the only way in for the verbs.
+
+use std::fmt;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use vm_inventory::{Task, TaskStatus};
+use vm_web::Problem;
+use vm_web::api::Accepted;
+
+use super::{Threads, runtime};
+use crate::config::DataFolder;
+
+/// An answer larger than this is not one of ours.
+const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
+const POLL_FIRST: Duration = Duration::from_millis(10);
+const POLL_AT_MOST: Duration = Duration::from_millis(250);
+
+/// Why a verb did not do what it was asked; each has its exit code.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The daemon refused or failed: exit code 1.
+    Problem(Problem),
+    /// An accepted task failed: exit code 1.
+    Task(Box<Task>),
+    /// The arguments do not make sense: exit code 2.
+    Usage(String),
+    /// There is no daemon on that socket: exit code 3.
+    NoDaemon(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Problem(problem) if problem.failures.is_empty() => f.write_str(&problem.detail),
+            Self::Problem(problem) => {
+                write!(f, "{}:", problem.title)?;
+                for failure in &problem.failures {
+                    write!(f, "\n  - {failure}")?;
+                }
+                Ok(())
+            }
+            Self::Task(task) => f.write_str(
+                task.error
+                    .as_ref()
+                    .map_or("the task failed", |error| &error.detail),
+            ),
+            Self::Usage(text) | Self::NoDaemon(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Runs the part of a verb that talks to the daemon, and turns refusals into exit codes.
+pub(crate) fn talk<F>(data: &DataFolder, verb: impl FnOnce(Client) -> F) -> anyhow::Result<ExitCode>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let client = Client {
+        socket: data.socket(),
+    };
+    let outcome = runtime(Threads::One)?.block_on(verb(client));
+    match outcome {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => match error.downcast_ref::<Refusal>() {
+            Some(Refusal::Usage(_)) => {
+                super::log::complain(&error);
+                Ok(ExitCode::from(2))
+            }
+            Some(Refusal::NoDaemon(_)) => {
+                super::log::complain(&error);
+                Ok(ExitCode::from(3))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// A client of one daemon.
+pub(crate) struct Client {
+    socket: std::path::PathBuf,
+}
+
+impl Client {
+    /// Asks for something.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.send(Method::GET, path, Vec::new()).await
+    }
+
+    /// Makes or changes something.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        self.send(Method::POST, path, serde_json::to_vec(body)?)
+            .await
+    }
+
+    /// Removes something.
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.send(Method::DELETE, path, Vec::new()).await
+    }
+
+    /// Waits for the end of an accepted task, showing its progress on a terminal.
+    pub(crate) async fn wait(&self, accepted: Accepted) -> anyhow::Result<Task> {
+        let mut task = accepted.task;
+        let path = format!("/v1/tasks/{}", task.id);
+        let bar = spinner(&task);
+        let mut pause = POLL_FIRST;
+        while !task.is_finished() {
+            bar.set_message(task.step.clone());
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(POLL_AT_MOST);
+            task = self.get(&path).await?;
+        }
+        bar.finish_and_clear();
+        if task.status == TaskStatus::Error {
+            return Err(Refusal::Task(Box::new(task)).into());
+        }
+        Ok(task)
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> anyhow::Result<T> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| {
+            Refusal::NoDaemon(format!(
+                "no daemon answers on {}: {error}; start it with `vtpm serve`, or name its folder with --data",
+                self.socket.display()
+            ))
+        })?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "vtpm")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .context("the daemon did not answer")?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| anyhow::anyhow!("the daemon's answer broke off: {error}"))?
+            .to_bytes();
+        connection.abort();
+        if status.is_success() {
+            return serde_json::from_slice(&body)
+                .context("the daemon's answer makes no sense to this version of vtpm");
+        }
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => Err(Refusal::Problem(problem).into()),
+            Err(_) => anyhow::bail!("the daemon answered {status}"),
+        }
+    }
+}
+
+/// A name as one component of a path.
+pub(crate) fn component(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+fn spinner(task: &Task) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {msg} [{elapsed}]") {
+        bar.set_style(style);
+    }
+    bar.set_prefix(format!("{} {}", task.operation, task.vm_name));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_component_of_a_path() {
+        assert_eq!(component("web01"), "web01");
+        assert_eq!(component("a b/ü%"), "a%20b%2F%C3%BC%25");
+    }
+}

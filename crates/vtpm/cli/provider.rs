@@ -1,0 +1,277 @@
+//! `vtpm provider`: key providers of vCenters.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::{BufRead as _, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, Subcommand};
+use vm_inventory::{CreateProvider, Name, ProviderView};
+use vm_web::api::{BackUp, BackedUp, Items, Password, Restore as RestoreRequest};
+use zeroize::Zeroizing;
+
+use super::client::{Client, Refusal, component, talk};
+use super::output;
+use crate::config::DataFolder;
+
+const PASSWORD_VARIABLE: &str = "VTPM_BACKUP_PASSWORD";
+const LONGEST_PASSWORD: u64 = 1024;
+const LARGEST_BACKUP: u64 = 1024 * 1024;
+
+/// Create, back up, restore and list key providers
+#[derive(Args, Debug)]
+pub(crate) struct Provider {
+    #[command(flatten)]
+    data: DataFolder,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Create a native key provider; it holds keys once it has been backed up
+    Create(Create),
+    /// Back a native key provider up to a password-protected PKCS#12 file
+    Backup(Backup),
+    /// Restore a native key provider from its backup, under the name it had
+    Restore(Restore),
+    /// List all key providers
+    List(List),
+}
+
+#[derive(Args, Debug)]
+struct Create {
+    /// Name of the new provider
+    name: Name,
+    /// Its vCenter [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    vcenter: Option<Name>,
+    /// Make it the default for new VMs
+    #[arg(long)]
+    default: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Backup {
+    /// Name of the provider
+    name: Name,
+    /// Its vCenter [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    vcenter: Option<Name>,
+    /// Write a copy of the backup here as well; the file must not exist
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Read the password from the first line of standard input [default: the variable VTPM_BACKUP_PASSWORD]
+    #[arg(long)]
+    password_stdin: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Restore {
+    /// The backup
+    file: PathBuf,
+    /// Name of the provider, as in the backup
+    #[arg(long)]
+    name: Name,
+    /// Its vCenter [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    vcenter: Option<Name>,
+    /// Make it the default for new VMs
+    #[arg(long)]
+    default: bool,
+    /// Read the password from the first line of standard input [default: the variable VTPM_BACKUP_PASSWORD]
+    #[arg(long)]
+    password_stdin: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct List {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Provider {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        let verb = self.verb;
+        talk(&self.data, |client| async move {
+            match verb {
+                Verb::Create(verb) => verb.execute(&client).await,
+                Verb::Backup(verb) => verb.execute(&client).await,
+                Verb::Restore(verb) => verb.execute(&client).await,
+                Verb::List(verb) => verb.execute(&client).await,
+            }
+        })
+    }
+}
+
+impl Create {
+    async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let request = CreateProvider {
+            name: self.name,
+            vcenter: self.vcenter,
+            default: self.default,
+        };
+        let made: ProviderView = client.post("/v1/providers", &request).await?;
+        if self.json {
+            return output::json(&made);
+        }
+        output::line(format!(
+            "{}: created on vCenter {}",
+            made.name, made.vcenter
+        ))?;
+        output::line(format!(
+            "  it holds keys once it is backed up: vtpm provider backup {} --vcenter {}",
+            super::vm::quoted(made.name.as_str()),
+            super::vm::quoted(made.vcenter.as_str())
+        ))?;
+        Ok(())
+    }
+}
+
+impl Backup {
+    async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let request = BackUp {
+            vcenter: self.vcenter,
+            password: password(self.password_stdin)?,
+        };
+        let path = format!("/v1/providers/{}/backup", component(self.name.as_str()));
+        let made: BackedUp = client.post(&path, &request).await?;
+        if let Some(out) = &self.out {
+            let bytes = STANDARD
+                .decode(&made.backup)
+                .context("the daemon's answer holds no backup")?;
+            write_new(out, &bytes).with_context(|| {
+                format!(
+                    "the backup is in {}, but not in {}",
+                    made.path.display(),
+                    out.display()
+                )
+            })?;
+        }
+        if self.json {
+            return output::json(&made);
+        }
+        let copy = self
+            .out
+            .map_or_else(String::new, |out| format!(" and {}", out.display()));
+        output::line(format!(
+            "{}: backed up to {}{copy}",
+            self.name,
+            made.path.display()
+        ))?;
+        output::line("  keep a copy of the file elsewhere, and the password apart from it")?;
+        Ok(())
+    }
+}
+
+impl Restore {
+    async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let request = RestoreRequest {
+            name: self.name,
+            vcenter: self.vcenter,
+            default: self.default,
+            backup: STANDARD.encode(read_backup(&self.file)?),
+            password: password(self.password_stdin)?,
+        };
+        let restored: ProviderView = client.post("/v1/providers/restore", &request).await?;
+        if self.json {
+            return output::json(&restored);
+        }
+        output::line(format!(
+            "{}: restored on vCenter {}",
+            restored.name, restored.vcenter
+        ))?;
+        Ok(())
+    }
+}
+
+impl List {
+    async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let providers: Items<ProviderView> = client.get("/v1/providers").await?;
+        if self.json {
+            return output::json(&providers.items);
+        }
+        let rows: Vec<[String; 5]> = providers
+            .items
+            .iter()
+            .map(|provider| {
+                [
+                    provider.name.to_string(),
+                    provider.vcenter.to_string(),
+                    provider.kind.to_string(),
+                    if provider.default { "yes" } else { "no" }.to_owned(),
+                    provider.status.clone(),
+                ]
+            })
+            .collect();
+        Ok(output::table(
+            ["NAME", "VCENTER", "KIND", "DEFAULT", "STATUS"],
+            &rows,
+        )?)
+    }
+}
+
+/// The password of a backup; never an argument, which every process could read.
+fn password(from_stdin: bool) -> anyhow::Result<Password> {
+    let mut text = Zeroizing::new(String::new());
+    if from_stdin {
+        std::io::stdin()
+            .lock()
+            .take(LONGEST_PASSWORD)
+            .read_line(&mut text)
+            .context("the password on standard input")?;
+        let length = text.trim_end_matches(['\r', '\n']).len();
+        text.truncate(length);
+    } else if let Some(value) = env::var_os(PASSWORD_VARIABLE) {
+        let value = value.into_string().map_err(|_| {
+            Refusal::Usage(format!("the password in {PASSWORD_VARIABLE} is not UTF-8"))
+        })?;
+        *text = value;
+    }
+    if text.is_empty() {
+        return Err(Refusal::Usage(format!(
+            "no password given; use --password-stdin, or set {PASSWORD_VARIABLE}"
+        ))
+        .into());
+    }
+    Ok(Password::new(text))
+}
+
+fn read_backup(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LARGEST_BACKUP + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("the backup {} cannot be read", path.display()))?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LARGEST_BACKUP {
+        anyhow::bail!(
+            "{} is larger than any backup of a key provider",
+            path.display()
+        );
+    }
+    Ok(bytes)
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}

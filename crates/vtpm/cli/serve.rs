@@ -1,0 +1,205 @@
+//! `vtpm serve`: the daemon.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+use vm_inventory::engine::Redb;
+use vm_inventory::{Inventory, Machines, Operations, TaskStatus};
+use vm_web::Jobs;
+
+use super::vm::quoted;
+use super::{Threads, log, output, runtime};
+use crate::config::DataFolder;
+use crate::daemon::{
+    EngineMaker, FirstRun, OwnedFolder, RunningMachines, first_run, listen_privately,
+};
+
+/// How often the inventory notes which generations are on disk: files older than that are found to be so.
+const NOTE_GENERATIONS: Duration = Duration::from_secs(10);
+/// How long requests that were begun may take to end when the daemon stops.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// Run the daemon: vCenters, key providers, VMs with TPMs, and a socket for each that is on
+///
+/// In an empty folder it first makes a vCenter (vc01, version 8.0.3), a native key provider with its backup, a datastore and an EFI VM named
+/// demo with a TPM, powered on. VMs that were on when it stopped are powered on again. Power-on sends TPM2_Startup(CLEAR) in the place of
+/// a guest's firmware, unless the VM was created with --no-startup. Everything is kept in one folder: that of --data, else of VTPM_DATA,
+/// else $XDG_DATA_HOME/vtpm or ~/.local/share/vtpm. SIGTERM or SIGINT shut every TPM down in good order.
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    data: DataFolder,
+}
+
+impl Serve {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        log::to_stderr("warn,vtpm=info,vm_inventory=info");
+        // Nothing that the daemon makes is for others.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        let folder = OwnedFolder::claim(&self.data.path())?;
+        runtime(Threads::Cores)?.block_on(serve(&folder))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let data = folder.path().to_path_buf();
+    let engine = Arc::new(Redb::open(&data.join("inventory.redb"))?);
+    let (machines, mut wants_off) =
+        RunningMachines::new(tokio::runtime::Handle::current(), &data.join("run")).with_context(
+            || {
+                format!(
+                    "the folder {} cannot be prepared",
+                    data.join("run").display()
+                )
+            },
+        )?;
+    let machines: Arc<dyn Machines> = Arc::new(machines);
+
+    let operations = blocking({
+        let data = data.clone();
+        move || {
+            let inventory = Inventory::open(engine)?;
+            Ok(Operations::open(
+                &data,
+                inventory,
+                Arc::new(EngineMaker),
+                machines,
+            )?)
+        }
+    })
+    .await?;
+    let made = blocking({
+        let operations = Arc::clone(&operations);
+        move || {
+            let made = first_run(&operations)?;
+            for task in operations.resume()? {
+                if let (TaskStatus::Error, Some(error)) = (task.status, &task.error) {
+                    tracing::error!(
+                        "the VM {} was not powered on again: {}",
+                        task.vm_name,
+                        error.detail
+                    );
+                }
+            }
+            Ok(made)
+        }
+    })
+    .await?;
+
+    let socket = data.join("vtpm.sock");
+    // Left from a daemon that was killed: the folder is ours alone.
+    let _ = fs::remove_file(&socket);
+    let listener = listen_privately(&socket)?;
+    let jobs = Jobs::default();
+    let stop = Arc::new(Notify::new());
+    let web = {
+        let router = vm_web::router(Arc::clone(&operations), jobs.clone());
+        let stop = Arc::clone(&stop);
+        tokio::spawn(async move {
+            axum::serve(listener, router)
+                .with_graceful_shutdown(async move { stop.notified().await })
+                .await
+        })
+    };
+    announce(&operations, &data, made.as_ref())?;
+
+    let mut tick = tokio::time::interval(NOTE_GENERATIONS);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = tick.tick() => {
+                let operations = Arc::clone(&operations);
+                if let Err(error) = blocking(move || Ok(operations.keep_house()?)).await {
+                    tracing::error!("the generations of running VMs were not noted: {error:#}");
+                }
+            }
+            Some(vm) = wants_off.recv() => {
+                tracing::info!(%vm, "its client ended the TPM, so the VM is powered off");
+                match operations.power_off(&vm.to_string()) {
+                    Ok(job) => {
+                        jobs.start(job);
+                    }
+                    Err(error) => tracing::warn!(%vm, "{error}"),
+                }
+            }
+        }
+    }
+
+    tracing::info!("stopping");
+    stop.notify_one();
+    if tokio::time::timeout(LAST_REQUESTS, web).await.is_err() {
+        tracing::warn!("requests that did not end were cut off");
+    }
+    let _ = fs::remove_file(&socket);
+    jobs.finish().await;
+    let failed = blocking(move || Ok(operations.shut_down())).await?;
+    for (vm, reason) in &failed {
+        tracing::error!(%vm, "{reason}");
+    }
+    anyhow::ensure!(
+        failed.is_empty(),
+        "{} VMs were not saved in good order",
+        failed.len()
+    );
+    Ok(())
+}
+
+/// Says what a person needs to go on.
+fn announce(operations: &Operations, data: &Path, made: Option<&FirstRun>) -> anyhow::Result<()> {
+    if let Some(made) = made {
+        output::line(
+            "Made vCenter vc01, key provider vc01-nkp, datastore datastore1 and the VM demo with a TPM.",
+        )?;
+        output::line(format!(
+            "The backup of the key provider is {}",
+            made.backup.display()
+        ))?;
+        output::line(format!(
+            "Its password, shown this once: {}",
+            made.password.as_str()
+        ))?;
+        output::line(
+            "Keep both, apart from each other: without them a lost data folder is lost for good.",
+        )?;
+        output::line("")?;
+    }
+    let running: Vec<(String, String)> = operations
+        .vms()?
+        .into_iter()
+        .filter_map(|vm| Some((vm.name.to_string(), vm.tpm.tcti?)))
+        .collect();
+    for (number, (name, tcti)) in running.iter().enumerate() {
+        let comment = if number == 0 { "" } else { "# " };
+        output::line(format!(
+            "{comment}export TPM2TOOLS_TCTI={}   # {name}",
+            quoted(tcti)
+        ))?;
+    }
+    output::line(format!(
+        "export VTPM_DATA={}",
+        quoted(&data.display().to_string())
+    ))?;
+    output::line("vtpm is ready")?;
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context("a part of the daemon failed")?
+}

@@ -1,0 +1,427 @@
+//! `vtpm vm`: virtual machines and their TPMs.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+use vm_inventory::guest::GuestOs;
+use vm_inventory::model::{Firmware, SocketKind};
+use vm_inventory::provisioning::TpmProvisioning;
+use vm_inventory::{CloneVm, CreateVm, Name, Task, VmView};
+use vm_web::api::{Accepted, ChangePower, Items, PowerAction};
+
+use super::client::{Client, component, talk};
+use super::output;
+use crate::config::DataFolder;
+
+/// Create, look at, start, stop, clone and delete VMs
+#[derive(Args, Debug)]
+pub(crate) struct Vm {
+    #[command(flatten)]
+    data: DataFolder,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Create a VM; it is off at first
+    Create(Create),
+    /// List all VMs
+    List(List),
+    /// Show one VM: its TPM, and where that is reached while the VM is on
+    Show(Show),
+    /// Power VMs on
+    ///
+    /// The TPM answers on its sockets when this returns. Unless the VM was created with --no-startup, TPM2_Startup(CLEAR) has been
+    /// sent, as the firmware of a guest would do.
+    Start(Start),
+    /// Power VMs off, after an orderly TPM2_Shutdown
+    Stop(Stop),
+    /// Clone a VM, on or off; the clone is off
+    Clone(Clone),
+    /// Delete VMs; what their TPMs hold is lost for good
+    Delete(Delete),
+}
+
+#[derive(Args, Debug)]
+struct Create {
+    /// Name of the new VM
+    name: Name,
+    /// Give it a TPM
+    #[arg(long)]
+    tpm: bool,
+    /// vCenter that holds it [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    vcenter: Option<Name>,
+    /// Datastore for its files [default: the first that the vCenter sees]
+    #[arg(long, value_name = "NAME")]
+    datastore: Option<Name>,
+    /// Key provider that holds its key [default: that of the vCenter]
+    #[arg(long, value_name = "NAME")]
+    provider: Option<Name>,
+    /// Firmware; a TPM needs EFI
+    #[arg(long, value_enum, default_value_t = FirmwareArg::Efi)]
+    firmware: FirmwareArg,
+    /// Hardware version; a TPM needs 14 or newer [default: the newest of the vCenter]
+    #[arg(long, value_name = "N")]
+    hardware: Option<u16>,
+    /// Guest, by vSphere's identifier [default: ubuntu64Guest]
+    #[arg(long, value_name = "ID")]
+    guest: Option<GuestOs>,
+    /// How its TPM is reached
+    #[arg(long, value_enum, default_value_t = SocketArg::Unix)]
+    socket: SocketArg,
+    /// Leave TPM2_Startup to the guest's firmware or to the client
+    ///
+    /// tpm2-tools need a TPM that was started. By default power-on sends TPM2_Startup(CLEAR).
+    #[arg(long)]
+    no_startup: bool,
+    /// Power it on as well
+    #[arg(long, requires = "tpm")]
+    start: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct List {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Show {
+    /// Name or id
+    vm: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Start {
+    /// Names or ids
+    #[arg(required = true)]
+    vms: Vec<String>,
+    /// Take files that are older than they were known to be
+    ///
+    /// Monotonic counters and failed authorizations since then are forgotten.
+    #[arg(long)]
+    accept_rollback: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Stop {
+    /// Names or ids
+    #[arg(required = true)]
+    vms: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Clone {
+    /// Name or id of the source
+    source: String,
+    /// Name of the clone
+    name: Name,
+    /// What becomes of the TPM [default: copy]
+    ///
+    /// copy: the clone keeps every secret of the source's TPM, the endorsement key included. replace: the clone gets a new TPM; what was
+    /// sealed in the source does not open there. Replacing needs vCenter 8.
+    #[arg(long, value_enum)]
+    tpm: Option<TpmArg>,
+    /// Datastore for the clone's files [default: that of the source]
+    #[arg(long, value_name = "NAME")]
+    datastore: Option<Name>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Delete {
+    /// Names or ids
+    #[arg(required = true)]
+    vms: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum FirmwareArg {
+    Efi,
+    Bios,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum SocketArg {
+    /// swtpm's protocol on a pair of unix sockets in the data folder
+    Unix,
+    /// swtpm's protocol on two free TCP ports of 127.0.0.1
+    Tcp,
+    /// The simulator's protocol on two free TCP ports of 127.0.0.1
+    Mssim,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum TpmArg {
+    Copy,
+    Replace,
+}
+
+impl Vm {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        let verb = self.verb;
+        talk(&self.data, |client| async move {
+            match verb {
+                Verb::Create(verb) => verb.execute(&client).await,
+                Verb::List(verb) => verb.execute(&client).await,
+                Verb::Show(verb) => verb.execute(&client).await,
+                Verb::Start(verb) => verb.execute(&client).await,
+                Verb::Stop(verb) => verb.execute(&client).await,
+                Verb::Clone(verb) => verb.execute(&client).await,
+                Verb::Delete(verb) => verb.execute(&client).await,
+            }
+        })
+    }
+}
+
+impl Create {
+    async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let request = CreateVm {
+            name: self.name,
+            vcenter: self.vcenter,
+            datastore: self.datastore,
+            tpm: self.tpm,
+            firmware: Some(match self.firmware {
+                FirmwareArg::Efi => Firmware::Efi,
+                FirmwareArg::Bios => Firmware::Bios,
+            }),
+            hardware_version: self.hardware,
+            guest: self.guest,
+            provider: self.provider,
+            socket: match self.socket {
+                SocketArg::Unix => SocketKind::Unix,
+                SocketArg::Tcp => SocketKind::Tcp,
+                SocketArg::Mssim => SocketKind::Mssim,
+            },
+            no_startup: self.no_startup,
+        };
+        let task = client.wait(client.post("/v1/vms", &request).await?).await?;
+        if self.start {
+            power(client, &task.vm.to_string(), PowerAction::On, false).await?;
+        }
+        report(client, task, self.json, "created").await
+    }
+}
+
+impl List {
+    async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let vms: Items<VmView> = client.get("/v1/vms").await?;
+        if self.json {
+            return output::json(&vms.items);
+        }
+        let rows: Vec<[String; 6]> = vms
+            .items
+            .iter()
+            .map(|vm| {
+                [
+                    vm.name.to_string(),
+                    vm.vcenter.to_string(),
+                    vm.power.to_string(),
+                    vm.tpm
+                        .origin
+                        .map_or_else(|| "-".to_owned(), |origin| origin.to_string()),
+                    vm.tpm
+                        .ek_name
+                        .as_deref()
+                        .map_or_else(|| "-".to_owned(), short),
+                    vm.id.to_string(),
+                ]
+            })
+            .collect();
+        Ok(output::table(
+            ["NAME", "VCENTER", "POWER", "TPM", "EK NAME", "ID"],
+            &rows,
+        )?)
+    }
+}
+
+impl Show {
+    async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let vm = view(client, &self.vm).await?;
+        if self.json {
+            return output::json(&vm);
+        }
+        Ok(output::line(describe(&vm).trim_end())?)
+    }
+}
+
+impl Start {
+    async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        for vm in &self.vms {
+            let task = power(client, vm, PowerAction::On, self.accept_rollback).await?;
+            report(client, task, self.json, "powered on").await?;
+        }
+        Ok(())
+    }
+}
+
+impl Stop {
+    async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        for vm in &self.vms {
+            let task = power(client, vm, PowerAction::Off, false).await?;
+            report(client, task, self.json, "powered off").await?;
+        }
+        Ok(())
+    }
+}
+
+impl Clone {
+    async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let request = CloneVm {
+            name: self.name,
+            tpm: self.tpm.map(|choice| match choice {
+                TpmArg::Copy => TpmProvisioning::Copy,
+                TpmArg::Replace => TpmProvisioning::Replace,
+            }),
+            datastore: self.datastore,
+        };
+        let path = format!("/v1/vms/{}/clone", component(&self.source));
+        let task = client.wait(client.post(&path, &request).await?).await?;
+        report(client, task, self.json, "cloned").await
+    }
+}
+
+impl Delete {
+    async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        for vm in &self.vms {
+            let accepted = client.delete(&format!("/v1/vms/{}", component(vm))).await?;
+            let task = client.wait(accepted).await?;
+            if self.json {
+                output::json(&task)?;
+                continue;
+            }
+            output::line(format!("{}: deleted", task.vm_name))?;
+            for note in &task.notes {
+                output::line(format!("  {note}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn power(
+    client: &Client,
+    vm: &str,
+    action: PowerAction,
+    accept_rollback: bool,
+) -> anyhow::Result<Task> {
+    let request = ChangePower {
+        action,
+        accept_rollback,
+    };
+    let path = format!("/v1/vms/{}/power", component(vm));
+    let accepted: Accepted = client.post(&path, &request).await?;
+    client.wait(accepted).await
+}
+
+async fn view(client: &Client, vm: &str) -> anyhow::Result<VmView> {
+    client.get(&format!("/v1/vms/{}", component(vm))).await
+}
+
+/// Says what became of a VM: its view as JSON, or lines.
+async fn report(client: &Client, task: Task, json: bool, done: &str) -> anyhow::Result<()> {
+    let vm = view(client, &task.vm.to_string()).await?;
+    if json {
+        return output::json(&vm);
+    }
+    output::line(format!("{}: {done}", vm.name))?;
+    for note in &task.notes {
+        output::line(format!("  {note}"))?;
+    }
+    if let Some(tcti) = &vm.tpm.tcti {
+        output::line(format!("  export TPM2TOOLS_TCTI={}", quoted(tcti)))?;
+    }
+    Ok(())
+}
+
+fn describe(vm: &VmView) -> String {
+    let mut text = String::new();
+    let mut put = |label: &str, value: &str| {
+        text.push_str(&format!("{label:<18}{value}\n"));
+    };
+    put("name", vm.name.as_str());
+    put("id", &vm.id.to_string());
+    put("instance id", &vm.instance_id.to_string());
+    put("vCenter", vm.vcenter.as_str());
+    if let Some(vapp) = &vm.vapp {
+        put("vApp", vapp.as_str());
+    }
+    put("files", &format!("[{}] {}", vm.datastore, vm.folder));
+    put("power", &vm.power.to_string());
+    put("firmware", vm.firmware.as_str());
+    put("hardware version", &vm.hardware_version.to_string());
+    put("guest", vm.guest.as_str());
+    if let Some(provider) = &vm.provider {
+        put("key provider", provider.as_str());
+    }
+    let Some(origin) = vm.tpm.origin else {
+        put("TPM", "none");
+        return text;
+    };
+    match &vm.tpm.source {
+        Some(source) => put(
+            "TPM",
+            &format!("{origin}, from {} ({})", source.name, source.id),
+        ),
+        None => put("TPM", &origin.to_string()),
+    }
+    if let Some(ek_name) = &vm.tpm.ek_name {
+        put("EK name", ek_name);
+    }
+    if let Some(tcti) = &vm.tpm.tcti {
+        put("TCTI", tcti);
+    }
+    if let Some(control) = &vm.tpm.control {
+        put("control", control);
+    }
+    text
+}
+
+/// A word as a shell reads it back.
+pub(crate) fn quoted(word: &str) -> String {
+    if !word.is_empty()
+        && word
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c))
+    {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The first digits of an EK's name, after the two bytes that say SHA-256 for all of them.
+fn short(ek_name: &str) -> String {
+    let digits: String = ek_name.chars().skip(4).take(16).collect();
+    format!("{digits}...")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_come_back_from_a_shell() {
+        assert_eq!(quoted("swtpm:path=/a/b"), "swtpm:path=/a/b");
+        assert_eq!(quoted("swtpm:path=/a b/it's"), r"'swtpm:path=/a b/it'\''s'");
+    }
+}

@@ -1,0 +1,240 @@
+//! The VMs that are powered on.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+use tpm_server::simulator::Simulator;
+use tpm_server::swtpm::{Endpoints, Options, Server};
+use tpm_server::{Device, Settings, StartupKind};
+use vm_inventory::model::{Endpoint, SocketKind, Vm, VmId};
+use vm_inventory::{Machines, PowerOn, Started};
+use vm_store::{Committer, Contents};
+
+use super::sealed::{Saved, SealedStore};
+use super::sockets::{self, SocketFolder, Sockets};
+use crate::platform;
+
+/// Threads that write state: enough to keep a disk busy.
+const COMMITTER_THREADS: usize = 16;
+
+/// Runs VMs: for each one TPM, its sockets, and its file.
+pub(crate) struct RunningMachines {
+    runtime: Handle,
+    run: PathBuf,
+    committer: Arc<Committer>,
+    running: Mutex<BTreeMap<VmId, Machine>>,
+    ended: UnboundedSender<VmId>,
+}
+
+struct Machine {
+    device: Device,
+    server: AnyServer,
+    serving: JoinHandle<()>,
+    stopping: Arc<AtomicBool>,
+    endpoint: Endpoint,
+    saved: Arc<Saved>,
+    folder: Option<SocketFolder>,
+}
+
+#[derive(Clone)]
+enum AnyServer {
+    Swtpm(Server),
+    Simulator(Arc<Simulator>),
+}
+
+impl AnyServer {
+    fn new(kind: SocketKind, device: &Device) -> Self {
+        match kind {
+            SocketKind::Unix | SocketKind::Tcp => {
+                Self::Swtpm(Server::new(device.clone(), Options::default()))
+            }
+            SocketKind::Mssim => Self::Simulator(Arc::new(Simulator::new(device.clone()))),
+        }
+    }
+
+    fn stop(&self) {
+        match self {
+            Self::Swtpm(server) => server.stop(),
+            Self::Simulator(server) => server.stop(),
+        }
+    }
+
+    async fn serve(&self, sockets: Sockets) {
+        match self {
+            Self::Swtpm(server) => {
+                let endpoints = Endpoints {
+                    data_listener: Some(sockets.commands),
+                    control_listener: Some(sockets.beside),
+                    ..Endpoints::default()
+                };
+                server.serve(endpoints).await;
+            }
+            Self::Simulator(server) => server.serve(sockets.commands, sockets.beside).await,
+        }
+    }
+}
+
+impl RunningMachines {
+    /// No VM runs yet; `run` is the folder for their sockets. The receiver tells of VMs whose client ended them (the shutdown
+    /// code of the control channel): they want to be powered off.
+    pub(crate) fn new(runtime: Handle, run: &Path) -> io::Result<(Self, UnboundedReceiver<VmId>)> {
+        // The data folder is ours alone, so what is here is left from a daemon that was killed.
+        match fs::remove_dir_all(run) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        DirBuilder::new().mode(0o700).create(run)?;
+        let (ended, wants_off) = unbounded_channel();
+        let machines = Self {
+            runtime,
+            run: run.to_path_buf(),
+            committer: Arc::new(Committer::start(COMMITTER_THREADS)?),
+            running: Mutex::new(BTreeMap::new()),
+            ended,
+        };
+        Ok((machines, wants_off))
+    }
+
+    async fn start(&self, vm: &Vm, saved: &Arc<Saved>) -> anyhow::Result<Machine> {
+        let mut sockets = sockets::open(&self.run, vm).await?;
+        let store = SealedStore::new(Arc::clone(saved), Arc::clone(&self.committer));
+        let settings = Settings {
+            profile: None,
+            platform: platform::real(),
+            auto_shutdown: true,
+            incoming: false,
+        };
+        let device = Device::new(Box::new(store), settings);
+        let up = async {
+            device.power_on().await?;
+            if vm.startup {
+                device.startup(StartupKind::Clear).await?;
+            }
+            anyhow::Ok(())
+        };
+        if let Err(error) = up.await {
+            device.close().await;
+            return Err(error);
+        }
+        let endpoint = sockets.endpoint.clone();
+        let folder = sockets.folder.take();
+        let server = AnyServer::new(vm.socket, &device);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let serving = tokio::spawn({
+            let (server, stopping, ended, id) = (
+                server.clone(),
+                Arc::clone(&stopping),
+                self.ended.clone(),
+                vm.id,
+            );
+            async move {
+                server.serve(sockets).await;
+                if !stopping.load(Ordering::Acquire) {
+                    // Nobody listens any more when the daemon stops, which powers the VM off by itself.
+                    let _ = ended.send(id);
+                }
+            }
+        });
+        Ok(Machine {
+            device,
+            server,
+            serving,
+            stopping,
+            endpoint,
+            saved: Arc::clone(saved),
+            folder,
+        })
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<VmId, Machine>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Machines for RunningMachines {
+    fn power_on(&self, request: PowerOn) -> Result<Started, String> {
+        let PowerOn {
+            vm,
+            files,
+            contents,
+        } = request;
+        let saved = Arc::new(Saved::new(files, contents));
+        let machine = self
+            .runtime
+            .block_on(self.start(&vm, &saved))
+            .map_err(|error| format!("it was not powered on: {error:#}"))?;
+        let started = Started {
+            endpoint: machine.endpoint.clone(),
+            generation: saved.generation(),
+        };
+        tracing::info!(vm = %vm.name, tcti = %started.endpoint.tcti, "powered on");
+        self.running().insert(vm.id, machine);
+        Ok(started)
+    }
+
+    fn power_off(&self, vm: VmId) -> Result<u64, String> {
+        let machine = self
+            .running()
+            .remove(&vm)
+            .ok_or_else(|| "it does not run".to_owned())?;
+        let Machine {
+            device,
+            server,
+            serving,
+            stopping,
+            endpoint: _,
+            saved,
+            folder,
+        } = machine;
+        self.runtime.block_on(async {
+            stopping.store(true, Ordering::Release);
+            server.stop();
+            if serving.await.is_err() {
+                tracing::error!(%vm, "the server of a VM's sockets failed");
+            }
+            device.close().await;
+        });
+        drop(folder);
+        // With the device goes its store, which shares the file.
+        drop((server, device));
+        let generation = saved.generation();
+        let failure = saved.failure();
+        let closed = match Arc::try_unwrap(saved) {
+            Ok(saved) => saved.close().map_err(|error| error.to_string()),
+            Err(_shared) => Err("its file is still in use".to_owned()),
+        };
+        match failure {
+            Some(reason) => Err(format!(
+                "it was powered off, but its last state was not saved: {reason}"
+            )),
+            None => closed.map(|()| generation),
+        }
+    }
+
+    fn endpoint(&self, vm: VmId) -> Option<Endpoint> {
+        self.running()
+            .get(&vm)
+            .map(|machine| machine.endpoint.clone())
+    }
+
+    fn persisted(&self, vm: VmId) -> Option<Contents> {
+        self.running()
+            .get(&vm)
+            .map(|machine| machine.saved.contents())
+    }
+
+    fn generations(&self) -> Vec<(VmId, u64)> {
+        self.running()
+            .iter()
+            .map(|(id, machine)| (*id, machine.saved.generation()))
+            .collect()
+    }
+}

@@ -1,0 +1,14 @@
+//! The daemon: VMs that run, each the owner of one TPM with sockets of its own, over one data folder.
+
+mod first_run;
+mod folder;
+mod machines;
+mod maker;
+mod sealed;
+mod sockets;
+
+pub(crate) use first_run::{FirstRun, first_run};
+pub(crate) use folder::OwnedFolder;
+pub(crate) use machines::RunningMachines;
+pub(crate) use maker::EngineMaker;
+pub(crate) use sockets::listen_privately;
