@@ -170,8 +170,7 @@ impl Pcrs {
     /// Counts a change of a PCR towards the update counter, for the PCR that do.
     pub(crate) fn note_change(&mut self, pcr: u32) {
         if attributes(pcr).counted {
-            // Zero is kept for policies that did not look at PCR.
-            self.update_counter = self.update_counter.wrapping_add(1).max(1);
+            self.update_counter = self.update_counter.wrapping_add(1);
         }
     }
 
@@ -434,5 +433,106 @@ impl Pcrs {
                 *last = 4;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PCR_COUNT, Pcrs, attributes};
+    use crate::algorithms::small;
+    use crate::testing::{self, TestTpm};
+    use tpm_wire::algorithm::{TpmiAlgHash, TpmtHa};
+    use tpm_wire::commands::PcrExtend;
+    use tpm_wire::constants::TpmSu;
+    use tpm_wire::handles::{TpmHandle, TpmiDhPcr};
+    use tpm_wire::pcr::TpmlDigestValues;
+
+    fn with(condition: impl Fn(u32) -> bool) -> alloc::vec::Vec<u32> {
+        (0..PCR_COUNT).filter(|pcr| condition(*pcr)).collect()
+    }
+
+    #[test]
+    fn attributes_are_those_that_the_pc_client_profile_and_other_tpms_have() {
+        let upto = |last: u32, more: &[u32]| [&with(|pcr| pcr <= last), more].concat();
+        assert_eq!(with(|pcr| attributes(pcr).saved), upto(15, &[]));
+        let extended_at = |locality| with(|pcr| attributes(pcr).may_extend(locality));
+        assert_eq!(extended_at(0), upto(16, &[23]));
+        assert_eq!(extended_at(1), upto(16, &[20, 23]));
+        assert_eq!(extended_at(2), upto(23, &[]));
+        assert_eq!(extended_at(3), upto(20, &[23]));
+        assert_eq!(extended_at(4), upto(18, &[23]));
+        assert_eq!(extended_at(5), []);
+        assert_eq!(extended_at(32), []);
+        let reset_at = |locality| with(|pcr| attributes(pcr).may_reset(locality));
+        assert_eq!(reset_at(0), [16, 23]);
+        assert_eq!(reset_at(1), [16, 23]);
+        assert_eq!(reset_at(2), [16, 20, 21, 22, 23]);
+        assert_eq!(reset_at(3), [16, 23]);
+        assert_eq!(reset_at(4), []);
+        let by_hash_sequence = with(|pcr| attributes(pcr).reset_localities & 0x10 != 0);
+        assert_eq!(by_hash_sequence, [17, 18, 19, 20, 21, 22]);
+        assert_eq!(with(|pcr| !attributes(pcr).counted), [16, 21, 22, 23]);
+        assert_eq!(with(Pcrs::has_auth), [20, 21, 22]);
+        assert_eq!(with(Pcrs::has_policy), [20, 21, 22]);
+    }
+
+    fn extend(tpm: &mut TestTpm, pcr: u32) {
+        let mut digests = TpmlDigestValues::new();
+        digests.push(TpmtHa {
+            hash_alg: TpmiAlgHash::Sha256,
+            digest: small(&[1; 32]),
+        });
+        tpm.run(PcrExtend {
+            pcr_handle: Some(TpmiDhPcr(TpmHandle(pcr))),
+            digests,
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn pcr_start_as_zeros_and_those_of_the_dynamic_launch_as_ones() {
+        let tpm = testing::started();
+        for hash in [TpmiAlgHash::Sha1, TpmiAlgHash::Sha512] {
+            for pcr in 0..PCR_COUNT {
+                let expected = if (17..=22).contains(&pcr) { 0xFF } else { 0 };
+                let value = tpm.pcrs.value(hash, pcr).unwrap();
+                assert!(value.iter().all(|byte| *byte == expected), "{pcr}");
+            }
+        }
+        assert_eq!(tpm.pcrs.value(TpmiAlgHash::Sha3_256, 0), None);
+    }
+
+    #[test]
+    fn saved_pcr_survive_a_resume_and_nothing_survives_a_restart() {
+        let mut tpm = testing::started();
+        extend(&mut tpm, 0);
+        extend(&mut tpm, 16);
+        let value = |tpm: &TestTpm, pcr| tpm.pcrs.value(TpmiAlgHash::Sha256, pcr).unwrap().to_vec();
+        let (measured, counter) = (value(&tpm, 0), tpm.pcrs.update_counter);
+        assert_eq!(counter, 21);
+        tpm.restart(Some(TpmSu::State), TpmSu::State);
+        assert_eq!(value(&tpm, 0), measured);
+        assert_eq!(value(&tpm, 16), [0; 32]);
+        // PCR 17 to 20 changed.
+        assert_eq!(tpm.pcrs.update_counter, counter + 4);
+        tpm.restart(Some(TpmSu::State), TpmSu::Clear);
+        assert_eq!(value(&tpm, 0), [0; 32]);
+        assert_eq!(tpm.pcrs.update_counter, counter + 24);
+        tpm.restart(Some(TpmSu::Clear), TpmSu::Clear);
+        assert_eq!(tpm.pcrs.update_counter, 20);
+    }
+
+    #[test]
+    fn a_change_after_a_shutdown_voids_it() {
+        let mut tpm = testing::started();
+        tpm.run(tpm_wire::commands::Shutdown {
+            shutdown_type: TpmSu::State,
+        })
+        .unwrap();
+        let _ = tpm.permanent_state();
+        extend(&mut tpm, 16);
+        assert!(tpm.power.is_orderly() && !tpm.must_persist());
+        extend(&mut tpm, 0);
+        assert!(!tpm.power.is_orderly() && tpm.must_persist());
     }
 }

@@ -127,3 +127,189 @@ fn attributes_fit(attributes: TpmaNv) -> bool {
         && attributes.intersects(writers)
         && !attributes.contains(TpmaNv::CLEAR_STCLEAR | TpmaNv::WRITEDEFINE)
 }
+
+#[cfg(test)]
+mod sequence_tests;
+#[cfg(test)]
+mod tests;
+
+/// Builders for tests that need NV Indices.
+#[cfg(test)]
+pub(crate) mod build {
+    use crate::policy::PolicyState;
+    use crate::session::Session;
+    use crate::testing::{self, Auth, TestTpm};
+    use alloc::vec::Vec;
+    use core::sync::atomic::Ordering;
+    use tpm_wire::algorithm::TpmiAlgHash;
+    use tpm_wire::attributes::TpmaNv;
+    use tpm_wire::buffers::{Small, Tpm2bAuth, Tpm2bDigest, Tpm2bMaxNvBuffer, Tpm2bNonce};
+    use tpm_wire::commands::{
+        NvDefineSpace, NvDefineSpaceResponse, NvIncrement, NvRead, NvWrite, NvWriteLock,
+    };
+    use tpm_wire::constants::TpmSe;
+    use tpm_wire::handles::{TpmHandle, TpmHt};
+    use tpm_wire::nv::{NvDataSize, Tpm2bNvPublic, TpmNt, TpmsNvPublic};
+    use tpm_wire::rc::{Position, Rc};
+    use tpm_wire::table::Command;
+
+    /// The Index of most tests.
+    pub(crate) const INDEX: TpmHandle = TpmHt::NvIndex.handle(0x50_0001);
+    /// Another one.
+    pub(crate) const OTHER: TpmHandle = TpmHt::NvIndex.handle(0x50_0002);
+    /// Attributes by which the owner and the Index itself may read and write.
+    pub(crate) const OPEN: TpmaNv = TpmaNv(
+        TpmaNv::OWNERREAD.0
+            | TpmaNv::OWNERWRITE.0
+            | TpmaNv::AUTHREAD.0
+            | TpmaNv::AUTHWRITE.0
+            | TpmaNv::NO_DA.0,
+    );
+
+    /// A public area with a SHA-256 Name and without policy.
+    pub(crate) fn public(nv_index: TpmHandle, attributes: TpmaNv, data_size: u16) -> TpmsNvPublic {
+        TpmsNvPublic {
+            nv_index: nv_index.into(),
+            name_alg: TpmiAlgHash::Sha256,
+            attributes,
+            auth_policy: Tpm2bDigest::EMPTY,
+            data_size: NvDataSize(data_size),
+        }
+    }
+
+    /// Defines an Index from its public area, without authorization value, by whom its attributes demand.
+    pub(crate) fn define_public(
+        tpm: &mut TestTpm,
+        public: TpmsNvPublic,
+    ) -> Result<NvDefineSpaceResponse, Rc> {
+        let by_platform = public.attributes.contains(TpmaNv::PLATFORMCREATE);
+        let auth_handle = if by_platform {
+            TpmHandle::PLATFORM
+        } else {
+            TpmHandle::OWNER
+        };
+        tpm.run(NvDefineSpace {
+            auth_handle: auth_handle.into(),
+            auth: Tpm2bAuth::EMPTY,
+            public_info: Tpm2bNvPublic(public),
+        })
+    }
+
+    /// A started TPM with [`INDEX`] defined, its definition stored.
+    pub(crate) fn with_index(attributes: TpmaNv, data_size: u16) -> TestTpm {
+        let mut tpm = testing::started();
+        define_public(&mut tpm, public(INDEX, attributes, data_size)).unwrap();
+        assert!(tpm.must_persist());
+        let _ = tpm.permanent_state();
+        tpm
+    }
+
+    /// A command that writes by the owner's authority.
+    pub(crate) fn write(data: &[u8], offset: u16) -> NvWrite {
+        NvWrite {
+            auth_handle: TpmHandle::OWNER.into(),
+            nv_index: INDEX.into(),
+            data: Tpm2bMaxNvBuffer::new(data.to_vec()).unwrap(),
+            offset,
+        }
+    }
+
+    /// A command that increments by the owner's authority.
+    pub(crate) fn increment() -> NvIncrement {
+        NvIncrement {
+            auth_handle: TpmHandle::OWNER.into(),
+            nv_index: INDEX.into(),
+        }
+    }
+
+    /// The contents from the start, read by the owner.
+    pub(crate) fn read(tpm: &mut TestTpm, size: u16) -> Result<Vec<u8>, Rc> {
+        let read = NvRead {
+            auth_handle: TpmHandle::OWNER.into(),
+            nv_index: INDEX.into(),
+            size,
+            offset: 0,
+        };
+        tpm.run(read).map(|response| response.data.to_vec())
+    }
+
+    /// The value of a counter or bit field, read by the owner.
+    pub(crate) fn read_number(tpm: &mut TestTpm) -> Result<u64, Rc> {
+        read(tpm, 8).map(|data| u64::from_be_bytes(data.try_into().unwrap()))
+    }
+
+    /// Whether a command that must succeed has a durable effect.
+    pub(crate) fn persists<C: Command>(tpm: &mut TestTpm, command: C) -> bool {
+        let _ = tpm.permanent_state();
+        tpm.run(command).map(|_| ()).unwrap();
+        tpm.must_persist()
+    }
+
+    /// Power is lost without a shutdown; the TPM starts from what was stored.
+    pub(crate) fn power_cut(tpm: TestTpm) -> TestTpm {
+        let mut tpm = tpm.reloaded();
+        tpm.restart(None, tpm_wire::constants::TpmSu::Clear);
+        tpm
+    }
+
+    /// A SHA-256 policy session that satisfies a policy for one command.
+    pub(crate) fn policy_session(tpm: &mut TestTpm, digest: &[u8; 32], code: u32) -> Auth {
+        let hash = TpmiAlgHash::Sha256;
+        let session = Session {
+            kind: TpmSe::Policy,
+            auth_hash: hash,
+            symmetric: None,
+            key: Small::EMPTY,
+            nonce_tpm: Tpm2bNonce::zeros(16),
+            bound_entity: None,
+            is_da_bound: false,
+            is_lockout_bound: false,
+            audit_digest: None,
+            policy: PolicyState {
+                digest: Tpm2bDigest::new(digest).unwrap(),
+                command_code: Some(code),
+                ..PolicyState::new(hash, tpm.clock.time, tpm.clock.epoch)
+            },
+        };
+        Auth::session(tpm.sessions.insert(session).unwrap())
+    }
+
+    /// What refuses every command that writes an Index of a type: no Index, read-only mode, a lock, another's authority,
+    /// storage that is down; in this order.
+    pub(crate) fn check_refusals_of_writing<C: Command>(
+        nv_type: TpmNt,
+        data_size: u16,
+        command: impl Fn(TpmHandle) -> C,
+    ) {
+        let refusal =
+            |tpm: &mut TestTpm, by| tpm.run(command(by)).map(|_| ()).expect_err("refused");
+        let mut tpm = testing::started();
+        let undefined = Rc::HANDLE.at(Position::handle(2));
+        assert_eq!(refusal(&mut tpm, TpmHandle::OWNER), undefined);
+
+        let attributes = TpmaNv::PPREAD
+            | TpmaNv::OWNERWRITE
+            | TpmaNv::AUTHREAD
+            | TpmaNv::AUTHWRITE
+            | TpmaNv::NO_DA
+            | TpmaNv::WRITE_STCLEAR;
+        let mut tpm = with_index(attributes.with_type(nv_type), data_size);
+        define_public(&mut tpm, public(OTHER, OPEN, 8)).unwrap();
+        assert_eq!(refusal(&mut tpm, TpmHandle::PLATFORM), Rc::NV_AUTHORIZATION);
+        assert_eq!(refusal(&mut tpm, OTHER), Rc::NV_AUTHORIZATION);
+        tpm.script.storage_down.store(true, Ordering::Relaxed);
+        assert_eq!(refusal(&mut tpm, TpmHandle::OWNER), Rc::NV_UNAVAILABLE);
+        tpm.script.storage_down.store(false, Ordering::Relaxed);
+        tpm.run(NvWriteLock {
+            auth_handle: INDEX.into(),
+            nv_index: INDEX.into(),
+        })
+        .unwrap();
+        // The lock is noticed before the missing authority.
+        for by in [TpmHandle::OWNER, INDEX, TpmHandle::PLATFORM] {
+            assert_eq!(refusal(&mut tpm, by), Rc::NV_LOCKED);
+        }
+        tpm.hierarchies.read_only = true;
+        assert_eq!(refusal(&mut tpm, TpmHandle::OWNER), Rc::READ_ONLY);
+    }
+}

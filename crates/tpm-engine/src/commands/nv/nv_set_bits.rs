@@ -18,3 +18,46 @@ impl Execute for NvSetBits {
         Ok(NvSetBitsResponse {})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::nv::build::{
+        INDEX, OPEN, check_refusals_of_writing, persists, power_cut, read_number, with_index,
+    };
+    use tpm_wire::commands::NvSetBits;
+    use tpm_wire::handles::TpmHandle;
+    use tpm_wire::nv::TpmNt;
+    use tpm_wire::rc::Rc;
+
+    fn set(by: TpmHandle, bits: u64) -> NvSetBits {
+        NvSetBits {
+            auth_handle: by.into(),
+            nv_index: INDEX.into(),
+            bits,
+        }
+    }
+
+    #[test]
+    fn bits_are_set_durably_and_stay_set() {
+        let mut tpm = with_index(OPEN.with_type(TpmNt::Bits), 8);
+        // Setting none makes the Index written.
+        assert!(persists(&mut tpm, set(INDEX, 0)));
+        assert_eq!(read_number(&mut tpm), Ok(0));
+        assert!(persists(&mut tpm, set(INDEX, 0x8000_0000_0000_0001)));
+        assert!(persists(&mut tpm, set(INDEX, 2)));
+        assert!(!persists(&mut tpm, set(INDEX, 3)));
+        let mut tpm = power_cut(tpm);
+        assert_eq!(read_number(&mut tpm), Ok(0x8000_0000_0000_0003));
+    }
+
+    #[test]
+    fn only_bit_fields_have_bits() {
+        let refused = Err(Rc::ATTRIBUTES.at(NvSetBits::nv_index));
+        assert_eq!(with_index(OPEN, 8).run(set(INDEX, 1)), refused);
+    }
+
+    #[test]
+    fn setting_bits_is_refused_by_lock_authority_and_mode() {
+        check_refusals_of_writing(TpmNt::Bits, 8, |by| set(by, 1));
+    }
+}

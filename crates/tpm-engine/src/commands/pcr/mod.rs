@@ -27,3 +27,45 @@ impl Tpm {
         Ok(())
     }
 }
+
+/// Builders for tests that need PCR.
+#[cfg(test)]
+pub(crate) mod build {
+    use crate::algorithms::small;
+    use tpm_wire::algorithm::{TpmiAlgHash, TpmtHa};
+    use tpm_wire::commands::PcrExtend;
+    use tpm_wire::handles::{TpmHandle, TpmiDhPcr};
+    use tpm_wire::pcr::{TpmlPcrSelection, TpmsPcrSelect, TpmsPcrSelection};
+
+    /// The handle of a PCR.
+    pub(crate) fn handle(pcr: u32) -> TpmiDhPcr {
+        TpmiDhPcr(TpmHandle(pcr))
+    }
+
+    /// A digest of one byte throughout.
+    pub(crate) fn digest(hash_alg: TpmiAlgHash, byte: u8) -> TpmtHa {
+        TpmtHa {
+            hash_alg,
+            digest: small(&[byte; 64][..hash_alg.digest_size()]),
+        }
+    }
+
+    /// A command that extends the SHA-256 bank by ones.
+    pub(crate) fn extend(pcr: u32) -> PcrExtend {
+        PcrExtend {
+            pcr_handle: Some(handle(pcr)),
+            digests: [digest(TpmiAlgHash::Sha256, 1)].into_iter().collect(),
+        }
+    }
+
+    /// A selection of PCR from banks.
+    pub(crate) fn selection(banks: &[(TpmiAlgHash, &[u32])]) -> TpmlPcrSelection {
+        banks
+            .iter()
+            .map(|(hash, pcrs)| TpmsPcrSelection {
+                hash: *hash,
+                pcr_select: TpmsPcrSelect::of(pcrs),
+            })
+            .collect()
+    }
+}

@@ -27,3 +27,110 @@ impl Execute for PcrAllocate {
         Ok(response)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::pcr::build::{extend, selection};
+    use crate::testing::{self, TestTpm};
+    use core::sync::atomic::Ordering;
+    use tpm_wire::algorithm::TpmiAlgHash::{self, Sha1, Sha3_256, Sha256, Sha384, Sha512};
+    use tpm_wire::commands::{PcrAllocate, PcrAllocateResponse, Shutdown};
+    use tpm_wire::constants::TpmSu;
+    use tpm_wire::handles::TpmHandle;
+    use tpm_wire::rc::Rc;
+
+    const ALL: [u32; 24] = {
+        let mut all = [0; 24];
+        let mut pcr = 0;
+        while pcr < 24 {
+            all[pcr as usize] = pcr;
+            pcr += 1;
+        }
+        all
+    };
+
+    fn allocate(banks: &[(TpmiAlgHash, &[u32])]) -> PcrAllocate {
+        PcrAllocate {
+            auth_handle: TpmHandle::PLATFORM.into(),
+            pcr_allocation: selection(banks),
+        }
+    }
+
+    fn has(tpm: &TestTpm, hash: TpmiAlgHash, pcr: u32) -> bool {
+        tpm.pcrs.value(hash, pcr).is_some()
+    }
+
+    #[test]
+    fn an_allocation_takes_effect_with_the_next_reset() {
+        let mut tpm = testing::started();
+        let _ = tpm.permanent_state();
+        let response = tpm.run(allocate(&[(Sha1, &[]), (Sha3_256, &[0, 23])]));
+        let sizes = [20, 32, 48, 64, 32, 32, 48, 64];
+        let expected = PcrAllocateResponse {
+            allocation_success: true,
+            max_pcr: 24,
+            size_needed: 24 * (32 + 48 + 64) + 2 * 32,
+            size_available: 24 * sizes.iter().sum::<u32>(),
+        };
+        assert_eq!(response, Ok(expected));
+        assert!(tpm.must_persist());
+        assert!(has(&tpm, Sha1, 0) && !has(&tpm, Sha3_256, 0));
+        let mut tpm = tpm.reloaded();
+        tpm.restart(None, TpmSu::Clear);
+        assert!(!has(&tpm, Sha1, 0) && has(&tpm, Sha3_256, 0));
+        assert!(!has(&tpm, Sha3_256, 1) && has(&tpm, Sha3_256, 23) && has(&tpm, Sha256, 1));
+        assert_eq!(tpm.pcrs.value(Sha3_256, 23), Some(&[0; 32][..]));
+    }
+
+    #[test]
+    fn the_last_allocation_counts() {
+        let mut tpm = testing::started();
+        tpm.run(allocate(&[(Sha1, &[])])).unwrap();
+        tpm.run(allocate(&[(Sha384, &[0]), (Sha384, &ALL[..2])]))
+            .unwrap();
+        tpm.restart(Some(TpmSu::Clear), TpmSu::Clear);
+        assert!(has(&tpm, Sha1, 0) && has(&tpm, Sha384, 1) && !has(&tpm, Sha384, 2));
+    }
+
+    #[test]
+    fn the_state_cannot_be_saved_until_then_and_what_was_saved_is_void() {
+        let mut tpm = testing::started();
+        let save = Shutdown {
+            shutdown_type: TpmSu::State,
+        };
+        tpm.run(save.clone()).unwrap();
+        tpm.run(allocate(&[(Sha1, &[])])).unwrap();
+        assert!(!tpm.power.is_orderly());
+        let refused = tpm.run(save.clone());
+        assert_eq!(refused, Err(Rc::TYPE.at(Shutdown::shutdown_type)));
+        tpm.restart(Some(TpmSu::Clear), TpmSu::Clear);
+        assert!(tpm.run(save).is_ok());
+    }
+
+    #[test]
+    fn the_pcr_of_both_hash_sequences_must_remain() {
+        let mut tpm = testing::started();
+        let none: &[u32] = &[];
+        let refused = tpm.run(allocate(
+            &[Sha1, Sha256, Sha384, Sha512].map(|bank| (bank, none)),
+        ));
+        assert_eq!(refused, Err(Rc::PCR));
+        let only_0: [(_, &[u32]); 4] =
+            [(Sha1, &[0]), (Sha256, none), (Sha384, none), (Sha512, none)];
+        assert_eq!(tpm.run(allocate(&only_0)), Err(Rc::PCR));
+        let mut both = only_0;
+        both[1].1 = &[17];
+        assert!(tpm.run(allocate(&both)).is_ok());
+        tpm.restart(None, TpmSu::Clear);
+        tpm.run(extend(0)).unwrap();
+        assert!(!has(&tpm, Sha256, 0) && has(&tpm, Sha256, 17));
+    }
+
+    #[test]
+    fn without_storage_nothing_is_allocated() {
+        let mut tpm = testing::started();
+        tpm.script.storage_down.store(true, Ordering::Relaxed);
+        let refused = tpm.run(allocate(&[(Sha1, &[])]));
+        assert_eq!(refused, Err(Rc::NV_UNAVAILABLE));
+    }
+}

@@ -94,6 +94,7 @@ fn object(
         external: false,
         primary: false,
         st_clear: false,
+        rsa: Default::default(),
     }
 }
 
