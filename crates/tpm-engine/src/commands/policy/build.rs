@@ -18,7 +18,6 @@ use tpm_wire::nv::{NvDataSize, TpmsNvPublic, TpmtNvPublic2};
 use tpm_wire::object::{
     TpmtPublic, TpmtSensitive, TpmuPublicId, TpmuPublicParms, TpmuSensitiveComposite,
 };
-use zeroize::Zeroizing;
 
 /// The Index of [`nv_index`].
 pub(crate) const INDEX: TpmHandle = TpmHandle(0x0100_0001);
@@ -78,7 +77,7 @@ pub(crate) fn nv_index(tpm: &mut TestTpm, attributes: TpmaNv, contents: &[u8]) {
         data_size: NvDataSize(u16::try_from(contents.len()).unwrap()),
     };
     let mut index = Index::new(TpmtNvPublic2::NvIndex(public), Tpm2bAuth::EMPTY);
-    index.data = Zeroizing::new(contents.to_vec());
+    index.data.copy_from_slice(contents);
     tpm.nv.indices.insert(INDEX, index);
 }
 
