@@ -19,12 +19,13 @@ impl Execute for EccDecrypt {
         let hash = kdf2_hash(parameters, self.in_scheme, Self::in_scheme)?;
         let private = ecc_private(key).map_err(|rc| rc.at(Self::key_handle))?;
         let c1 = ecc_point(private.curve(), &self.c1).map_err(|rc| rc.at(Self::c1))?;
-        let mut text = encryption::decrypt(&private, hash, &c1, &self.c2, &self.c3).map_err(
-            |error| match error {
-                EccError::Infinity => Rc::NO_RESULT,
-                _ => Rc::VALUE,
-            },
-        )?;
+        let mut text =
+            encryption::decrypt(&private, hash, &c1, &self.c2, &self.c3).map_err(|error| {
+                match error {
+                    EccError::Infinity => Rc::NO_RESULT,
+                    _ => Rc::VALUE,
+                }
+            })?;
         // The buffer of the response wipes the text in its turn.
         let plain_text = Tpm2bMaxBuffer::new(core::mem::take(&mut *text)).ok_or(Rc::SIZE)?;
         Ok(EccDecryptResponse { plain_text })

@@ -95,9 +95,7 @@ fn wire_mode(mode: TpmiAlgCipherMode) -> Option<symmetric::Mode> {
 /// The key of a symmetric cipher object.
 fn cipher_key<'a>(key: &'a Object, cipher: &TpmtSymDefObject) -> Option<&'a [u8]> {
     match &key.sensitive.as_ref()?.sensitive {
-        TpmuSensitiveComposite::Sym(secret)
-            if secret.len() * 8 == usize::from(cipher.key_bits) =>
-        {
+        TpmuSensitiveComposite::Sym(secret) if secret.len() * 8 == usize::from(cipher.key_bits) => {
             Some(secret)
         }
         _ => None,
