@@ -1,7 +1,7 @@
 //! Keys with fixed values, put straight into a slot, and what OpenSSL made with them.
 
 use crate::keys;
-use crate::object::Object;
+use crate::object::{Object, RsaKeyCache};
 use crate::testing::TestTpm;
 use alloc::vec::Vec;
 use tpm_crypto::ecc::PrivateKey;
@@ -95,6 +95,7 @@ fn object(
         external: false,
         primary: false,
         st_clear: false,
+        rsa: RsaKeyCache::default(),
     }
 }
 
