@@ -1,16 +1,24 @@
 //! Time, clock, and how often the TPM was started (Part 1, 36).
 
+use crate::state::Tpm;
 use crate::state_format::{Group, Section};
 use alloc::vec::Vec;
 use tpm_wire::attest::{TpmsClockInfo, TpmsTimeInfo};
 use tpm_wire::codec::{Input, Marshal, Parse, Parsed};
+use tpm_wire::constants::TpmClockAdjust;
 
-/// Milliseconds after which the clock is stored again (`TPM_PT_CLOCK_UPDATE`): 2^22, a little over an hour.
-pub(crate) const CLOCK_UPDATE_INTERVAL: u64 = 1 << 22;
+/// Steps of the clock's rate, millionths.
+const COARSE: i32 = 10_000;
+const MEDIUM: i32 = 1_000;
+const FINE: i32 = 33;
+/// The rate can be this much off at most, millionths.
+const MOST_ADJUSTED: i32 = 150_000;
 
 /// Time and clock.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Clock {
+    /// Milliseconds after which the clock is stored again (`TPM_PT_CLOCK_UPDATE`).
+    update_interval: u64,
     /// Milliseconds since the TPM was powered on.
     pub(crate) time: u64,
     /// Milliseconds that the TPM was powered in all.
@@ -36,6 +44,14 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
+    /// A clock that stands at zero and is stored again after `update_interval` milliseconds.
+    pub(crate) fn new(update_interval: u32) -> Self {
+        Self {
+            update_interval: u64::from(update_interval.max(1)),
+            ..Self::default()
+        }
+    }
+
     /// Advances time and clock to the platform's present. True if the clock has passed the moment at which it is stored again.
     pub(crate) fn update(&mut self, now: u64) -> bool {
         let Some(before) = self.platform_time.replace(now) else {
@@ -49,14 +65,47 @@ impl Clock {
         let scaled = u128::from(elapsed) * u128::from(rate) + u128::from(self.remainder);
         let advance = u64::try_from(scaled / 1_000_000).unwrap_or(u64::MAX);
         self.remainder = u64::try_from(scaled % 1_000_000).unwrap_or_default();
-        let old = self.clock;
         self.time = self.time.saturating_add(advance);
-        self.clock = self.clock.saturating_add(advance);
-        let stored_again = old / CLOCK_UPDATE_INTERVAL != self.clock / CLOCK_UPDATE_INTERVAL;
-        if stored_again {
-            self.safe = true;
-        }
+        self.set(self.clock.saturating_add(advance))
+    }
+
+    /// Sets the clock forward. True if it has passed a moment at which it is stored again: from then on no later value was
+    /// ever reported.
+    pub(crate) fn set(&mut self, clock: u64) -> bool {
+        let stored_again = self.is_stored_at(clock);
+        self.safe |= stored_again;
+        self.clock = clock;
         stored_again
+    }
+
+    /// Whether the clock is stored again on its way to this value.
+    pub(crate) fn is_stored_at(&self, clock: u64) -> bool {
+        let period = |clock: u64| clock.checked_div(self.update_interval);
+        period(self.clock) != period(clock)
+    }
+
+    /// Changes the rate by a step; it does not leave its limits.
+    pub(crate) fn adjust(&mut self, step: TpmClockAdjust) {
+        let change = match step {
+            TpmClockAdjust::CoarseSlower => -COARSE,
+            TpmClockAdjust::MediumSlower => -MEDIUM,
+            TpmClockAdjust::FineSlower => -FINE,
+            TpmClockAdjust::NoChange => 0,
+            TpmClockAdjust::FineFaster => FINE,
+            TpmClockAdjust::MediumFaster => MEDIUM,
+            TpmClockAdjust::CoarseFaster => COARSE,
+        };
+        let adjusted = self.rate_adjust.saturating_add(change);
+        self.rate_adjust = adjusted.clamp(-MOST_ADJUSTED, MOST_ADJUSTED);
+    }
+
+    /// `TPM2_Clear`: the clock starts anew, and no later value was reported of the new one.
+    pub(crate) const fn clear(&mut self) {
+        self.clock = 0;
+        self.safe = true;
+        self.reset_count = 0;
+        self.restart_count = 0;
+        self.clear_count = 0;
     }
 
     /// `_TPM_Init`: time starts anew.
@@ -83,6 +132,23 @@ impl Clock {
                 safe: self.safe,
             },
         }
+    }
+}
+
+impl Tpm {
+    /// Time goes on: the clock, what dictionary-attack protection forgives, the countdown timers.
+    pub(crate) fn tick(&mut self) {
+        let before = self.clock.time;
+        let now = self.platform.milliseconds();
+        let stored_again = self.clock.update(now);
+        // Between `_TPM_Init` and `TPM2_Startup` nothing is due.
+        if !self.power.started {
+            return;
+        }
+        let time = self.clock.time;
+        self.management.count_down(time.saturating_sub(before));
+        let healed = self.dictionary_attack.heal(time);
+        self.persist |= stored_again || healed;
     }
 }
 

@@ -37,9 +37,7 @@ use tpm_crypto::drbg::Drbg;
 use tpm_crypto::kdf::kdfa;
 use tpm_crypto::symmetric::{tdes_key_valid, tdes_set_odd_parity};
 use tpm_crypto::{ecc, rsa};
-use tpm_wire::algorithm::{
-    TpmiAlgHash, TpmiAlgSymObject, TpmtKeyedhashScheme, TpmtSymDefObject,
-};
+use tpm_wire::algorithm::{TpmiAlgHash, TpmiAlgSymObject, TpmtKeyedhashScheme, TpmtSymDefObject};
 use tpm_wire::attest::locality_attribute;
 use tpm_wire::attributes::TpmaObject;
 use tpm_wire::buffers::{
@@ -136,7 +134,10 @@ impl Tpm {
         let (pcr_select, pcr_digest) = self.pcrs.digest(name_alg, selection);
         let (parent_name_alg, parent_name, parent_qualified_name) = match lineage {
             Lineage::Child(parent) => (
-                parent.public.name_alg.map_or(TpmAlgId::NULL, |hash| hash.id()),
+                parent
+                    .public
+                    .name_alg
+                    .map_or(TpmAlgId::NULL, |hash| hash.id()),
                 parent.name.clone(),
                 parent.qualified_name.clone(),
             ),
@@ -222,11 +223,12 @@ fn make<R: CryptoRng>(
         TpmuPublicParms::Rsa(parameters) => {
             let bits = usize::from(parameters.key_bits.0);
             let exponent = rsa_exponent(parameters);
-            let key = rsa::generate(bits, exponent, random, cancel).map_err(|error| match error {
-                rsa::RsaError::Cancelled => Rc::CANCELED,
-                rsa::RsaError::Exponent => Rc::RANGE,
-                _ => Rc::VALUE,
-            })?;
+            let key =
+                rsa::generate(bits, exponent, random, cancel).map_err(|error| match error {
+                    rsa::RsaError::Cancelled => Rc::CANCELED,
+                    rsa::RsaError::Exponent => Rc::RANGE,
+                    _ => Rc::VALUE,
+                })?;
             let modulus = Tpm2bPublicKeyRsa::new(key.public().modulus().to_vec());
             public.unique = TpmuPublicId::Rsa(modulus.ok_or(Rc::VALUE)?);
             let prime = Tpm2bPrivateKeyRsa::new(key.prime().to_vec());
@@ -240,12 +242,9 @@ fn make<R: CryptoRng>(
         TpmuPublicParms::SymCipher(cipher) => {
             TpmuSensitiveComposite::Sym(make_cipher_key(cipher, given, random)?)
         }
-        TpmuPublicParms::KeyedHash(scheme) => TpmuSensitiveComposite::Bits(make_keyed_hash(
-            scheme.as_ref(),
-            name_alg,
-            given,
-            random,
-        )?),
+        TpmuPublicParms::KeyedHash(scheme) => {
+            TpmuSensitiveComposite::Bits(make_keyed_hash(scheme.as_ref(), name_alg, given, random)?)
+        }
     };
     stir(random);
     let mut seed_value = Tpm2bSeed::zeros(name_alg.digest_size());
@@ -345,7 +344,9 @@ impl TryRng for KdfStream {
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
         let mut bytes: Small<4, true> = Small::zeros(4);
         self.try_fill_bytes(bytes.as_mut_slice())?;
-        Ok(bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
+        Ok(bytes
+            .iter()
+            .fold(0, |number, byte| number << 8 | u32::from(*byte)))
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
@@ -365,4 +366,3 @@ impl TryRng for KdfStream {
 }
 
 impl TryCryptoRng for KdfStream {}
-

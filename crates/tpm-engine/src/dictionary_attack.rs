@@ -70,9 +70,8 @@ impl DictionaryAttack {
         if self.recovery_time == 0 {
             return false;
         }
-        if self.failed_tries == 0 {
-            self.self_heal_timer = time;
-        }
+        // The time to forgive runs from the last failure.
+        self.self_heal_timer = time;
         self.failed_tries = self.failed_tries.saturating_add(1);
         true
     }
@@ -80,7 +79,11 @@ impl DictionaryAttack {
     /// Forgives what `time` has healed. True if what must persist has changed.
     pub(crate) fn heal(&mut self, time: u64) -> bool {
         let mut changed = false;
-        if self.failed_tries > 0 && self.recovery_time != 0 {
+        if self.failed_tries > 0 && self.recovery_time == 0 {
+            // The protection was switched off.
+            self.failed_tries = 0;
+            changed = true;
+        } else if self.failed_tries > 0 {
             let step = u64::from(self.recovery_time) * 1000;
             let forgiven = time.saturating_sub(self.self_heal_timer) / step;
             if forgiven > 0 {
@@ -101,6 +104,14 @@ impl DictionaryAttack {
         changed
     }
 
+    /// The settings of a new TPM, as `TPM2_Clear` brings them back. That a protected value was used is remembered.
+    pub(crate) fn clear(&mut self) {
+        *self = Self {
+            used: self.used,
+            ..Self::default()
+        };
+    }
+
     /// `TPM2_Startup`: timers start anew with `time`; an unorderly stop after use counts as a failure.
     pub(crate) fn startup(&mut self, orderly: bool) {
         self.self_heal_timer = 0;
@@ -108,7 +119,7 @@ impl DictionaryAttack {
         if self.lockout_recovery == 0 {
             self.lockout_auth_enabled = true;
         }
-        if !orderly && self.used && self.recovery_time != 0 {
+        if !orderly && self.used && self.recovery_time != 0 && !self.in_lockout() {
             self.failed_tries = self.failed_tries.saturating_add(1);
         }
         self.used = false;

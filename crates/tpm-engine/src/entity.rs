@@ -1,12 +1,17 @@
 //! Entities: what a handle refers to, its authorization value, policy and Name (Part 1, 15 and 16).
 
 use crate::algorithms::small;
-use crate::hierarchy::EntityPolicy;
+use crate::hierarchy::{EntityPolicy, Hierarchy};
 use crate::pcr::Pcrs;
 use crate::state::Tpm;
 use tpm_wire::buffers::{Tpm2bAuth, Tpm2bName};
+use tpm_wire::commands::EvictControl;
 use tpm_wire::handles::{TpmHandle, TpmHt};
 use tpm_wire::rc::{Position, Rc};
+use tpm_wire::table::Command;
+
+/// The first persistent handle that belongs to the platform.
+pub(crate) const PLATFORM_PERSISTENT: TpmHandle = TpmHandle(0x8180_0000);
 
 impl Tpm {
     /// Checks that each handle of a command names something that is there and enabled (Part 3, 5.4).
@@ -28,17 +33,14 @@ impl Tpm {
             Some(TpmHt::Permanent) => match handle {
                 TpmHandle::LOCKOUT | TpmHandle::PASSWORD => Ok(()),
                 other if self.is_act(other) => Ok(()),
+                other if is_limited(other) && !self.profile.has_limited_hierarchies() => {
+                    Err(Rc::VALUE)
+                }
                 other => self.hierarchies.check(other).map(|_| ()),
             },
             Some(TpmHt::Transient) if self.objects.is_loaded(handle) => Ok(()),
             Some(TpmHt::Transient) => Err(Rc::REFERENCE_H0),
-            Some(TpmHt::Persistent) => {
-                let object = self.objects.find(handle).ok_or(Rc::HANDLE)?;
-                self.hierarchies
-                    .check(object.hierarchy)
-                    .map(|_| ())
-                    .map_err(|_| Rc::HANDLE)
-            }
+            Some(TpmHt::Persistent) => self.check_persistent(handle),
             Some(TpmHt::HmacSession | TpmHt::PolicySession) => {
                 let session = self.sessions.get(handle).ok_or(Rc::REFERENCE_H0)?;
                 if session.is_policy() == (handle.kind() == Some(TpmHt::PolicySession)) {
@@ -51,6 +53,30 @@ impl Tpm {
             Some(TpmHt::Pcr) => Ok(()),
             // No attached component and no permanent Index exists in this TPM.
             Some(TpmHt::Ac | TpmHt::PermanentNv) | None => Err(Rc::VALUE),
+        }
+    }
+
+    /// Persistent objects are hidden while the hierarchy of their handle, or of themselves, is disabled (Part 1, 37.3).
+    fn check_persistent(&self, handle: TpmHandle) -> Result<(), Rc> {
+        let by_handle = if handle >= PLATFORM_PERSISTENT {
+            Hierarchy::Platform
+        } else {
+            Hierarchy::Owner
+        };
+        if !self.hierarchies.is_enabled(by_handle) {
+            return Err(Rc::HANDLE);
+        }
+        let object = self.objects.find(handle).ok_or(Rc::HANDLE)?;
+        let hierarchy = Hierarchy::from_handle(object.hierarchy).ok_or(Rc::HANDLE)?;
+        // TPM2_EvictControl can remove what nobody can use.
+        let evicts = self
+            .running
+            .info
+            .is_some_and(|info| info.code == EvictControl::INFO.code);
+        if evicts || self.hierarchies.is_enabled(hierarchy) {
+            Ok(())
+        } else {
+            Err(Rc::HANDLE)
         }
     }
 
@@ -93,7 +119,11 @@ impl Tpm {
     /// The policy of an entity; the default one for what has none.
     pub(crate) fn auth_policy(&self, handle: TpmHandle) -> EntityPolicy {
         match handle.kind() {
-            Some(TpmHt::Permanent) if self.is_act(handle) => self.management.act_policy.clone(),
+            Some(TpmHt::Permanent) if self.is_act(handle) => self
+                .management
+                .act(handle)
+                .map(|act| act.policy.clone())
+                .unwrap_or_default(),
             Some(TpmHt::Permanent) => self
                 .hierarchies
                 .authorization(handle)
@@ -134,4 +164,9 @@ impl Tpm {
             _ => small(&handle.0.to_be_bytes()),
         }
     }
+}
+
+/// Whether the handle is that of a hierarchy limited to the firmware or to a security version.
+pub(crate) const fn is_limited(handle: TpmHandle) -> bool {
+    matches!(handle.0, 0x4000_0140..=0x4000_0143 | 0x4001_0000..=0x4004_FFFF)
 }

@@ -2,7 +2,6 @@
 
 use crate::authorization::Running;
 use crate::commands::dispatch;
-use crate::profile::Profile;
 use crate::state::Tpm;
 use alloc::vec::Vec;
 use tpm_wire::codec::{Input, Marshal, Parse, parse_all, response_code};
@@ -16,9 +15,6 @@ use zeroize::Zeroize;
 
 /// Smallest authorization area: a handle, an empty nonce, attributes and an empty HMAC.
 const LEAST_AUTHORIZATION_SIZE: usize = 9;
-
-/// Smallest buffer that can be chosen: room for every command with the smallest keys.
-const SMALLEST_BUFFER: u32 = 0xb50;
 
 /// What a command does, once handles, authorizations and parameters are checked.
 pub(crate) trait Execute: Command {
@@ -67,10 +63,7 @@ impl Tpm {
     /// What comes before any command: time passes, and a hash sequence that was not finished ends.
     pub(crate) fn begin(&mut self) {
         self.abandon_hash_sequence();
-        let now = self.platform.milliseconds();
-        if self.clock.update(now) && self.power.started {
-            self.persist = true;
-        }
+        self.tick();
         self.power.just_shut_down = false;
         self.running = Running::default();
     }
@@ -117,7 +110,7 @@ impl Tpm {
             return Err(Rc::BAD_TAG);
         }
         let (rest, size) = u32::parse(rest).map_err(response_code)?;
-        if usize::try_from(size) != Ok(command.len()) || size > self.profile.max_command_size {
+        if usize::try_from(size) != Ok(command.len()) || command.len() > self.max_command_size() {
             return Err(Rc::COMMAND_SIZE);
         }
         let (_, code) = u32::parse(rest).map_err(response_code)?;
@@ -244,25 +237,6 @@ impl Tpm {
             commands::IncrementalSelfTest::INFO.code,
         ]
         .contains(&code)
-    }
-
-    /// The largest command that is taken and the largest response that is given, bytes.
-    #[must_use]
-    pub fn max_command_size(&self) -> usize {
-        usize::try_from(self.profile.max_command_size).unwrap_or(usize::MAX)
-    }
-
-    /// Chooses the size of the command and response buffers, as near to `wanted` as the profile allows, and gives the size that it is now.
-    ///
-    /// A machine negotiates it with the interface that its guest sees; it is no part of the state.
-    pub fn set_buffer_size(&mut self, wanted: usize) -> usize {
-        let profile = Profile::by_name(&self.profile.name);
-        let largest = profile.map_or(self.profile.max_command_size, |profile| {
-            profile.max_command_size
-        });
-        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        self.profile.max_command_size = wanted.clamp(SMALLEST_BUFFER.min(largest), largest);
-        self.max_command_size()
     }
 }
 

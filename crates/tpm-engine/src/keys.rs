@@ -40,10 +40,7 @@ pub(crate) fn rsa_public(public: &TpmtPublic) -> Result<rsa::PublicKey, Rc> {
 /// # Errors
 /// `TPM_RC_KEY` if it is no RSA key, or only its public area is loaded.
 pub(crate) fn rsa_private(object: &Object) -> Result<rsa::PrivateKey, Rc> {
-    object
-        .rsa
-        .get_or_make(|| make_rsa_private(object))
-        .cloned()
+    object.rsa.get_or_make(|| make_rsa_private(object)).cloned()
 }
 
 fn make_rsa_private(object: &Object) -> Result<rsa::PrivateKey, Rc> {

@@ -41,6 +41,6 @@ pub mod testing;
 mod ticket;
 
 pub use platform::Platform;
-pub use profile::Profile;
+pub use profile::{Profile, ProfileError};
 pub use state::Tpm;
 pub use state_format::StateError;

@@ -9,9 +9,7 @@ use subtle::ConstantTimeEq;
 use tpm_crypto::ecc;
 use tpm_crypto::rsa;
 use tpm_crypto::symmetric::tdes_key_valid;
-use tpm_wire::algorithm::{
-    TpmiAlgSymObject, TpmsEccPoint, TpmtKeyedhashScheme, TpmtSymDefObject,
-};
+use tpm_wire::algorithm::{TpmiAlgSymObject, TpmsEccPoint, TpmtKeyedhashScheme, TpmtSymDefObject};
 use tpm_wire::attributes::TpmaObject;
 use tpm_wire::buffers::{MAX_SYM_DATA, Tpm2bDigest};
 use tpm_wire::object::{
@@ -120,8 +118,9 @@ fn check_rsa(
     blame: Blame,
 ) -> Result<(), Rc> {
     let size = usize::from(parameters.key_bits.0) / 8;
-    let is_full =
-        |number: &[u8], size| number.len() == size && number.first().is_some_and(|top| *top >= 0x80);
+    let is_full = |number: &[u8], size| {
+        number.len() == size && number.first().is_some_and(|top| *top >= 0x80)
+    };
     if !is_full(modulus, size) {
         return Err(Rc::KEY.at(blame.public));
     }

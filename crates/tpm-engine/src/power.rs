@@ -1,6 +1,7 @@
 //! Power: `_TPM_Init`, `TPM2_Startup`, `TPM2_Shutdown`, failure mode, and the hash sequence of a dynamic root of trust (Part 1, 12).
 
 use crate::algorithms::{hash_algorithm, small};
+use crate::commands::testing::Untested;
 use crate::pcr::{DRTM_PCR, HCRTM_PCR};
 use crate::state::Tpm;
 use alloc::vec::Vec;
@@ -10,6 +11,9 @@ use tpm_wire::codec::{Input, Marshal, Parse, Parsed, refuse};
 use tpm_wire::constants::TpmSu;
 use tpm_wire::rc::Rc;
 use zeroize::Zeroizing;
+
+/// Smallest buffers that a host can choose: what a TPM 2.0 needs for any command, as swtpm has it.
+const SMALLEST_BUFFER: usize = 0xB50;
 
 /// How the TPM was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,12 @@ pub(crate) struct Power {
     orderly: Option<TpmSu>,
     /// The last command was a successful `TPM2_Shutdown`.
     pub(crate) just_shut_down: bool,
+    /// The run before this one ended with an orderly shutdown (`TPMA_STARTUP_CLEAR.orderly`).
+    pub(crate) was_orderly: bool,
+    /// Self-tests that were not run since `_TPM_Init`.
+    pub(crate) untested: Untested,
+    /// The size that the host chose for command and response buffers; a setting of the host, not part of the state.
+    buffer_size: Option<usize>,
     /// What `TPM2_Shutdown(STATE)` saved.
     pub(crate) saved_state: Zeroizing<Vec<u8>>,
     /// The startup came from locality 3.
@@ -49,6 +59,11 @@ impl Power {
     /// Whether the state is that of an orderly shutdown.
     pub(crate) const fn is_orderly(&self) -> bool {
         self.orderly.is_some()
+    }
+
+    /// A new TPM counts as shut down in good order.
+    pub(crate) const fn manufacture(&mut self) {
+        self.orderly = Some(TpmSu::Clear);
     }
 
     /// The next startup can only be a TPM Reset.
@@ -90,6 +105,7 @@ impl Power {
             self.startup_locality_3,
             self.hcrtm,
             self.established,
+            self.was_orderly,
             self.failure.is_some(),
         ] {
             flag.marshal(out);
@@ -102,12 +118,14 @@ impl Power {
         let (rest, startup_locality_3) = bool::parse(rest)?;
         let (rest, hcrtm) = bool::parse(rest)?;
         let (rest, established) = bool::parse(rest)?;
+        let (rest, was_orderly) = bool::parse(rest)?;
         let (rest, failed) = bool::parse(rest)?;
         self.started = started;
         self.just_shut_down = just_shut_down;
         self.startup_locality_3 = startup_locality_3;
         self.hcrtm = hcrtm;
         self.established = established;
+        self.was_orderly = was_orderly;
         self.failure = failed.then_some("the TPM was in failure mode when its state was saved");
         self.drtm = None;
         Ok((rest, ()))
@@ -125,6 +143,8 @@ impl Tpm {
         self.power.just_shut_down = false;
         self.power.hcrtm = false;
         self.power.drtm = None;
+        self.power.untested = Untested::all(&self.profile.limits);
+        self.management.init();
         self.objects.flush_if(|_| true);
         self.sessions.startup(true);
     }
@@ -166,11 +186,12 @@ impl Tpm {
         at: tpm_wire::Position,
     ) -> Result<(), Rc> {
         self.check_storage()?;
-        let mut locality = self.platform.locality();
+        let locality = self.platform.locality();
         if !matches!(locality, 0 | 3) {
             return Err(Rc::LOCALITY);
         }
-        let locality_3 = locality == 3;
+        // After an H-CRTM event the locality of the startup does not count.
+        let locality_3 = locality == 3 && !self.power.hcrtm;
         if startup_type == TpmSu::State {
             if self.power.orderly != Some(TpmSu::State)
                 || self.power.saved_hcrtm != self.power.hcrtm
@@ -195,9 +216,6 @@ impl Tpm {
                 return Err(self.fail("the state that TPM2_Shutdown saved is damaged"));
             }
         }
-        if self.power.hcrtm {
-            locality = 4;
-        }
         self.start(kind, locality);
         self.power.started = true;
         self.power.startup_locality_3 = locality_3;
@@ -208,6 +226,7 @@ impl Tpm {
     fn start(&mut self, kind: StartupKind, locality: u8) {
         let (clear, reset) = (kind != StartupKind::Resume, kind == StartupKind::Reset);
         let orderly = self.power.is_orderly();
+        self.power.was_orderly = orderly;
         self.power.forget_orderly_shutdown();
         self.clock.safe &= orderly;
         self.dictionary_attack.startup(orderly);
@@ -215,10 +234,12 @@ impl Tpm {
         self.pcrs.startup(!clear, reset, locality, self.power.hcrtm);
         self.clock.rate_adjust = if clear { 0 } else { self.clock.rate_adjust };
         match kind {
-            StartupKind::Resume => self.clock.restart_count += 1,
+            StartupKind::Resume => {
+                self.clock.restart_count = self.clock.restart_count.wrapping_add(1)
+            }
             StartupKind::Restart => {
-                self.clock.clear_count += 1;
-                self.clock.restart_count += 1;
+                self.clock.clear_count = self.clock.clear_count.wrapping_add(1);
+                self.clock.restart_count = self.clock.restart_count.wrapping_add(1);
             }
             StartupKind::Reset => {
                 self.objects.context_counter = 0;
@@ -285,6 +306,12 @@ impl Tpm {
             return;
         };
         let pcr = if self.power.started {
+            // The launch counts as a restart, and what an orderly shutdown saved is no longer how things are.
+            self.clock.restart_count = self.clock.restart_count.wrapping_add(1);
+            if self.power.is_orderly() {
+                self.power.forget_orderly_shutdown();
+                self.persist = true;
+            }
             // A dynamic launch resets the PCR that belong to it (PC Client profile: 17 to 22).
             for pcr in DRTM_PCR..=22 {
                 self.pcrs.fill(pcr, 0);
@@ -301,9 +328,6 @@ impl Tpm {
             self.pcrs.extend(hash, pcr, &digest);
         }
         self.power.established = true;
-        if self.power.started {
-            self.power.forget_orderly_shutdown();
-        }
     }
 
     /// A command ends a hash sequence that was not finished.
@@ -320,5 +344,25 @@ impl Tpm {
     /// Clears the establishment flag.
     pub const fn reset_established(&mut self) {
         self.power.established = false;
+    }
+
+    /// The largest command that is taken and the largest response that is given, bytes.
+    #[must_use]
+    pub fn max_command_size(&self) -> usize {
+        let largest = usize::try_from(self.profile.max_command_size).unwrap_or(usize::MAX);
+        self.power.buffer_size.unwrap_or(largest)
+    }
+
+    /// Chooses the size of the command and response buffers, as near to `wanted` as the profile allows, and gives the size
+    /// that it is now. Zero only asks.
+    ///
+    /// A machine negotiates it with the interface that its guest sees. It outlives [`init`](Self::init), but is no part of
+    /// the state.
+    pub fn set_buffer_size(&mut self, wanted: usize) -> usize {
+        let largest = usize::try_from(self.profile.max_command_size).unwrap_or(usize::MAX);
+        if wanted != 0 {
+            self.power.buffer_size = Some(wanted.clamp(SMALLEST_BUFFER.min(largest), largest));
+        }
+        self.max_command_size()
     }
 }

@@ -244,10 +244,7 @@ pub(crate) fn unwrap_duplicate(
 }
 
 /// A sensitive area with its size, the authorization value padded to a digest.
-fn sensitive_bytes(
-    sensitive: &TpmtSensitive,
-    name_alg: Option<TpmiAlgHash>,
-) -> Zeroizing<Vec<u8>> {
+fn sensitive_bytes(sensitive: &TpmtSensitive, name_alg: Option<TpmiAlgHash>) -> Zeroizing<Vec<u8>> {
     let mut padded = sensitive.clone();
     let size = name_alg.map_or(0, |hash| hash.digest_size());
     if padded.auth_value.len() < size {

@@ -1,7 +1,9 @@
 //! Sending a secret to an asymmetric key: RSA-OAEP, or ECDH with a one-time key (Part 1, B.10 and C.6).
 
 use crate::algorithms::{hash_algorithm, small};
-use crate::keys::{curve, ecc_parameters, ecc_point, ecc_private, ecc_public, rsa_private, rsa_public, wire_point};
+use crate::keys::{
+    curve, ecc_parameters, ecc_point, ecc_private, ecc_public, rsa_private, rsa_public, wire_point,
+};
 use crate::object::Object;
 use crate::state::Tpm;
 use alloc::vec::Vec;
@@ -114,12 +116,13 @@ fn rsa_encrypt(
     let mut seed = Tpm2bSeed::zeros(name_alg.digest_size());
     random.fill(seed.as_mut_slice());
     let algorithm = hash_algorithm(name_alg);
-    let secret = oaep::encrypt(&key, algorithm, &terminated(label), &seed, random).map_err(
-        |error| match error {
-            RsaError::KeyTooSmall => Rc::HASH,
-            _ => Rc::VALUE,
-        },
-    )?;
+    let secret =
+        oaep::encrypt(&key, algorithm, &terminated(label), &seed, random).map_err(|error| {
+            match error {
+                RsaError::KeyTooSmall => Rc::HASH,
+                _ => Rc::VALUE,
+            }
+        })?;
     Ok((seed, Tpm2bEncryptedSecret::new(secret).ok_or(Rc::VALUE)?))
 }
 

@@ -125,6 +125,11 @@ impl Sessions {
             .count()
     }
 
+    /// Sessions that have a handle, loaded or saved.
+    pub(crate) fn active(&self) -> usize {
+        self.slots.len().saturating_sub(self.free_handles())
+    }
+
     fn indexed(&self) -> impl Iterator<Item = (u32, &Slot)> {
         (0u32..).zip(&self.slots)
     }
@@ -162,7 +167,7 @@ impl Sessions {
 
     fn gap_is_full(&self) -> bool {
         self.oldest_saved()
-            .is_some_and(|oldest| self.context_counter - oldest >= CONTEXT_GAP_MAX)
+            .is_some_and(|oldest| self.context_counter.saturating_sub(oldest) > CONTEXT_GAP_MAX)
     }
 
     /// Takes a new session in.

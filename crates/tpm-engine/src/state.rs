@@ -58,6 +58,8 @@ impl Tpm {
     pub fn new(profile: Profile, platform: Box<dyn Platform>) -> Self {
         let mut tpm = Self::blank(profile, platform);
         tpm.hierarchies = Hierarchies::manufacture(&mut tpm.random);
+        tpm.power.manufacture();
+        tpm.clock.safe = true;
         tpm.init();
         tpm.persist = true;
         tpm
@@ -73,13 +75,13 @@ impl Tpm {
             power: Power::default(),
             hierarchies: Hierarchies::default(),
             dictionary_attack: DictionaryAttack::default(),
-            clock: Clock::default(),
+            clock: Clock::new(profile.clock_update),
             command_audit: CommandAudit::default(),
             pcrs,
             nv: Nv::default(),
             objects: Objects::new(profile.limits.transient_objects),
             sessions: Sessions::new(profile.limits.active_sessions, profile.loaded_sessions),
-            management: Management::default(),
+            management: Management::new(profile.limits.act_count),
             commits: Commits::default(),
             running: Running::default(),
             persist: false,

@@ -146,9 +146,9 @@ pub(crate) fn check_schemes(parent: Option<&Object>, public: &TpmtPublic) -> Res
         }
         TpmuPublicParms::Ecc(parameters) => {
             let kind = parameters.scheme.as_ref().map(|scheme| match scheme {
-                TpmtEccScheme::Ecdsa(_)
-                | TpmtEccScheme::Ecdaa(_)
-                | TpmtEccScheme::Ecschnorr(_) => Kind::Sign,
+                TpmtEccScheme::Ecdsa(_) | TpmtEccScheme::Ecdaa(_) | TpmtEccScheme::Ecschnorr(_) => {
+                    Kind::Sign
+                }
                 TpmtEccScheme::Ecdh(_) | TpmtEccScheme::Ecmqv(_) => Kind::Decrypt,
                 TpmtEccScheme::Sm2(_) => Kind::Both,
             });
@@ -208,7 +208,10 @@ fn check_asymmetric(public: &TpmtPublic, scheme: Option<Kind>) -> Result<(), Rc>
 }
 
 fn check_keyed_hash(public: &TpmtPublic, scheme: Option<&TpmtKeyedhashScheme>) -> Result<(), Rc> {
-    let fits = match (public.has(TpmaObject::SIGN), public.has(TpmaObject::DECRYPT)) {
+    let fits = match (
+        public.has(TpmaObject::SIGN),
+        public.has(TpmaObject::DECRYPT),
+    ) {
         (true, true) | (false, false) => scheme.is_none(),
         (true, false) => matches!(scheme, Some(TpmtKeyedhashScheme::Hmac(_))),
         (false, true) => match scheme {

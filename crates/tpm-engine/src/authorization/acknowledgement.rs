@@ -89,7 +89,8 @@ impl Tpm {
         let loaded = self.loaded(session.handle)?;
         let by_password = loaded.is_policy() && loaded.policy.password_needed;
         let mut response_hmac = Tpm2bAuth::EMPTY;
-        if !by_password && !(key.is_empty() && session.hmac.is_empty()) {
+        let is_empty = by_password || key.is_empty() && session.hmac.is_empty();
+        if !is_empty {
             let rp_hash = rp_hash(
                 loaded.auth_hash,
                 code,

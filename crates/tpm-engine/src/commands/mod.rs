@@ -22,7 +22,7 @@ mod session;
 mod signature;
 mod startup;
 mod symmetric;
-mod testing;
+pub(crate) mod testing;
 
 use crate::execute::run;
 use crate::state::Tpm;

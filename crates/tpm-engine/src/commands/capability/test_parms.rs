@@ -7,6 +7,75 @@ use tpm_wire::rc::Rc;
 
 impl Execute for TestParms {
     fn execute(self, _: &mut Tpm) -> Result<TestParmsResponse, Rc> {
-        Err(Rc::COMMAND_CODE) // UNWRITTEN
+        // What is not supported was refused when the parameters were parsed.
+        Ok(TestParmsResponse {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::profile::Profile;
+    use crate::testing::{self, TestTpm};
+    use tpm_wire::algorithm::{
+        TpmiAlgSymMode, TpmiAlgSymObject, TpmiEccCurve, TpmiRsaKeyBits, TpmtSymDefObject,
+    };
+    use tpm_wire::commands::{Startup, TestParms};
+    use tpm_wire::constants::TpmSu;
+    use tpm_wire::object::{TpmsEccParms, TpmsRsaParms, TpmuPublicParms};
+    use tpm_wire::rc::Rc;
+
+    fn test(tpm: &mut TestTpm, parameters: TpmuPublicParms) -> Result<(), Rc> {
+        tpm.run(TestParms { parameters }).map(|_| ())
+    }
+
+    fn rsa(bits: u16) -> TpmuPublicParms {
+        TpmuPublicParms::Rsa(TpmsRsaParms {
+            symmetric: None,
+            scheme: None,
+            key_bits: TpmiRsaKeyBits(bits),
+            exponent: 0,
+        })
+    }
+
+    fn cipher(algorithm: TpmiAlgSymObject, key_bits: u16) -> TpmuPublicParms {
+        TpmuPublicParms::SymCipher(TpmtSymDefObject {
+            algorithm,
+            key_bits,
+            mode: Some(TpmiAlgSymMode::Cfb),
+        })
+    }
+
+    #[test]
+    fn what_the_profile_has_is_accepted_and_the_rest_refused() {
+        let mut small = testing::with_profile(Profile::by_name("swtpm-0.7").unwrap());
+        small
+            .run(Startup {
+                startup_type: TpmSu::Clear,
+            })
+            .unwrap();
+        let mut large = testing::started();
+        let value = Err(Rc::VALUE.at(TestParms::parameters));
+        let p256 = TpmuPublicParms::Ecc(TpmsEccParms {
+            symmetric: None,
+            scheme: None,
+            curve_id: TpmiEccCurve::NistP256,
+            kdf: None,
+        });
+        for (parameters, has_small) in [
+            (rsa(2048), true),
+            (rsa(4096), false),
+            (cipher(TpmiAlgSymObject::Aes, 128), true),
+            (cipher(TpmiAlgSymObject::Aes, 192), false),
+            (p256, true),
+        ] {
+            assert_eq!(test(&mut large, parameters.clone()), Ok(()));
+            let expected = if has_small { Ok(()) } else { value };
+            assert_eq!(test(&mut small, parameters), expected);
+        }
+        assert_eq!(test(&mut large, rsa(1536)), value);
+        assert_eq!(
+            test(&mut small, cipher(TpmiAlgSymObject::Sm4, 128)),
+            Err(Rc::SYMMETRIC.at(TestParms::parameters))
+        );
     }
 }

@@ -21,7 +21,10 @@ impl Execute for Import {
             return Err(Rc::ATTRIBUTES.at(Self::object_public));
         }
         let not_parent = Rc::TYPE.at(Self::parent_handle);
-        let parent = tpm.objects.get(self.parent_handle).map_err(|_| not_parent)?;
+        let parent = tpm
+            .objects
+            .get(self.parent_handle)
+            .map_err(|_| not_parent)?;
         if !parent.is_parent() {
             return Err(not_parent);
         }
@@ -53,7 +56,10 @@ impl Execute for Import {
         let name_alg = public.name_alg.ok_or(Rc::HASH.at(Self::object_public))?;
         let name = Object::name_of(&public);
 
-        let parent = tpm.objects.get(self.parent_handle).map_err(|_| not_parent)?;
+        let parent = tpm
+            .objects
+            .get(self.parent_handle)
+            .map_err(|_| not_parent)?;
         let outer = match &seed {
             Some(seed) => Some(Protector::with_seed(&parent.public, seed)?),
             None => None,

@@ -18,8 +18,8 @@ impl Execute for CreatePrimary {
         let (mut create, public) = (self.in_sensitive.0, self.in_public.0);
         check_creation(lineage, &public, !create.data.is_empty())
             .map_err(|rc| rc.at(Self::in_public))?;
-        create.user_auth = pad_auth(&create.user_auth, public.name_alg)
-            .map_err(|rc| rc.at(Self::in_sensitive))?;
+        create.user_auth =
+            pad_auth(&create.user_auth, public.name_alg).map_err(|rc| rc.at(Self::in_sensitive))?;
         let name_alg = public.name_alg.ok_or(Rc::HASH.at(Self::in_public))?;
         let object = tpm.create_primary(hierarchy, public, &create)?;
         let (creation_data, creation_hash) =

@@ -56,8 +56,7 @@ pub(crate) const MOVABLE: TpmaObject =
     TpmaObject(TpmaObject::USER_WITH_AUTH.0 | TpmaObject::SENSITIVE_DATA_ORIGIN.0);
 
 /// Attributes that make a storage key.
-pub(crate) const STORAGE: TpmaObject =
-    TpmaObject(TpmaObject::RESTRICTED.0 | TpmaObject::DECRYPT.0);
+pub(crate) const STORAGE: TpmaObject = TpmaObject(TpmaObject::RESTRICTED.0 | TpmaObject::DECRYPT.0);
 
 /// A template of any type, with SHA-256 and an empty policy.
 pub(crate) fn template(attributes: TpmaObject, parameters: TpmuPublicParms) -> TpmtPublic {
@@ -148,13 +147,17 @@ pub(crate) fn primary(
 /// A storage key in the owner hierarchy: P-256, AES-128.
 pub(crate) fn primary_storage_ecc(tpm: &mut TestTpm) -> TpmHandle {
     let public = ecc_template(FIXED | STORAGE | TpmaObject::NO_DA);
-    primary(tpm, TpmHandle::OWNER, public).unwrap().object_handle
+    primary(tpm, TpmHandle::OWNER, public)
+        .unwrap()
+        .object_handle
 }
 
 /// A storage key in the owner hierarchy: RSA of 2048 bits, AES-128. Its creation takes a second.
 pub(crate) fn primary_rsa(tpm: &mut TestTpm) -> TpmHandle {
     let public = rsa_template(FIXED | STORAGE | TpmaObject::NO_DA);
-    primary(tpm, TpmHandle::OWNER, public).unwrap().object_handle
+    primary(tpm, TpmHandle::OWNER, public)
+        .unwrap()
+        .object_handle
 }
 
 /// Creates an object under a parent that an empty authorization value opens.
@@ -205,12 +208,7 @@ pub(crate) fn signing_key_ecc(tpm: &mut TestTpm, parent: TpmHandle) -> TpmHandle
 }
 
 /// Sealed data.
-pub(crate) fn sealed(
-    tpm: &mut TestTpm,
-    parent: TpmHandle,
-    auth: &[u8],
-    data: &[u8],
-) -> TpmHandle {
+pub(crate) fn sealed(tpm: &mut TestTpm, parent: TpmHandle, auth: &[u8], data: &[u8]) -> TpmHandle {
     child(tpm, parent, sealed_template(), sensitive(auth, data))
 }
 

@@ -21,8 +21,8 @@ impl Execute for Create {
         let (mut create, public) = (self.in_sensitive.0, self.in_public.0);
         check_creation(Lineage::Child(parent), &public, !create.data.is_empty())
             .map_err(|rc| rc.at(Self::in_public))?;
-        create.user_auth = pad_auth(&create.user_auth, public.name_alg)
-            .map_err(|rc| rc.at(Self::in_sensitive))?;
+        create.user_auth =
+            pad_auth(&create.user_auth, public.name_alg).map_err(|rc| rc.at(Self::in_sensitive))?;
         let name_alg = public.name_alg.ok_or(Rc::HASH.at(Self::in_public))?;
         let object = tpm.create_child(self.parent_handle.0, public, &create)?;
         let parent = tpm.objects.get(self.parent_handle)?;

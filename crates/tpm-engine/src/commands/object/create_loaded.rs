@@ -75,8 +75,8 @@ impl Forms for CreateLoaded {
         let at_public = |rc: Rc| rc.at(Self::in_public);
         let TpmtTemplate(public) = self.in_public.parse_content(limits).map_err(at_public)?;
         let mut create = self.in_sensitive.0;
-        create.user_auth = pad_auth(&create.user_auth, public.name_alg)
-            .map_err(|rc| rc.at(Self::in_sensitive))?;
+        create.user_auth =
+            pad_auth(&create.user_auth, public.name_alg).map_err(|rc| rc.at(Self::in_sensitive))?;
         check_creation(lineage, &public, !create.data.is_empty()).map_err(at_public)?;
         Ok((public, create))
     }
@@ -88,8 +88,8 @@ impl Forms for CreateLoaded {
             self.in_public.parse_content(limits).map_err(at_public)?;
         let (public, mut label_and_context) = (template.public, template.derive);
         let mut create = self.in_sensitive.0;
-        create.user_auth = pad_auth(&create.user_auth, public.name_alg)
-            .map_err(|rc| rc.at(Self::in_sensitive))?;
+        create.user_auth =
+            pad_auth(&create.user_auth, public.name_alg).map_err(|rc| rc.at(Self::in_sensitive))?;
         // An RSA key would need more numbers than a derivation gives.
         if public.object_type() == TpmiAlgPublic::Rsa {
             return Err(at_public(Rc::TYPE));

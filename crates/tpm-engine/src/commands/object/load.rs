@@ -22,9 +22,7 @@ impl Execute for Load {
         let public = self.in_public.0;
         let name = Object::name_of(&public);
         let sensitive = Protector::parent(parent)
-            .and_then(|parent| {
-                parent.unwrap_private(&name, &self.in_private, &tpm.profile.limits)
-            })
+            .and_then(|parent| parent.unwrap_private(&name, &self.in_private, &tpm.profile.limits))
             .map_err(|rc| rc.at(Self::in_private))?;
         let blame = Blame {
             public: Self::in_public,

@@ -13,13 +13,14 @@ impl Execute for ObjectChangeAuth {
         let at_object = |rc: Rc| rc.at(Self::object_handle);
         let object = tpm.objects.get(self.object_handle).map_err(at_object)?;
         let name_alg = object.public.name_alg;
-        let auth_value =
-            pad_auth(&self.new_auth, name_alg).map_err(|rc| rc.at(Self::new_auth))?;
+        let auth_value = pad_auth(&self.new_auth, name_alg).map_err(|rc| rc.at(Self::new_auth))?;
         let not_parent = Rc::TYPE.at(Self::parent_handle);
-        let parent = tpm.objects.get(self.parent_handle).map_err(|_| not_parent)?;
+        let parent = tpm
+            .objects
+            .get(self.parent_handle)
+            .map_err(|_| not_parent)?;
         // The qualified Name tells the parent; no link to it is kept.
-        let expected =
-            Object::qualified_name_of(name_alg, &parent.qualified_name, &object.name);
+        let expected = Object::qualified_name_of(name_alg, &parent.qualified_name, &object.name);
         if object.qualified_name != expected {
             return Err(not_parent);
         }

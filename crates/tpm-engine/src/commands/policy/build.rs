@@ -18,7 +18,6 @@ use tpm_wire::nv::{NvDataSize, TpmsNvPublic, TpmtNvPublic2};
 use tpm_wire::object::{
     TpmtPublic, TpmtSensitive, TpmuPublicId, TpmuPublicParms, TpmuSensitiveComposite,
 };
-use zeroize::Zeroizing;
 
 /// The Index of [`nv_index`].
 pub(crate) const INDEX: TpmHandle = TpmHandle(0x0100_0001);
@@ -77,11 +76,8 @@ pub(crate) fn nv_index(tpm: &mut TestTpm, attributes: TpmaNv, contents: &[u8]) {
         auth_policy: Tpm2bDigest::EMPTY,
         data_size: NvDataSize(u16::try_from(contents.len()).unwrap()),
     };
-    let index = Index {
-        public: TpmtNvPublic2::NvIndex(public),
-        auth: Tpm2bAuth::EMPTY,
-        data: Zeroizing::new(contents.to_vec()),
-    };
+    let mut index = Index::new(TpmtNvPublic2::NvIndex(public), Tpm2bAuth::EMPTY);
+    index.data.copy_from_slice(contents);
     tpm.nv.indices.insert(INDEX, index);
 }
 
@@ -115,5 +111,6 @@ pub(crate) fn hmac_object() -> Object {
         external: false,
         primary: false,
         st_clear: false,
+        rsa: Default::default(),
     }
 }

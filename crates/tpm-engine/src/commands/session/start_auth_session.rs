@@ -116,9 +116,10 @@ fn check_bind(tpm: &Tpm, bind: TpmHandle) -> Result<(), Rc> {
             .objects
             .find(bind)
             .is_none_or(|object| object.sensitive.is_some()),
-        Some(TpmHt::NvIndex | TpmHt::ExternalNv) => tpm.nv.get(bind).is_ok_and(|index| {
-            !matches!(index.nv_type(), TpmNt::PinPass | TpmNt::PinFail)
-        }),
+        Some(TpmHt::NvIndex | TpmHt::ExternalNv) => tpm
+            .nv
+            .get(bind)
+            .is_ok_and(|index| !matches!(index.nv_type(), TpmNt::PinPass | TpmNt::PinFail)),
         _ => true,
     };
     if usable { Ok(()) } else { Err(Rc::HANDLE) }

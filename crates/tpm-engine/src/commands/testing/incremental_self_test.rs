@@ -3,10 +3,78 @@
 use crate::execute::Execute;
 use crate::state::Tpm;
 use tpm_wire::commands::{IncrementalSelfTest, IncrementalSelfTestResponse};
+use tpm_wire::constants::TpmAlgId;
 use tpm_wire::rc::Rc;
 
 impl Execute for IncrementalSelfTest {
-    fn execute(self, _: &mut Tpm) -> Result<IncrementalSelfTestResponse, Rc> {
-        Err(Rc::COMMAND_CODE) // UNWRITTEN
+    fn execute(self, tpm: &mut Tpm) -> Result<IncrementalSelfTestResponse, Rc> {
+        let limits = &tpm.profile.limits;
+        let implemented = |id: &TpmAlgId| {
+            crate::commands::capability::is_listed(*id) && limits.has_algorithm(*id)
+        };
+        if !self.to_test.iter().all(implemented) {
+            return Err(Rc::VALUE.at(Self::to_test));
+        }
+        tpm.run_self_tests(|id, _| self.to_test.contains(&id))?;
+        Ok(IncrementalSelfTestResponse {
+            to_do_list: tpm.power.untested.algorithms(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::profile::Profile;
+    use crate::testing::{self, TestTpm};
+    use alloc::vec::Vec;
+    use tpm_wire::commands::{IncrementalSelfTest, Startup};
+    use tpm_wire::constants::{TpmAlgId, TpmSu};
+    use tpm_wire::rc::Rc;
+
+    fn test(tpm: &mut TestTpm, algorithms: &[TpmAlgId]) -> Result<Vec<TpmAlgId>, Rc> {
+        let to_test = algorithms.iter().copied().collect();
+        tpm.run(IncrementalSelfTest { to_test })
+            .map(|response| response.to_do_list.to_vec())
+    }
+
+    #[test]
+    fn an_empty_list_tells_what_is_left() {
+        let mut tpm = testing::started();
+        let left = test(&mut tpm, &[]).unwrap();
+        assert!(left.contains(&TpmAlgId::SHA256) && left.contains(&TpmAlgId::RSASSA));
+        assert!(left.is_sorted());
+        assert_eq!(test(&mut tpm, &[]).unwrap(), left);
+    }
+
+    #[test]
+    fn what_was_tested_is_no_longer_left() {
+        let mut tpm = testing::started();
+        let before = test(&mut tpm, &[]).unwrap();
+        let after = test(&mut tpm, &[TpmAlgId::AES, TpmAlgId::SHA256]).unwrap();
+        assert_eq!(after.len(), before.len() - 2);
+        // What has no test of its own is accepted.
+        assert_eq!(test(&mut tpm, &[TpmAlgId::KEYEDHASH]).unwrap(), after);
+        // A second test of the same is too.
+        assert_eq!(test(&mut tpm, &[TpmAlgId::AES]).unwrap(), after);
+    }
+
+    #[test]
+    fn an_algorithm_that_is_not_implemented_is_value_at_parameter_1() {
+        let mut tpm = testing::started();
+        let unknown = [TpmAlgId::AES, TpmAlgId(0x99)];
+        assert_eq!(
+            test(&mut tpm, &unknown),
+            Err(Rc::VALUE.at(IncrementalSelfTest::to_test))
+        );
+        let mut tpm = testing::with_profile(Profile::by_name("swtpm-0.7").unwrap());
+        tpm.run(Startup {
+            startup_type: TpmSu::Clear,
+        })
+        .unwrap();
+        assert_eq!(
+            test(&mut tpm, &[TpmAlgId::SHA3_256]),
+            Err(Rc::VALUE.at(IncrementalSelfTest::to_test))
+        );
+        assert!(!test(&mut tpm, &[]).unwrap().contains(&TpmAlgId::SHA3_256));
     }
 }
