@@ -1,6 +1,5 @@
 //! `TPM2_GetTime` (Part 3, 18.7).
 
-use crate::attest::FIRMWARE_VERSION;
 use crate::execute::Execute;
 use crate::state::Tpm;
 use tpm_wire::attest::{TpmsTimeAttestInfo, TpmuAttest};
@@ -18,7 +17,7 @@ impl Execute for GetTime {
         // The privacy administrator agreed: here counts and version are in the open, whatever key signs.
         let info = TpmsTimeAttestInfo {
             time: tpm.clock.info(),
-            firmware_version: FIRMWARE_VERSION,
+            firmware_version: tpm.profile.firmware_version,
         };
         let (time_info, signature) =
             tpm.attest(&signer, self.qualifying_data, TpmuAttest::Time(info))?;
@@ -31,7 +30,6 @@ impl Execute for GetTime {
 
 #[cfg(test)]
 mod tests {
-    use crate::attest::FIRMWARE_VERSION;
     use crate::commands::attestation::build::*;
     use crate::commands::signature::build::*;
     use crate::testing;
@@ -62,7 +60,7 @@ mod tests {
         };
         assert_eq!(info.time, tpm.clock.info());
         assert_eq!(info.time.time, 1234);
-        assert_eq!(info.firmware_version, FIRMWARE_VERSION);
+        assert_eq!(info.firmware_version, tpm.profile.firmware_version);
         assert_ne!(attest.clock_info, info.time.clock_info);
     }
 
