@@ -45,8 +45,14 @@ mod tests {
 
     fn peer() -> TpmsEccPoint {
         TpmsEccPoint {
-            x: Tpm2bEccParameter::new(&bytes("304cffec57093a3687759a8a24c06d7644a8dfa78eb51dd4a1f26c9c3fdc5a9d")).unwrap(),
-            y: Tpm2bEccParameter::new(&bytes("6bb9f3ad495e041d925da662f5a0064ec172263fe7bb1cf70330e931ec2408be")).unwrap(),
+            x: Tpm2bEccParameter::new(&bytes(
+                "304cffec57093a3687759a8a24c06d7644a8dfa78eb51dd4a1f26c9c3fdc5a9d",
+            ))
+            .unwrap(),
+            y: Tpm2bEccParameter::new(&bytes(
+                "6bb9f3ad495e041d925da662f5a0064ec172263fe7bb1cf70330e931ec2408be",
+            ))
+            .unwrap(),
         }
     }
 
@@ -62,7 +68,10 @@ mod tests {
         let mut tpm = testing::started();
         let key = load(&mut tpm, ecc(None, DECRYPTS));
         let shared = tpm.run(z_gen(key)).unwrap().out_point;
-        assert_eq!(&*shared.x, bytes("c6633c9b45888a90a76f1880238ab4d02b8be38ae20937928cd9499f7aa8d064"));
+        assert_eq!(
+            &*shared.x,
+            bytes("c6633c9b45888a90a76f1880238ab4d02b8be38ae20937928cd9499f7aa8d064")
+        );
     }
 
     #[test]

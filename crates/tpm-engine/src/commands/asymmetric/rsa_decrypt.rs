@@ -100,10 +100,7 @@ mod tests {
 
     #[test]
     fn decrypts_what_the_tpm_encrypted_by_the_scheme_of_the_key() {
-        for scheme in [
-            TpmtRsaScheme::Oaep(SHA256),
-            TpmtRsaScheme::Rsaes(TpmsEmpty),
-        ] {
+        for scheme in [TpmtRsaScheme::Oaep(SHA256), TpmtRsaScheme::Rsaes(TpmsEmpty)] {
             let mut tpm = testing::started();
             let key = load(&mut tpm, rsa(Some(scheme), DECRYPTS));
             let hidden = tpm.run(encrypt(key, b"secret")).unwrap().out_data;
@@ -161,10 +158,7 @@ mod tests {
         let sha1 = TpmsSchemeHash {
             hash_alg: TpmiAlgHash::Sha1,
         };
-        for given in [
-            TpmtRsaDecrypt::Oaep(sha1),
-            TpmtRsaDecrypt::Rsaes(TpmsEmpty),
-        ] {
+        for given in [TpmtRsaDecrypt::Oaep(sha1), TpmtRsaDecrypt::Rsaes(TpmsEmpty)] {
             let mut command = encrypt(key, b"secret");
             command.in_scheme = Some(given.clone());
             assert_eq!(tpm.run(command), Err(Rc::SCHEME.at(RsaEncrypt::in_scheme)));

@@ -156,7 +156,10 @@ pub(super) fn public_key(object: &Object) -> Option<Vec<u8>> {
                 der::SEQUENCE,
                 &[&der::integer(modulus), &der::integer(&exponent)],
             );
-            (algorithm(RSA_ENCRYPTION, der::NULL), der::bit_string(&[&key]))
+            (
+                algorithm(RSA_ENCRYPTION, der::NULL),
+                der::bit_string(&[&key]),
+            )
         }
         (TpmuPublicParms::Ecc(parameters), _) => {
             let curve = der::element(

@@ -29,10 +29,7 @@ impl Execute for Commit {
         let p2 = if self.s2.is_empty() {
             None
         } else {
-            let hash = key
-                .public
-                .name_alg
-                .ok_or(Rc::HASH.at(Self::sign_handle))?;
+            let hash = key.public.name_alg.ok_or(Rc::HASH.at(Self::sign_handle))?;
             let point = ecdaa::hashed_point(curve, hash_algorithm(hash), &self.s2, &self.y2);
             Some(point.ok_or(Rc::ECC_POINT.at(Self::s2))?)
         };
@@ -141,10 +138,7 @@ mod tests {
     fn keys_and_points_that_do_not_fit_are_refused() {
         let mut tpm = testing::started();
         let other = load(&mut tpm, rsa(None, SIGNS));
-        assert_eq!(
-            tpm.run(commit(other)),
-            Err(Rc::KEY.at(Commit::sign_handle))
-        );
+        assert_eq!(tpm.run(commit(other)), Err(Rc::KEY.at(Commit::sign_handle)));
         for scheme in [None, Some(TpmtEccScheme::Ecdsa(SHA256))] {
             let other = load(&mut tpm, ecc(scheme, SIGNS));
             let rc = Rc::SCHEME.at(Commit::sign_handle);

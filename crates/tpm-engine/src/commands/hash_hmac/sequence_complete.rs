@@ -130,7 +130,11 @@ mod tests {
         let cmac = Some(TpmiAlgMacScheme::Cmac);
         let sha256 = Some(TpmiAlgMacScheme::Sha256);
         for (key, in_scheme, expected) in [
-            (hmac(None, SIGNS), sha256, "323d71a8f9874ca083cf989755a6b2b2cf341eb091cae798037fbcc72ba2ec9c"),
+            (
+                hmac(None, SIGNS),
+                sha256,
+                "323d71a8f9874ca083cf989755a6b2b2cf341eb091cae798037fbcc72ba2ec9c",
+            ),
             (aes(None, SIGNS), cmac, "3174124e6635c01f9ce575a78f70aa83"),
         ] {
             let start = MacStart {

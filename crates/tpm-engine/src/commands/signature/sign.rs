@@ -110,12 +110,23 @@ mod tests {
         let TpmtSignature::Rsassa(signature) = tpm.run(sign(key, None)).unwrap().signature else {
             panic!("another scheme");
         };
-        assert_eq!(&*signature.sig, bytes("a2c947f96afacbbc6dc6e0deffd22e513a5d31e7010ddc70c27dfbe109c38e9dc75ba1e76816ed98dc5b516aeb1ed31310bba798396532f6174438e385837d92e4fabc2a4e031f52dc408c8c899621e2a14e26f1db7a9d4aa96ad21b3ca5a5f2af900346fb0b41d3bca115b44dd777e17bb80d81848a0bc889c4046051d53bd2219b9ac3a765b9733a0024568901bc863f5958667263e3163c9f4baef1878f9217b953af58ac175ce1c98da1f683f1d58c8ba68466f1aad160ded834b0e32953e69244365224e4eb5025363510e8a747def7438ea1f473b4d1ad7c74f4341301115557a49cf90b20f6050c540c18d5dbab67ff67b3199c2e405a77f86ad413b3"));
-        let key = load(&mut tpm, hmac(Some(TpmtKeyedhashScheme::Hmac(SHA256)), SIGNS));
+        assert_eq!(
+            &*signature.sig,
+            bytes(
+                "a2c947f96afacbbc6dc6e0deffd22e513a5d31e7010ddc70c27dfbe109c38e9dc75ba1e76816ed98dc5b516aeb1ed31310bba798396532f6174438e385837d92e4fabc2a4e031f52dc408c8c899621e2a14e26f1db7a9d4aa96ad21b3ca5a5f2af900346fb0b41d3bca115b44dd777e17bb80d81848a0bc889c4046051d53bd2219b9ac3a765b9733a0024568901bc863f5958667263e3163c9f4baef1878f9217b953af58ac175ce1c98da1f683f1d58c8ba68466f1aad160ded834b0e32953e69244365224e4eb5025363510e8a747def7438ea1f473b4d1ad7c74f4341301115557a49cf90b20f6050c540c18d5dbab67ff67b3199c2e405a77f86ad413b3"
+            )
+        );
+        let key = load(
+            &mut tpm,
+            hmac(Some(TpmtKeyedhashScheme::Hmac(SHA256)), SIGNS),
+        );
         let TpmtSignature::Hmac(mac) = tpm.run(sign(key, None)).unwrap().signature else {
             panic!("another scheme");
         };
-        assert_eq!(&*mac.digest, bytes("9e32e013767621086bab5748684dc100599d57d62eb9e2df9b27f0d889bc5b66"));
+        assert_eq!(
+            &*mac.digest,
+            bytes("9e32e013767621086bab5748684dc100599d57d62eb9e2df9b27f0d889bc5b66")
+        );
     }
 
     #[test]

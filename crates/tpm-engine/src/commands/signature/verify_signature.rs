@@ -47,15 +47,24 @@ mod tests {
     fn ecdsa() -> TpmsSignatureEcc {
         TpmsSignatureEcc {
             hash: TpmiAlgHash::Sha256,
-            signature_r: Tpm2bEccParameter::new(&bytes("f4b122ac09453dca32cad0f02e59b9ea538cdf770b47cb6e756c6dddbecfd613")).unwrap(),
-            signature_s: Tpm2bEccParameter::new(&bytes("bf1def028407a134718a3a152f13f09f664f776fb1ff85cd9c5ed1d8f5d2957a")).unwrap(),
+            signature_r: Tpm2bEccParameter::new(&bytes(
+                "f4b122ac09453dca32cad0f02e59b9ea538cdf770b47cb6e756c6dddbecfd613",
+            ))
+            .unwrap(),
+            signature_s: Tpm2bEccParameter::new(&bytes(
+                "bf1def028407a134718a3a152f13f09f664f776fb1ff85cd9c5ed1d8f5d2957a",
+            ))
+            .unwrap(),
         }
     }
 
     fn mac() -> TpmtHa {
         TpmtHa {
             hash_alg: TpmiAlgHash::Sha256,
-            digest: Small::new(&bytes("9e32e013767621086bab5748684dc100599d57d62eb9e2df9b27f0d889bc5b66")).unwrap(),
+            digest: Small::new(&bytes(
+                "9e32e013767621086bab5748684dc100599d57d62eb9e2df9b27f0d889bc5b66",
+            ))
+            .unwrap(),
         }
     }
 

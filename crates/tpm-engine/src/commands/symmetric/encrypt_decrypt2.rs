@@ -75,11 +75,26 @@ mod tests {
     use alloc::vec::Vec;
 
     const VECTORS: [(TpmiAlgCipherMode, &str); 5] = [
-        (TpmiAlgCipherMode::Ctr, "bee5817b546424c6a2684d259907d85df54ede0f56406f55c67357e8fccea3f7"),
-        (TpmiAlgCipherMode::Ofb, "bee5817b546424c6a2684d259907d85ddef27a9ebae1faf85a6fd0682f6a3368"),
-        (TpmiAlgCipherMode::Cbc, "3526a649decf12a3e329767449153167b054f2600c658992330e6afd864ba4df"),
-        (TpmiAlgCipherMode::Cfb, "bee5817b546424c6a2684d259907d85d4badc2f3bb1012220195649c5cd0e461"),
-        (TpmiAlgCipherMode::Ecb, "1e95f44e2660c67193a7127b7884e32ca8c66cc8f53caf42579bd40d9a2db7ac"),
+        (
+            TpmiAlgCipherMode::Ctr,
+            "bee5817b546424c6a2684d259907d85df54ede0f56406f55c67357e8fccea3f7",
+        ),
+        (
+            TpmiAlgCipherMode::Ofb,
+            "bee5817b546424c6a2684d259907d85ddef27a9ebae1faf85a6fd0682f6a3368",
+        ),
+        (
+            TpmiAlgCipherMode::Cbc,
+            "3526a649decf12a3e329767449153167b054f2600c658992330e6afd864ba4df",
+        ),
+        (
+            TpmiAlgCipherMode::Cfb,
+            "bee5817b546424c6a2684d259907d85d4badc2f3bb1012220195649c5cd0e461",
+        ),
+        (
+            TpmiAlgCipherMode::Ecb,
+            "1e95f44e2660c67193a7127b7884e32ca8c66cc8f53caf42579bd40d9a2db7ac",
+        ),
     ];
 
     #[test]
@@ -95,7 +110,10 @@ mod tests {
             let answer = tpm.run(whole.clone()).unwrap();
             assert_eq!(&*answer.out_data, bytes(expected));
             let same = tpm.run(old(&whole)).unwrap();
-            assert_eq!((same.out_data, same.iv_out), (answer.out_data, answer.iv_out));
+            assert_eq!(
+                (same.out_data, same.iv_out),
+                (answer.out_data, answer.iv_out)
+            );
 
             let mut back = whole.clone();
             (back.in_data, back.decrypt) = (Tpm2bMaxBuffer::new(bytes(expected)).unwrap(), true);
@@ -107,7 +125,10 @@ mod tests {
             half.in_data = Tpm2bMaxBuffer::new(plain()[16..].to_vec()).unwrap();
             half.iv_in = first.iv_out;
             let second = tpm.run(half).unwrap();
-            assert_eq!([&*first.out_data, &*second.out_data].concat(), bytes(expected));
+            assert_eq!(
+                [&*first.out_data, &*second.out_data].concat(),
+                bytes(expected)
+            );
         }
     }
 
@@ -116,7 +137,10 @@ mod tests {
         let mut tpm = testing::started();
         let key = load(&mut tpm, aes(Some(TpmiAlgSymMode::Ctr), BOTH));
         let answer = tpm.run(command(key, &plain()[..20])).unwrap();
-        assert_eq!(&*answer.out_data, bytes("bee5817b546424c6a2684d259907d85df54ede0f"));
+        assert_eq!(
+            &*answer.out_data,
+            bytes("bee5817b546424c6a2684d259907d85df54ede0f")
+        );
         assert!(tpm.run(command(key, &[])).unwrap().out_data.is_empty());
     }
 

@@ -53,13 +53,7 @@ mod tests {
             Some(TpmiRhHierarchy(TpmHandle::PLATFORM))
         );
         assert!(!answer.validation.digest.is_empty());
-        assert!(
-            !tpm.run(command(b""))
-                .unwrap()
-                .validation
-                .digest
-                .is_empty()
-        );
+        assert!(!tpm.run(command(b"")).unwrap().validation.digest.is_empty());
     }
 
     #[test]

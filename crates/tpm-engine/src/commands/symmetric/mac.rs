@@ -53,16 +53,28 @@ mod tests {
         let mut tpm = testing::started();
         let hmac_key = load(&mut tpm, hmac(None, SIGNS));
         let answer = tpm.run(mac(hmac_key, Some(TpmiAlgMacScheme::Sha256)));
-        assert_eq!(&*answer.unwrap().out_mac, bytes("323d71a8f9874ca083cf989755a6b2b2cf341eb091cae798037fbcc72ba2ec9c"));
+        assert_eq!(
+            &*answer.unwrap().out_mac,
+            bytes("323d71a8f9874ca083cf989755a6b2b2cf341eb091cae798037fbcc72ba2ec9c")
+        );
         let hmac_key = load(&mut tpm, hmac(own(), SIGNS));
         let answer = tpm.run(mac(hmac_key, None));
-        assert_eq!(&*answer.unwrap().out_mac, bytes("323d71a8f9874ca083cf989755a6b2b2cf341eb091cae798037fbcc72ba2ec9c"));
+        assert_eq!(
+            &*answer.unwrap().out_mac,
+            bytes("323d71a8f9874ca083cf989755a6b2b2cf341eb091cae798037fbcc72ba2ec9c")
+        );
         let aes_key = load(&mut tpm, aes(CMAC, SIGNS));
         let answer = tpm.run(mac(aes_key, None));
-        assert_eq!(&*answer.unwrap().out_mac, bytes("3174124e6635c01f9ce575a78f70aa83"));
+        assert_eq!(
+            &*answer.unwrap().out_mac,
+            bytes("3174124e6635c01f9ce575a78f70aa83")
+        );
         let aes_key = load(&mut tpm, aes(None, SIGNS));
         let answer = tpm.run(mac(aes_key, Some(TpmiAlgMacScheme::Cmac)));
-        assert_eq!(&*answer.unwrap().out_mac, bytes("3174124e6635c01f9ce575a78f70aa83"));
+        assert_eq!(
+            &*answer.unwrap().out_mac,
+            bytes("3174124e6635c01f9ce575a78f70aa83")
+        );
     }
 
     #[test]
@@ -80,7 +92,11 @@ mod tests {
             (hmac(None, SIGNS), cmac, Rc::SCHEME.at(Mac::in_scheme)),
             (aes(cfb, SIGNS), None, Rc::SCHEME.at(Mac::in_scheme)),
             (aes(None, SIGNS), sha1, Rc::SCHEME.at(Mac::in_scheme)),
-            (hmac(own(), restricted), None, Rc::ATTRIBUTES.at(Mac::handle)),
+            (
+                hmac(own(), restricted),
+                None,
+                Rc::ATTRIBUTES.at(Mac::handle),
+            ),
             (hmac(own(), DECRYPTS), None, Rc::KEY.at(Mac::handle)),
         ] {
             let mut tpm = testing::started();
