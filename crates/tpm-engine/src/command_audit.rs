@@ -1,10 +1,8 @@
 //! Command audit: which commands, by which hash, and the digest so far (Part 1, 34).
 
-use crate::algorithms::hash_algorithm;
 use crate::hierarchy::CONTEXT_HASH;
 use crate::state_format::{Group, Section};
 use alloc::vec::Vec;
-use tpm_crypto::hash::{Digest, Hasher};
 use tpm_wire::algorithm::TpmiAlgHash;
 use tpm_wire::buffers::Tpm2bDigest;
 use tpm_wire::codec::{Input, Marshal, Parse, Parsed, refuse};
@@ -41,19 +39,6 @@ impl CommandAudit {
     /// Whether a command is audited.
     pub(crate) fn is_audited(&self, code: u32) -> bool {
         self.commands.binary_search(&code).is_ok()
-    }
-
-    /// The digest of the codes of the audited commands, as `TPM2_GetCommandAuditDigest` attests it (Part 3, 18.6).
-    #[cfg_attr(
-        not(test),
-        allow(dead_code, reason = "called by the attestation of the audit")
-    )]
-    pub(crate) fn commands_digest(&self) -> Digest {
-        let mut hasher = Hasher::new(hash_algorithm(self.hash));
-        for code in &self.commands {
-            hasher.update(&code.to_be_bytes());
-        }
-        hasher.finish()
     }
 
     /// The list of audited commands with those of `set` and without those of `clear` (Part 3, 21.2).

@@ -146,6 +146,10 @@ impl Tpm {
         self.power.forget_orderly_shutdown();
         self.sessions.startup(false);
         self.clock.safe = false;
+        // Tickets that one of the two gives from now on are none of the other's.
+        let mut epoch = [0; 8];
+        self.fill_random(&mut epoch);
+        self.clock.epoch = u64::from_be_bytes(epoch);
         self.persist = true;
     }
 }

@@ -472,3 +472,26 @@ fn a_policy_survives_in_the_bytes_of_its_session() {
         assert_eq!(tpm_wire::codec::parse_all(&bytes, &limits), Ok(state));
     }
 }
+
+#[test]
+fn a_copy_of_a_tpm_takes_no_tickets_of_the_other() {
+    let mut tpm = started();
+    let command = secret(&mut tpm, TpmHandle::OWNER);
+    let given = tpm.run(command.clone()).unwrap();
+    let ticket = |tpm: &mut TestTpm| tpm_wire::commands::PolicyTicket {
+        policy_session: policy(tpm),
+        timeout: given.timeout.clone(),
+        cp_hash_a: Tpm2bDigest::EMPTY,
+        policy_ref: command.policy_ref.clone(),
+        auth_name: tpm.entity_name(TpmHandle::OWNER),
+        ticket: given.policy_ticket.clone(),
+    };
+    let same = ticket(&mut tpm);
+    tpm.run(same).unwrap();
+    tpm.fork();
+    let copied = ticket(&mut tpm);
+    assert_eq!(
+        tpm.run(copied),
+        Err(Rc::TICKET.at(tpm_wire::commands::PolicyTicket::ticket))
+    );
+}
