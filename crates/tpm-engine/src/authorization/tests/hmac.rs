@@ -7,7 +7,8 @@ use crate::commands::policy::build::{hmac_object, policy, trial};
 use crate::testing::{Auth, encode, started};
 use tpm_wire::algorithm::TpmiAlgHash;
 use tpm_wire::attributes::TpmaSession;
-use tpm_wire::commands::{GetRandom, PolicySecret};
+use tpm_wire::buffers::{Tpm2bAuth, Tpm2bMaxBuffer};
+use tpm_wire::commands::{GetRandom, HashSequenceStart, PolicySecret, SequenceComplete};
 use tpm_wire::handles::{TpmHandle, TpmHt};
 use tpm_wire::rc::{Position, Rc};
 
@@ -282,4 +283,23 @@ fn a_command_of_no_authorization_takes_sessions_for_audit_alone() {
     );
     let by = By::session(&mut client, &[]).with(TpmaSession::AUDIT);
     send(&mut tpm, &random, &mut [by]).unwrap();
+}
+
+#[test]
+fn a_sequence_that_ends_is_acknowledged_with_its_value() {
+    let mut tpm = started();
+    let start = HashSequenceStart {
+        auth: Tpm2bAuth::new(b"secret").unwrap(),
+        hash_alg: Some(TpmiAlgHash::Sha256),
+    };
+    let sequence_handle = tpm.run(start).unwrap().sequence_handle;
+    let mut client = HMAC.start(&mut tpm);
+    let complete = SequenceComplete {
+        sequence_handle,
+        buffer: Tpm2bMaxBuffer::EMPTY,
+        hierarchy: None,
+    };
+    let by = By::session(&mut client, b"secret");
+    send(&mut tpm, &complete, &mut [by]).unwrap();
+    assert!(!tpm.objects.is_loaded(sequence_handle.0));
 }
