@@ -366,3 +366,6 @@ impl TryRng for KdfStream {
 }
 
 impl TryCryptoRng for KdfStream {}
+
+#[cfg(test)]
+mod tests;

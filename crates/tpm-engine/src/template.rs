@@ -224,3 +224,6 @@ fn check_keyed_hash(public: &TpmtPublic, scheme: Option<&TpmtKeyedhashScheme>) -
     };
     if fits { Ok(()) } else { Err(Rc::SCHEME) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,11 @@
 //! Keys and sealed data for the tests of this and other chapters.
 
+use crate::object::{Lineage, Object, Sequence, SequenceState, Slot};
 use crate::testing::{Auth, TestTpm};
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use tpm_crypto::ecc;
 use tpm_wire::algorithm::{
     TpmiAlgHash, TpmiAlgSymMode, TpmiAlgSymObject, TpmiEccCurve, TpmiRsaKeyBits, TpmsEccPoint,
     TpmsSchemeHash, TpmtKeyedhashScheme, TpmtSymDefObject,
@@ -286,4 +289,59 @@ pub(crate) fn ecc_generator(attributes: TpmaObject) -> (TpmtPublic, TpmtSensitiv
 /// Passwords, in the order of the handles.
 pub(crate) fn passwords(values: &[&[u8]]) -> Vec<Auth> {
     values.iter().map(|value| Auth::password(value)).collect()
+}
+
+/// The hexadecimal values behind a name in `testdata/libtpms.txt`.
+pub(crate) fn vector(name: &str) -> Vec<Vec<u8>> {
+    include_str!("../../../testdata/libtpms.txt")
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+        .unwrap()
+        .split(' ')
+        .map(|value| hex::decode(value.trim_matches('-')).unwrap())
+        .collect()
+}
+
+/// Puts an object with known parts into a slot, as no command would.
+pub(crate) fn put(
+    tpm: &mut TestTpm,
+    public: TpmtPublic,
+    sensitive: Option<TpmtSensitive>,
+) -> TpmHandle {
+    let lineage = Lineage::Primary(TpmHandle::OWNER);
+    let object = Object::new(public, sensitive, lineage);
+    tpm.objects.load(object).unwrap()
+}
+
+/// The P-256 storage key of `testdata/libtpms.txt`.
+pub(crate) fn vector_storage_ecc(tpm: &mut TestTpm) -> TpmHandle {
+    let scalar = vector("storage-ecc").remove(0);
+    let key = ecc::PrivateKey::new(ecc::Curve::NistP256, &scalar).unwrap();
+    let mut public = ecc_template(FIXED | STORAGE);
+    public.unique = TpmuPublicId::Ecc(crate::keys::wire_point(&key.public()));
+    let sensitive = TpmuSensitiveComposite::Ecc(Small::new(&scalar).unwrap());
+    let sensitive = external_sensitive(sensitive, &[3; 32]);
+    put(tpm, public, Some(sensitive))
+}
+
+/// The RSA storage key of `testdata/libtpms.txt`: the fixed key.
+pub(crate) fn vector_storage_rsa(tpm: &mut TestTpm) -> TpmHandle {
+    let mut sensitive = rsa_sensitive();
+    sensitive.seed_value = Tpm2bSeed::new(&[4; 32]).unwrap();
+    put(tpm, rsa_public(FIXED | STORAGE), Some(sensitive))
+}
+
+/// A hash sequence: an object without public area.
+pub(crate) fn sequence(tpm: &mut TestTpm) -> TpmHandle {
+    let state = SequenceState::Event(Vec::new());
+    let auth = Tpm2bAuth::EMPTY;
+    let sequence = Slot::Sequence(Box::new(Sequence { auth, state }));
+    tpm.objects.insert(sequence).unwrap()
+}
+
+/// Fills all slots but `free`.
+pub(crate) fn fill_slots(tpm: &mut TestTpm, free: usize) {
+    while tpm.objects.free() > free {
+        sequence(tpm);
+    }
 }

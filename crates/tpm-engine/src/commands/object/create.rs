@@ -50,3 +50,133 @@ impl Execute for Create {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::object::build::{
+        self, FIXED, MOVABLE, STORAGE, create, ecc_template, hmac_template, sealed_template,
+        sensitive, symmetric_template,
+    };
+    use crate::testing;
+    use core::sync::atomic::Ordering;
+    use tpm_wire::algorithm::TpmiAlgHash;
+    use tpm_wire::attributes::TpmaObject;
+    use tpm_wire::buffers::Tpm2bDigest;
+    use tpm_wire::commands::{Create, ReadPublic};
+    use tpm_wire::constants::TpmAlgId;
+    use tpm_wire::handles::TpmHandle;
+    use tpm_wire::rc::Rc;
+
+    const SIGN: TpmaObject = TpmaObject::SIGN;
+    const ORIGIN: TpmaObject = TpmaObject::SENSITIVE_DATA_ORIGIN;
+
+    #[test]
+    fn every_type_can_be_created_and_loaded() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let storage = symmetric_template(Some(tpm_wire::algorithm::TpmiAlgSymMode::Cfb));
+        let mut symmetric_parent = storage.clone();
+        symmetric_parent.object_attributes = FIXED | STORAGE;
+        for public in [
+            ecc_template(FIXED | STORAGE),
+            ecc_template(MOVABLE | SIGN),
+            hmac_template(),
+            symmetric_template(None),
+            symmetric_parent,
+        ] {
+            let created = create(&mut tpm, root, public, sensitive(b"auth", &[])).unwrap();
+            let handle = build::load(&mut tpm, root, &created).unwrap();
+            assert_eq!(&*tpm.auth_value(handle), b"auth");
+        }
+        let last = TpmHandle(0x8000_0005);
+        let grandchild = build::sealed(&mut tpm, last, &[], b"data");
+        assert!(tpm.objects.get(grandchild).is_ok());
+    }
+
+    #[test]
+    fn creation_data_tell_the_parent() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let created = create(&mut tpm, root, hmac_template(), sensitive(&[], &[])).unwrap();
+        let parent = tpm.run(ReadPublic {
+            object_handle: root.into(),
+        });
+        let parent = parent.unwrap();
+        let data = &created.creation_data;
+        assert_eq!(data.parent_name_alg, TpmAlgId::SHA256);
+        assert_eq!(data.parent_name, parent.name);
+        assert_eq!(data.parent_qualified_name, parent.qualified_name);
+        let name = crate::object::Object::name_of(&created.out_public);
+        let ticket = tpm.creation_ticket(TpmHandle::OWNER, &name, &created.creation_hash);
+        assert_eq!(created.creation_ticket, ticket);
+    }
+
+    #[test]
+    fn a_key_that_is_no_parent_is_type_at_handle_1() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let key = build::signing_key_ecc(&mut tpm, root);
+        let sequence = build::sequence(&mut tpm);
+        for parent in [key, sequence] {
+            let refused = create(&mut tpm, parent, hmac_template(), sensitive(&[], &[]));
+            assert_eq!(refused.err(), Some(Rc::TYPE.at(Create::parent_handle)));
+        }
+    }
+
+    #[test]
+    fn without_a_slot_it_is_object_memory() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        build::fill_slots(&mut tpm, 0);
+        let refused = create(&mut tpm, root, hmac_template(), sensitive(&[], &[]));
+        assert_eq!(refused.err(), Some(Rc::OBJECT_MEMORY));
+    }
+
+    #[test]
+    fn a_bad_template_is_blamed_on_parameter_2() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let at = |rc: Rc| Some(rc.at(Create::in_public));
+        let mut refused =
+            |public, data: &[u8]| create(&mut tpm, root, public, sensitive(&[], data)).err();
+        assert_eq!(refused(hmac_template(), b"data"), at(Rc::ATTRIBUTES));
+        assert_eq!(refused(sealed_template(), &[]), at(Rc::ATTRIBUTES));
+        let mut public = ecc_template(FIXED | STORAGE);
+        public.name_alg = Some(TpmiAlgHash::Sha384);
+        assert_eq!(refused(public, &[]), at(Rc::HASH));
+        let mut public = hmac_template();
+        public.auth_policy = Tpm2bDigest::zeros(1);
+        assert_eq!(refused(public, &[]), at(Rc::SIZE));
+    }
+
+    #[test]
+    fn an_authorization_value_longer_than_the_digest_is_size_at_parameter_1() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let refused = create(&mut tpm, root, hmac_template(), sensitive(&[1; 33], &[]));
+        assert_eq!(refused.err(), Some(Rc::SIZE.at(Create::in_sensitive)));
+    }
+
+    #[test]
+    fn a_cipher_key_of_the_wrong_size_is_key_size() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let mut public = symmetric_template(None);
+        public.object_attributes = public.object_attributes.without(ORIGIN);
+        let mut run =
+            |data: &[u8]| create(&mut tpm, root, public.clone(), sensitive(&[], data)).map(|_| ());
+        assert_eq!(run(&[0; 15]), Err(Rc::KEY_SIZE));
+        assert_eq!(run(&[0; 17]), Err(Rc::KEY_SIZE));
+        assert_eq!(run(&[0; 16]), Ok(()));
+    }
+
+    #[test]
+    fn making_an_rsa_key_can_be_canceled() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        tpm.script.canceled.store(true, Ordering::Relaxed);
+        let public = build::rsa_template(FIXED | SIGN);
+        let refused = create(&mut tpm, root, public, sensitive(&[], &[]));
+        assert_eq!(refused.err(), Some(Rc::CANCELED));
+    }
+}

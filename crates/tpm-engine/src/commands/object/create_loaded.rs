@@ -114,3 +114,300 @@ impl Forms for CreateLoaded {
         derive(parent, public, &create, &label_and_context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::object::build::{
+        self, FIXED, MOVABLE, STORAGE, ecc_template, hmac_template, rsa_template, sensitive,
+        template,
+    };
+    use crate::testing::{self, TestTpm};
+    use alloc::vec::Vec;
+    use tpm_wire::algorithm::{
+        TpmiAlgHash, TpmiAlgKdf, TpmiAlgSymObject, TpmiEccCurve, TpmsSchemeXor,
+        TpmtKeyedhashScheme, TpmtSymDefObject,
+    };
+    use tpm_wire::attributes::TpmaObject;
+    use tpm_wire::buffers::{Tpm2b, Tpm2bLabel, Tpm2bTemplate};
+    use tpm_wire::codec::Marshal;
+    use tpm_wire::commands::{CreateLoaded, CreateLoadedResponse, CreatePrimary, ReadPublic};
+    use tpm_wire::handles::{TpmHandle, TpmiDhParent};
+    use tpm_wire::object::{
+        Tpm2bPublic, TpmsDerive, TpmsEccParms, TpmsSensitiveCreate, TpmtPublic, TpmuPublicParms,
+    };
+    use tpm_wire::pcr::TpmlPcrSelection;
+    use tpm_wire::rc::Rc;
+
+    fn run(
+        tpm: &mut TestTpm,
+        parent: TpmHandle,
+        create: TpmsSensitiveCreate,
+        template: Vec<u8>,
+    ) -> Result<CreateLoadedResponse, Rc> {
+        tpm.run(CreateLoaded {
+            parent_handle: (parent != TpmHandle::NULL).then_some(TpmiDhParent(parent)),
+            in_sensitive: Tpm2b(create),
+            in_public: Tpm2bTemplate::new(template).unwrap(),
+        })
+    }
+
+    /// A derivation parent in the NULL hierarchy with a secret of the caller's.
+    fn derivation_parent(tpm: &mut TestTpm, secret: &[u8]) -> TpmHandle {
+        let scheme = TpmtKeyedhashScheme::Xor(TpmsSchemeXor {
+            hash_alg: TpmiAlgHash::Sha256,
+            kdf: Some(TpmiAlgKdf::Kdf1Sp800108),
+        });
+        let public = template(
+            TpmaObject::USER_WITH_AUTH | STORAGE,
+            TpmuPublicParms::KeyedHash(Some(scheme)),
+        );
+        tpm.run(CreatePrimary {
+            primary_handle: None,
+            in_sensitive: Tpm2b(sensitive(&[], secret)),
+            in_public: Tpm2bPublic(public),
+            outside_info: Default::default(),
+            creation_pcr: TpmlPcrSelection::new(),
+        })
+        .unwrap()
+        .object_handle
+    }
+
+    fn labels(label: &[u8], context: &[u8]) -> Vec<u8> {
+        TpmsDerive {
+            label: Tpm2bLabel::new(label).unwrap(),
+            context: Tpm2bLabel::new(context).unwrap(),
+        }
+        .to_bytes()
+    }
+
+    /// A template with label and context where `unique` would be.
+    fn derivation(public: &TpmtPublic, label: &[u8], context: &[u8]) -> Vec<u8> {
+        let mut bytes = public.to_bytes();
+        bytes.truncate(bytes.len() - public.unique.to_bytes().len());
+        bytes.extend(labels(label, context));
+        bytes
+    }
+
+    const DERIVED: TpmaObject =
+        TpmaObject(TpmaObject::USER_WITH_AUTH.0 | TpmaObject::FIXED_PARENT.0);
+
+    fn ecc(curve_id: TpmiEccCurve) -> TpmtPublic {
+        let parameters = TpmsEccParms {
+            symmetric: None,
+            scheme: None,
+            curve_id,
+            kdf: None,
+        };
+        template(DERIVED | TpmaObject::SIGN, TpmuPublicParms::Ecc(parameters))
+    }
+
+    fn hmac() -> TpmtPublic {
+        let mut public = hmac_template();
+        public.object_attributes = DERIVED | TpmaObject::SIGN;
+        public
+    }
+
+    fn cipher(algorithm: TpmiAlgSymObject, key_bits: u16) -> TpmtPublic {
+        let cipher = TpmtSymDefObject {
+            algorithm,
+            key_bits,
+            mode: None,
+        };
+        template(
+            DERIVED | TpmaObject::SIGN | TpmaObject::DECRYPT,
+            TpmuPublicParms::SymCipher(cipher),
+        )
+    }
+
+    #[test]
+    fn derived_objects_are_those_that_another_tpm_derives() {
+        let mut tpm = testing::started();
+        let secret: Vec<u8> = (0..32).collect();
+        let parent = derivation_parent(&mut tpm, &secret);
+        let cases = [
+            ("derive-ecc1", ecc(TpmiEccCurve::NistP192)),
+            ("derive-ecc2", ecc(TpmiEccCurve::NistP224)),
+            ("derive-ecc3", ecc(TpmiEccCurve::NistP256)),
+            ("derive-ecc4", ecc(TpmiEccCurve::NistP384)),
+            ("derive-ecc5", ecc(TpmiEccCurve::NistP521)),
+            ("derive-ecc10", ecc(TpmiEccCurve::BnP256)),
+            ("derive-ecc11", ecc(TpmiEccCurve::BnP638)),
+            ("derive-ecc20", ecc(TpmiEccCurve::Sm2P256)),
+            ("derive-hmac", hmac()),
+            ("derive-aes128", cipher(TpmiAlgSymObject::Aes, 128)),
+            ("derive-aes256", cipher(TpmiAlgSymObject::Aes, 256)),
+            ("derive-tdes128", cipher(TpmiAlgSymObject::Tdes, 128)),
+        ];
+        for (name, public) in cases {
+            let template = derivation(&public, b"label", b"context");
+            let response = run(&mut tpm, parent, sensitive(&[], &[]), template).unwrap();
+            let expected = build::vector(name).remove(0);
+            assert_eq!(response.out_public.to_bytes()[2..], expected, "{name}");
+            assert!(response.out_private.is_empty());
+            tpm.objects.flush(response.object_handle);
+        }
+    }
+
+    #[test]
+    fn label_and_context_may_come_with_the_sensitive_data() {
+        let mut tpm = testing::started();
+        let secret: Vec<u8> = (0..32).collect();
+        let parent = derivation_parent(&mut tpm, &secret);
+        let data = labels(b"label", b"context");
+        let cases = [
+            ("derive-fromdata", &[][..], &[][..], &data[..]),
+            ("derive-hmac", b"label", b"", &data),
+            (
+                "derive-hmac",
+                b"label",
+                b"context",
+                &labels(b"other", b"other"),
+            ),
+            ("derive-labelnul", b"label\0", b"context", &[]),
+            ("derive-empty", b"", b"", &[]),
+        ];
+        for (name, label, context, data) in cases {
+            let template = derivation(&hmac(), label, context);
+            let response = run(&mut tpm, parent, sensitive(&[], data), template).unwrap();
+            let expected = build::vector(name).remove(0);
+            assert_eq!(response.out_public.to_bytes()[2..], expected, "{name}");
+        }
+        let template = derivation(&hmac(), b"", b"");
+        let refused = run(&mut tpm, parent, sensitive(&[], &[0, 33]), template);
+        assert_eq!(refused.err(), Some(Rc::SIZE));
+    }
+
+    #[test]
+    fn a_primary_object_is_that_of_create_primary() {
+        let mut tpm = testing::started();
+        let public = ecc_template(FIXED | STORAGE);
+        let primary = build::primary(&mut tpm, TpmHandle::ENDORSEMENT, public.clone()).unwrap();
+        let loaded = run(
+            &mut tpm,
+            TpmHandle::ENDORSEMENT,
+            sensitive(&[], &[]),
+            public.to_bytes(),
+        )
+        .unwrap();
+        assert_eq!(loaded.name, primary.name);
+        assert!(loaded.out_private.is_empty());
+        let object = tpm.objects.get(loaded.object_handle).unwrap();
+        assert_eq!(object, tpm.objects.get(primary.object_handle).unwrap());
+        assert!(object.primary);
+    }
+
+    #[test]
+    fn an_ordinary_object_is_loaded_and_can_be_loaded_again() {
+        let mut tpm = testing::started();
+        let parent = build::primary_storage_ecc(&mut tpm);
+        let public = ecc_template(FIXED | TpmaObject::SIGN);
+        let made = run(&mut tpm, parent, sensitive(b"a", &[]), public.to_bytes()).unwrap();
+        let again = tpm
+            .run(tpm_wire::commands::Load {
+                parent_handle: parent.into(),
+                in_private: made.out_private,
+                in_public: Tpm2bPublic(made.out_public.0),
+            })
+            .unwrap();
+        let read = |handle: TpmHandle| ReadPublic {
+            object_handle: handle.into(),
+        };
+        let first = tpm.run(read(made.object_handle)).unwrap();
+        assert_eq!(tpm.run(read(again.object_handle)).unwrap(), first);
+        assert_eq!(
+            tpm.objects.get(made.object_handle).unwrap(),
+            tpm.objects.get(again.object_handle).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_no_parent_is_type_at_handle_1() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let public = ecc_template(FIXED | TpmaObject::SIGN).to_bytes();
+        let key = build::signing_key_ecc(&mut tpm, root);
+        let sequence = build::sequence(&mut tpm);
+        for parent in [key, sequence] {
+            let refused = run(&mut tpm, parent, sensitive(&[], &[]), public.clone());
+            assert_eq!(
+                refused.err(),
+                Some(Rc::TYPE.at(CreateLoaded::parent_handle))
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_slot_it_is_object_memory() {
+        let mut tpm = testing::started();
+        build::fill_slots(&mut tpm, 0);
+        let refused = run(&mut tpm, TpmHandle::OWNER, sensitive(&[], &[]), Vec::new());
+        assert_eq!(refused.err(), Some(Rc::OBJECT_MEMORY));
+    }
+
+    #[test]
+    fn templates_are_parsed_by_the_command() {
+        let mut tpm = testing::started();
+        let at = |rc: Rc| Some(rc.at(CreateLoaded::in_public));
+        let mut public = ecc_template(FIXED | STORAGE);
+        let good = public.to_bytes();
+        let mut run = |template: &[u8]| {
+            run(
+                &mut tpm,
+                TpmHandle::OWNER,
+                sensitive(&[], &[]),
+                template.to_vec(),
+            )
+            .err()
+        };
+        assert_eq!(run(&[]), at(Rc::INSUFFICIENT));
+        assert_eq!(run(&good[..good.len() - 1]), at(Rc::INSUFFICIENT));
+        assert_eq!(run(&[&good[..], &[0]].concat()), at(Rc::SIZE));
+        public.name_alg = None;
+        assert_eq!(run(&public.to_bytes()), at(Rc::HASH));
+        public = ecc_template(FIXED | STORAGE | TpmaObject::SIGN);
+        assert_eq!(run(&public.to_bytes()), at(Rc::ATTRIBUTES));
+    }
+
+    #[test]
+    fn an_authorization_value_longer_than_the_digest_is_size_at_parameter_1() {
+        let mut tpm = testing::started();
+        let public = ecc_template(FIXED | STORAGE).to_bytes();
+        let refused = run(&mut tpm, TpmHandle::OWNER, sensitive(&[1; 33], &[]), public);
+        assert_eq!(refused.err(), Some(Rc::SIZE.at(CreateLoaded::in_sensitive)));
+    }
+
+    #[test]
+    fn a_derived_object_must_fit_its_parent() {
+        let mut tpm = testing::started();
+        let parent = derivation_parent(&mut tpm, b"secret");
+        let at = |rc: Rc| Some(rc.at(CreateLoaded::in_public));
+        let mut run = |template: Vec<u8>, auth: &[u8]| {
+            run(&mut tpm, parent, sensitive(auth, &[]), template).err()
+        };
+        let rsa = derivation(&rsa_template(DERIVED | TpmaObject::SIGN), b"", b"");
+        assert_eq!(run(rsa, &[]), at(Rc::TYPE));
+        let with = |attributes| {
+            let mut public = hmac();
+            public.object_attributes = attributes;
+            derivation(&public, b"", b"")
+        };
+        let origin = with(MOVABLE | TpmaObject::FIXED_PARENT | TpmaObject::SIGN);
+        assert_eq!(run(origin, &[]), Some(Rc::ATTRIBUTES));
+        assert_eq!(run(with(TpmaObject::SIGN), &[]), at(Rc::ATTRIBUTES));
+        let fixed = with(DERIVED | TpmaObject::FIXED_TPM | TpmaObject::SIGN);
+        assert_eq!(run(fixed, &[]), at(Rc::ATTRIBUTES));
+        let mut storage = ecc_template(STORAGE | DERIVED);
+        assert_eq!(run(derivation(&storage, b"", b""), &[]), at(Rc::SYMMETRIC));
+        storage.name_alg = Some(TpmiAlgHash::Sha384);
+        assert_eq!(run(derivation(&storage, b"", b""), &[]), at(Rc::HASH));
+        let mut wrong = hmac();
+        wrong.parameters = TpmuPublicParms::KeyedHash(None);
+        assert_eq!(run(derivation(&wrong, b"", b""), &[]), at(Rc::SCHEME));
+        let hmac = derivation(&hmac(), b"", b"");
+        assert_eq!(
+            run(hmac.clone(), &[1; 33]),
+            Some(Rc::SIZE.at(CreateLoaded::in_sensitive))
+        );
+        assert_eq!(run([&hmac[..], &[0]].concat(), &[]), at(Rc::SIZE));
+    }
+}
