@@ -12,9 +12,6 @@ use tpm_wire::codec::Marshal;
 use tpm_wire::handles::{TpmHandle, TpmiDhObject};
 use tpm_wire::rc::{Position, Rc};
 
-/// The version of this firmware, as attestations and the firmware version properties report it.
-pub(crate) const FIRMWARE_VERSION: u64 = 0x0000_0001_0000_0000;
-
 /// Who signs an attestation, and how: a loaded key with its scheme, or nobody.
 #[derive(Clone, Debug)]
 pub(crate) struct Signer(Option<(TpmHandle, TpmtSigScheme)>);
@@ -120,7 +117,7 @@ impl Tpm {
             qualified_signer,
             extra_data,
             clock_info: self.clock.info().clock_info,
-            firmware_version: FIRMWARE_VERSION,
+            firmware_version: self.profile.firmware_version,
             attested,
         };
         let in_the_open = key.is_some_and(|key| {

@@ -23,10 +23,10 @@ impl Execute for EccParameters {
                 sign: None,
                 p: small(known.p),
                 a: trimmed(known.a),
-                b: trimmed(known.b),
+                b: small(known.b),
                 g_x: small(known.gx),
                 g_y: small(known.gy),
-                n: trimmed(known.n),
+                n: small(known.n),
                 h: trimmed(known.h),
             },
         })
@@ -47,7 +47,7 @@ const fn kdf(curve: TpmiEccCurve) -> Option<TpmtKdfScheme> {
     Some(TpmtKdfScheme::Kdf1Sp80056a(TpmsSchemeHash { hash_alg }))
 }
 
-/// A number without zero octets in front; zero is one octet.
+/// A number without zero octets in front; zero is one octet. The coefficient a of some curves is zero.
 fn trimmed(number: &[u8]) -> Tpm2bEccParameter {
     let zeros = number.iter().take_while(|octet| **octet == 0).count();
     let zeros = zeros.min(number.len().saturating_sub(1));
@@ -61,14 +61,15 @@ mod tests {
     use tpm_wire::commands::EccParameters;
 
     #[test]
-    fn numbers_are_as_short_as_they_are() {
+    fn numbers_are_as_long_as_libtpms_gives_them() {
         let mut tpm = testing::started();
         let mut of = |curve_id| tpm.run(EccParameters { curve_id }).unwrap().parameters;
         let p521 = of(TpmiEccCurve::NistP521);
-        assert_eq!((p521.key_size, p521.p.len(), p521.b.len()), (521, 66, 65));
+        assert_eq!((p521.key_size, p521.p.len(), p521.b.len()), (521, 66, 66));
         assert_eq!(p521.g_x.len(), 66);
         let bn = of(TpmiEccCurve::BnP256);
-        assert_eq!((&*bn.a, &*bn.b, &*bn.h), (&[0][..], &[3][..], &[1][..]));
+        assert_eq!((&*bn.a, &*bn.h), (&[0][..], &[1][..]));
+        assert_eq!((bn.b.len(), bn.g_x.len(), bn.n.len()), (32, 32, 32));
         assert!(bn.kdf.is_none() && bn.sign.is_none());
     }
 

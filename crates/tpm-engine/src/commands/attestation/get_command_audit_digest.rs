@@ -43,3 +43,61 @@ impl Execute for GetCommandAuditDigest {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::attestation::build::*;
+    use crate::commands::signature::build::*;
+    use crate::testing;
+    use tpm_wire::algorithm::TpmiAlgHash;
+    use tpm_wire::attest::{TpmsCommandAuditInfo, TpmuAttest};
+    use tpm_wire::buffers::Tpm2bDigest;
+    use tpm_wire::commands::GetCommandAuditDigest;
+    use tpm_wire::handles::{TpmHandle, TpmiDhObject, TpmiRhEndorsement};
+    use tpm_wire::rc::Rc;
+
+    fn command(sign_handle: Option<TpmiDhObject>) -> GetCommandAuditDigest {
+        GetCommandAuditDigest {
+            privacy_handle: TpmiRhEndorsement(TpmHandle::ENDORSEMENT),
+            sign_handle,
+            qualifying_data: nonce(),
+            in_scheme: None,
+        }
+    }
+
+    #[test]
+    fn attests_the_audit_and_ends_it_if_signed() {
+        let mut tpm = testing::started();
+        let key = signer(&mut tpm, TpmHandle::OWNER);
+        tpm.command_audit.digest = Tpm2bDigest::new(&[7; 32]).unwrap();
+        tpm.command_audit.hash = TpmiAlgHash::Sha256;
+        tpm.command_audit.counter = 5;
+        tpm.command_audit.commands = [0x140, 0x15D].into();
+        let codes = [0, 0, 1, 0x40, 0, 0, 1, 0x5D];
+        let command_digest = crate::algorithms::hash(TpmiAlgHash::Sha256, &[&codes]);
+        let expected = TpmuAttest::CommandAudit(TpmsCommandAuditInfo {
+            audit_counter: 5,
+            digest_alg: TpmiAlgHash::Sha256.id(),
+            audit_digest: Tpm2bDigest::new(&[7; 32]).unwrap(),
+            command_digest: Tpm2bDigest::new(&command_digest).unwrap(),
+        });
+        let answer = tpm.run(command(None)).unwrap();
+        assert_eq!(parsed(&answer.audit_info).attested, expected);
+        assert!(!tpm.command_audit.digest.is_empty());
+        let answer = tpm.run(command(Some(key))).unwrap();
+        let attest = verified(&mut tpm, key, &answer.audit_info, answer.signature);
+        assert_eq!(attest.attested, expected);
+        assert!(tpm.command_audit.digest.is_empty());
+    }
+
+    #[test]
+    fn keys_and_schemes_that_do_not_fit_are_refused() {
+        let mut tpm = testing::started();
+        let storage = load(&mut tpm, ecc(None, STORES));
+        let rc = Rc::KEY.at(GetCommandAuditDigest::sign_handle);
+        assert_eq!(tpm.run(command(Some(storage))), Err(rc));
+        let open = load(&mut tpm, ecc(None, SIGNS));
+        let rc = Rc::SCHEME.at(GetCommandAuditDigest::in_scheme);
+        assert_eq!(tpm.run(command(Some(open))), Err(rc));
+    }
+}

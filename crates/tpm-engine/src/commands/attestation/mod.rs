@@ -1,5 +1,7 @@
 //! Attestation (Part 3, 18).
 
+#[cfg(test)]
+pub(crate) mod build;
 mod certify;
 mod certify_creation;
 mod certify_x509;

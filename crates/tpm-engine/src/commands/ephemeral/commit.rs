@@ -74,8 +74,7 @@ mod tests {
     use tpm_crypto::hash::HashAlgorithm;
     use tpm_wire::algorithm::*;
     use tpm_wire::buffers::*;
-    use tpm_wire::commands::{Commit, EcEphemeral, Shutdown};
-    use tpm_wire::constants::TpmSu;
+    use tpm_wire::commands::{Commit, EcEphemeral};
     use tpm_wire::handles::TpmiDhObject;
     use tpm_wire::rc::Rc;
 
@@ -163,9 +162,8 @@ mod tests {
     fn a_shutdown_that_saved_the_counter_is_void() {
         let mut tpm = testing::started();
         let key = load(&mut tpm, ecc(Some(ECDAA_KEY), SIGNS));
-        let shutdown_type = TpmSu::State;
         let curve_id = TpmiEccCurve::BnP256;
-        tpm.run(Shutdown { shutdown_type }).unwrap();
+        shut_down(&mut tpm);
         tpm.script.storage_down.store(true, Ordering::Relaxed);
         assert_eq!(tpm.run(commit(key)), Err(Rc::NV_UNAVAILABLE));
         let ephemeral = EcEphemeral { curve_id };
@@ -173,7 +171,7 @@ mod tests {
         tpm.script.storage_down.store(false, Ordering::Relaxed);
         tpm.run(commit(key)).unwrap();
         assert!(!tpm.power.is_orderly());
-        tpm.run(Shutdown { shutdown_type }).unwrap();
+        shut_down(&mut tpm);
         let made = tpm.run(ephemeral).unwrap();
         assert!(!tpm.power.is_orderly());
         assert_eq!((made.q.x.len(), made.counter), (32, 1));

@@ -39,13 +39,12 @@ impl Execute for EventSequenceComplete {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::signature::build::{DIGEST, bytes};
+    use crate::commands::signature::build::{DIGEST, bytes, shut_down};
     use crate::testing::{self, TestTpm};
     use core::sync::atomic::Ordering;
     use tpm_wire::algorithm::TpmiAlgHash;
     use tpm_wire::buffers::{Tpm2bAuth, Tpm2bMaxBuffer};
-    use tpm_wire::commands::{EventSequenceComplete, HashSequenceStart, SequenceUpdate, Shutdown};
-    use tpm_wire::constants::TpmSu;
+    use tpm_wire::commands::{EventSequenceComplete, HashSequenceStart, SequenceUpdate};
     use tpm_wire::handles::{TpmHandle, TpmiDhObject, TpmiDhPcr};
     use tpm_wire::rc::Rc;
 
@@ -117,9 +116,8 @@ mod tests {
     #[test]
     fn a_shutdown_that_saved_the_pcr_is_void() {
         let mut tpm = testing::started();
-        let shutdown_type = TpmSu::State;
         let sequence = event(&mut tpm);
-        tpm.run(Shutdown { shutdown_type }).unwrap();
+        shut_down(&mut tpm);
         tpm.script.storage_down.store(true, Ordering::Relaxed);
         let rc = Rc::NV_UNAVAILABLE;
         assert_eq!(tpm.run(complete(Some(0), sequence)), Err(rc));

@@ -1,7 +1,7 @@
 //! Keys with fixed values, put straight into a slot, and what OpenSSL made with them.
 
 use crate::keys;
-use crate::object::Object;
+use crate::object::{Object, RsaKeyCache};
 use crate::testing::TestTpm;
 use alloc::vec::Vec;
 use tpm_crypto::ecc::PrivateKey;
@@ -15,7 +15,8 @@ use tpm_wire::buffers::{
     Tpm2bAuth, Tpm2bDigest, Tpm2bEccPrivate, Tpm2bPrivateKeyRsa, Tpm2bPublicKeyRsa, Tpm2bSeed,
     Tpm2bSensitiveData, Tpm2bSymKey,
 };
-use tpm_wire::constants::TpmSt;
+use tpm_wire::commands::{GetRandom, Shutdown};
+use tpm_wire::constants::{TpmSt, TpmSu};
 use tpm_wire::handles::{TpmHandle, TpmiDhObject};
 use tpm_wire::object::{
     TpmsEccParms, TpmsRsaParms, TpmtPublic, TpmtSensitive, TpmuPublicId, TpmuPublicParms,
@@ -94,7 +95,7 @@ fn object(
         external: false,
         primary: false,
         st_clear: false,
-        rsa: Default::default(),
+        rsa: RsaKeyCache::default(),
     }
 }
 
@@ -189,3 +190,11 @@ pub(crate) const ECDAA_KEY: TpmtEccScheme = TpmtEccScheme::Ecdaa(TpmsSchemeEcdaa
     hash_alg: TpmiAlgHash::Sha256,
     count: 0,
 });
+
+/// `TPM2_Shutdown(STATE)`, and a command after it that changes nothing.
+pub(crate) fn shut_down(tpm: &mut TestTpm) {
+    let shutdown_type = TpmSu::State;
+    tpm.run(Shutdown { shutdown_type }).unwrap();
+    tpm.run(GetRandom { bytes_requested: 0 }).unwrap();
+    assert!(tpm.power.is_orderly());
+}
