@@ -170,3 +170,87 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     text.push(suffix);
     PathBuf::from(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn vm(name: &str, socket: &str) -> Vm {
+        let id = "5b1f2a86-78f0-4404-ba23-d3591e0eb117";
+        let record = json!({
+            "id": id, "instance_id": id, "name": name, "vcenter": "vc01", "datastore": "ds", "folder": name, "firmware": "efi",
+            "hardware_version": 21, "guest": "ubuntu64Guest", "power": "off", "provider": null, "tpm": null, "socket": socket, "created": 0,
+        });
+        serde_json::from_value(record).unwrap()
+    }
+
+    /// A folder whose path has `length` bytes.
+    fn folder_of(base: &Path, length: usize) -> PathBuf {
+        let have = base.as_os_str().len() + 1;
+        let folder = base.join("x".repeat(length - have));
+        fs::create_dir(&folder).unwrap();
+        folder
+    }
+
+    #[tokio::test]
+    async fn unix_sockets_are_private_and_go_with_the_vm() {
+        let run = tempfile::tempdir().unwrap();
+        let opened = open(run.path(), &vm("demo", "unix")).await.unwrap();
+        let path = run.path().join("demo/tpm");
+        assert_eq!(
+            opened.endpoint.tcti,
+            format!("swtpm:path={}", path.display())
+        );
+        assert_eq!(opened.endpoint.control, format!("{}.ctrl", path.display()));
+        for socket in ["demo/tpm", "demo/tpm.ctrl"] {
+            let mode = fs::metadata(run.path().join(socket))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        // A VM of the same name, on another vCenter.
+        let twin = open(run.path(), &vm("demo", "unix")).await.unwrap();
+        assert!(twin.endpoint.tcti.ends_with("/5b1f2a86/tpm"));
+        drop((opened, twin));
+        assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_long_name_gives_way_to_the_id_and_a_long_folder_is_refused_with_advice() {
+        let base = tempfile::tempdir_in("/tmp").unwrap();
+        let name = "n".repeat(80);
+        let run = folder_of(base.path(), 80);
+        let opened = open(&run, &vm(&name, "unix")).await.unwrap();
+        assert!(opened.endpoint.tcti.ends_with("/5b1f2a86/tpm"));
+        let run = folder_of(base.path(), 95);
+        let refused = open(&run, &vm(&name, "unix"))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.contains("at most 107") && refused.contains("--socket tcp"),
+            "{refused}"
+        );
+    }
+
+    #[tokio::test]
+    async fn tcp_sockets_are_two_neighbours_on_the_loopback_interface() {
+        for (kind, tcti) in [("tcp", "swtpm"), ("mssim", "mssim")] {
+            let run = tempfile::tempdir().unwrap();
+            let opened = open(run.path(), &vm("demo", kind)).await.unwrap();
+            let port: u16 = opened
+                .endpoint
+                .control
+                .strip_prefix("127.0.0.1:")
+                .unwrap()
+                .parse()
+                .unwrap();
+            assert_eq!(
+                opened.endpoint.tcti,
+                format!("{tcti}:host=127.0.0.1,port={}", port - 1)
+            );
+        }
+    }
+}

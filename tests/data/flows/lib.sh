@@ -1,6 +1,10 @@
 # What the flows share. Source it first: . "${FLOWS:-$(dirname "$0")}/lib.sh"
 set -euo pipefail
 
+# The trace of `bash -x` begins with the flow itself.
+trace=$-
+{ set +x; } 2> /dev/null
+
 # Without a resource manager every object that a tool loads stays in one of the few transient slots: each of these tools
 # is followed by a flush. `command tpm2_load ...` leaves its object loaded.
 for tool in activatecredential certify certifycreation certifyX509certutil changeauth commit create createak createek \
@@ -61,6 +65,8 @@ equal() {
         return 1
     fi
 }
+
+case $trace in *x*) set -x ;; esac
 
 # Every flow begins with a TPM that has been started; a second Startup is what many clients send.
 tpm2_startup -c
