@@ -317,6 +317,21 @@ fn bits(bytes: usize) -> u32 {
 }
 
 impl Tpm {
+    /// Flushes the transient objects of a hierarchy, limited ones of it included.
+    pub(crate) fn flush_objects_of(&mut self, hierarchy: Hierarchy) {
+        self.objects.flush_if(|object| {
+            object.is_some_and(|object| Hierarchy::from_handle(object.hierarchy) == Some(hierarchy))
+        });
+    }
+
+    /// Flushes the transient objects of a hierarchy and removes the persistent ones.
+    pub(crate) fn remove_objects_of(&mut self, hierarchy: Hierarchy) {
+        self.flush_objects_of(hierarchy);
+        self.objects
+            .persistent
+            .retain(|_, object| Hierarchy::from_handle(object.hierarchy) != Some(hierarchy));
+    }
+
     /// Whether objects and indices of the platform hierarchy may be used (`phEnable`, and `phEnableNV` for indices).
     pub(crate) const fn platform_nv_is_usable(&self) -> bool {
         self.hierarchies.platform_nv_enabled

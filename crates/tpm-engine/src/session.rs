@@ -1,16 +1,22 @@
 //! Sessions: HMAC, policy and trial, loaded or saved (Part 1, 17 and 30).
 
-use crate::algorithms::small;
+use crate::algorithms::{hash, small};
 use crate::policy::PolicyState;
 use crate::state_format::{Group, Section};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use tpm_wire::algorithm::{TpmiAlgHash, TpmtSymDef};
 use tpm_wire::buffers::{Small, Tpm2bDigest, Tpm2bNonce};
-use tpm_wire::codec::{Input, Marshal, Parse, Parsed, refuse};
-use tpm_wire::constants::TpmSe;
+use tpm_wire::codec::{Input, Marshal, Parse, Parsed, refuse, take};
+use tpm_wire::constants::{TpmSe, TpmSeId};
 use tpm_wire::handles::{TpmHandle, TpmHt};
 use tpm_wire::rc::Rc;
+
+/// Bytes of what a session knows of its bind entity.
+const BOUND_SIZE: usize = 32;
+
+/// What a session knows of its bind entity.
+pub(crate) type BoundEntity = Small<BOUND_SIZE, true>;
 
 /// One session that is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +32,7 @@ pub(crate) struct Session {
     /// The TPM's last nonce.
     pub(crate) nonce_tpm: Tpm2bNonce,
     /// What the session is bound to: Name and authorization value mixed, so that a change of either unbinds it.
-    pub(crate) bound_entity: Option<Small<130, true>>,
+    pub(crate) bound_entity: Option<BoundEntity>,
     /// The bind entity was subject to dictionary-attack protection.
     pub(crate) is_da_bound: bool,
     /// The bind entity was the lockout authority.
@@ -283,47 +289,80 @@ impl Sessions {
     }
 }
 
+/// Bits of the first byte of a session's bytes, above those of its kind.
+mod flag {
+    pub(super) const KIND: u8 = 0x03;
+    pub(super) const DA_BOUND: u8 = 0x04;
+    pub(super) const LOCKOUT_BOUND: u8 = 0x08;
+    pub(super) const BOUND: u8 = 0x10;
+    pub(super) const AUDIT: u8 = 0x20;
+    pub(super) const KEY: u8 = 0x40;
+}
+
+/// The bytes of a session: in the state, and in a saved context, which must not be longer than the profile says. Hence
+/// only what the session has is written.
 impl Marshal for Session {
     fn marshal(&self, out: &mut Vec<u8>) {
-        self.kind.marshal(out);
+        let flags = [
+            (self.is_da_bound, flag::DA_BOUND),
+            (self.is_lockout_bound, flag::LOCKOUT_BOUND),
+            (self.bound_entity.is_some(), flag::BOUND),
+            (self.audit_digest.is_some(), flag::AUDIT),
+            (!self.key.is_empty(), flag::KEY),
+        ];
+        flags
+            .iter()
+            .filter(|(set, _)| *set)
+            .fold(self.kind.id().0, |bits, (_, flag)| bits | flag)
+            .marshal(out);
         self.auth_hash.marshal(out);
         self.symmetric.marshal(out);
-        self.key.marshal(out);
+        // A session key is as long as a digest.
+        out.extend_from_slice(&self.key);
         self.nonce_tpm.marshal(out);
-        self.bound_entity.is_some().marshal(out);
-        self.bound_entity.clone().unwrap_or_default().marshal(out);
-        self.is_da_bound.marshal(out);
-        self.is_lockout_bound.marshal(out);
-        self.audit_digest.is_some().marshal(out);
-        self.audit_digest.clone().unwrap_or_default().marshal(out);
-        self.policy.marshal(out);
+        if let Some(bound) = &self.bound_entity {
+            out.extend_from_slice(bound);
+        }
+        if let Some(audit) = &self.audit_digest {
+            out.extend_from_slice(audit);
+        }
+        if self.is_policy() {
+            self.policy.marshal(out);
+        }
     }
 }
 
 impl Parse for Session {
     fn parse(input: Input<'_>) -> Parsed<'_, Self> {
-        let (rest, kind) = TpmSe::parse(input)?;
+        let (rest, flags) = u8::parse(input)?;
+        let has = |flag| flags & flag != 0;
+        let Some(kind) = TpmSe::from_id(TpmSeId(flags & flag::KIND)) else {
+            return refuse(Rc::VALUE);
+        };
         let (rest, auth_hash) = TpmiAlgHash::parse(rest)?;
+        let digest_size = auth_hash.digest_size();
         let (rest, symmetric) = Option::parse(rest)?;
-        let (rest, key) = Small::parse(rest)?;
+        let optional = |rest, flag, size| take(rest, if has(flag) { size } else { 0 });
+        let (rest, key) = optional(rest, flag::KEY, digest_size)?;
         let (rest, nonce_tpm) = Tpm2bNonce::parse(rest)?;
-        let (rest, is_bound) = bool::parse(rest)?;
-        let (rest, bound_entity) = Small::parse(rest)?;
-        let (rest, is_da_bound) = bool::parse(rest)?;
-        let (rest, is_lockout_bound) = bool::parse(rest)?;
-        let (rest, is_audit) = bool::parse(rest)?;
-        let (rest, audit_digest) = Tpm2bDigest::parse(rest)?;
-        let (rest, policy) = PolicyState::parse(rest)?;
+        let (rest, bound) = optional(rest, flag::BOUND, BOUND_SIZE)?;
+        let (rest, audit) = optional(rest, flag::AUDIT, digest_size)?;
+        let is_policy = matches!(kind, TpmSe::Policy | TpmSe::Trial);
+        let (rest, policy) = if is_policy {
+            PolicyState::parse(rest)?
+        } else {
+            (rest, PolicyState::default())
+        };
         let session = Self {
             kind,
             auth_hash,
             symmetric,
-            key,
+            key: small(key),
             nonce_tpm,
-            bound_entity: is_bound.then_some(bound_entity),
-            is_da_bound,
-            is_lockout_bound,
-            audit_digest: is_audit.then_some(audit_digest),
+            bound_entity: has(flag::BOUND).then(|| small(bound)),
+            is_da_bound: has(flag::DA_BOUND),
+            is_lockout_bound: has(flag::LOCKOUT_BOUND),
+            audit_digest: has(flag::AUDIT).then(|| small(audit)),
             policy,
         };
         Ok((rest, session))
@@ -396,15 +435,8 @@ impl Section for Sessions {
     }
 }
 
-/// Mixes the authorization value of an entity into its Name, to notice a change of either (Part 1, 19.6.12).
-pub(crate) fn bound_entity(name: &[u8], auth_value: &[u8]) -> Small<130, true> {
-    let mut entity: Small<130, true> = Small::zeros(130);
-    let bytes = entity.as_mut_slice();
-    for (place, byte) in bytes.iter_mut().zip(name) {
-        *place = *byte;
-    }
-    for (place, byte) in bytes.iter_mut().rev().zip(auth_value.iter().rev()) {
-        *place ^= *byte;
-    }
-    small(&entity)
+/// Mixes the authorization value of an entity with its Name, to notice a change of either (Part 1, 19.6.12).
+pub(crate) fn bound_entity(name: &[u8], auth_value: &[u8]) -> BoundEntity {
+    let size = u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes();
+    small(&hash(TpmiAlgHash::Sha256, &[&size, name, auth_value]))
 }

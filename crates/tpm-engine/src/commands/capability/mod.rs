@@ -7,6 +7,7 @@ mod set_capability;
 mod test_parms;
 
 pub(crate) use algorithms::is_listed;
+pub(crate) use properties::CONTEXT_KEY_BITS;
 
 use crate::pcr::{PCR_COUNT, Pcrs, attributes};
 use crate::state::Tpm;
@@ -228,7 +229,7 @@ fn pcr_property(tag: TpmPtPcr) -> TpmsTaggedPcrSelect {
             TpmPtPcr::RESET_L4 | TpmPtPcr::DRTM_RESET => {
                 by_locality(attributes.reset_localities, 4)
             }
-            TpmPtPcr::NO_INCREMENT => matches!(pcr, 16 | 21..=23),
+            TpmPtPcr::NO_INCREMENT => !attributes.counted,
             TpmPtPcr::POLICY => Pcrs::has_policy(pcr),
             TpmPtPcr::AUTH => Pcrs::has_auth(pcr),
             _ => false,

@@ -1,5 +1,7 @@
 //! Hierarchies (Part 3, 24).
 
+#[cfg(test)]
+pub(crate) mod build;
 mod change_eps;
 mod change_pps;
 mod clear;
