@@ -11,7 +11,7 @@ use tpm_wire::attributes::{TpmaNv, TpmaObject, TpmaSession};
 use tpm_wire::buffers::{Tpm2b, Tpm2bDigest, Tpm2bMaxBuffer, Tpm2bMaxNvBuffer};
 use tpm_wire::codec::Marshal;
 use tpm_wire::commands::{
-    CreatePrimary, Duplicate, HashSequenceStart, NvDefineSpace, NvReadPublic,
+    CreatePrimary, Duplicate, EvictControl, HashSequenceStart, NvDefineSpace, NvReadPublic,
     NvUndefineSpaceSpecial, NvWrite, ObjectChangeAuth, PcrExtend, PolicyAuthValue,
     PolicyCommandCode, PolicyDuplicationSelect, PolicyPcr, PolicySecret, PolicyTemplate,
     ReadPublic, SequenceComplete, Unseal,
@@ -341,6 +341,55 @@ fn a_sequence_that_ends_acknowledges_with_its_value() {
     let expected = hash(TpmiAlgHash::Sha256, &[b"abc"]);
     assert_eq!(*answer.response.result, *expected);
     assert!(!tpm.objects.is_loaded(sequence.0));
+}
+
+#[test]
+fn a_changed_value_authenticates_its_own_answer() {
+    let mut tpm = started();
+    let mut client = HMAC.start(&mut tpm);
+    let change = |new_auth: &[u8]| tpm_wire::commands::HierarchyChangeAuth {
+        auth_handle: TpmHandle::OWNER.into(),
+        new_auth: small(new_auth),
+    };
+    let by = By::session(&mut client, &[]).with_auth_in_answer(b"first");
+    send(&mut tpm, &change(b"first"), &mut [by]).unwrap();
+    let by = By::session(&mut client, b"first").with_auth_in_answer(b"second");
+    send(&mut tpm, &change(b"second"), &mut [by]).unwrap();
+    // A bound session knows the old value only, and goes on with its own key.
+    let bound = Start {
+        bind: Some((TpmHandle::OWNER, b"second")),
+        ..HMAC
+    };
+    let mut client = bound.start(&mut tpm);
+    let by = By::session(&mut client, b"second").without_auth_in_hmac();
+    send(&mut tpm, &change(b"third"), &mut [by]).unwrap();
+    let by = By::session(&mut client, b"third").with_auth_in_answer(b"fourth");
+    send(&mut tpm, &change(b"fourth"), &mut [by]).unwrap();
+}
+
+#[test]
+fn a_persistent_object_authorizes_like_the_one_that_was_loaded() {
+    let mut tpm = started();
+    let parent = build::primary_storage_ecc(&mut tpm);
+    let item = build::sealed(&mut tpm, parent, AUTH, b"kept");
+    let primary = parent;
+    let persistent = TpmHandle(0x8100_0001);
+    let made = tpm.run(EvictControl {
+        auth: TpmHandle::OWNER.into(),
+        object_handle: primary.into(),
+        persistent_handle: persistent.into(),
+    });
+    made.unwrap();
+    let command = super::secret(&mut tpm, persistent);
+    let mut client = HMAC.start(&mut tpm);
+    let answer = send(&mut tpm, &command, &mut [By::session(&mut client, &[])]);
+    assert!(!answer.unwrap().response.policy_ticket.digest.is_empty());
+    let unseal = Unseal {
+        item_handle: item.into(),
+    };
+    let by = By::session(&mut client, AUTH);
+    let answer = send(&mut tpm, &unseal, &mut [by]).unwrap();
+    assert_eq!(*answer.response.out_data, *b"kept");
 }
 
 #[test]
