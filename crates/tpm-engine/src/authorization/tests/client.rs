@@ -139,6 +139,8 @@ pub(super) struct By<'a> {
     attributes: TpmaSession,
     /// The authorization value that goes into the HMAC key.
     in_hmac: &'a [u8],
+    /// The same for the answer.
+    in_answer: &'a [u8],
     /// The authorization value that goes into the key of parameter encryption.
     in_cipher: &'a [u8],
     /// What stands in place of the HMAC.
@@ -151,6 +153,7 @@ impl<'a> By<'a> {
             session: None,
             attributes: CONTINUE,
             in_hmac: &[],
+            in_answer: &[],
             in_cipher: &[],
             instead: Some(value),
         }
@@ -162,6 +165,7 @@ impl<'a> By<'a> {
             session: Some(session),
             attributes: CONTINUE,
             in_hmac: auth,
+            in_answer: auth,
             in_cipher: auth,
             instead: None,
         }
@@ -180,6 +184,13 @@ impl<'a> By<'a> {
     /// The authorization value does not go into the HMAC key.
     pub(super) const fn without_auth_in_hmac(mut self) -> Self {
         self.in_hmac = &[];
+        self.in_answer = &[];
+        self
+    }
+
+    /// The command changes the authorization value, or removes what has it.
+    pub(super) const fn with_auth_in_answer(mut self, auth: &'a [u8]) -> Self {
+        self.in_answer = auth;
         self
     }
 
@@ -375,7 +386,7 @@ fn acknowledge(
     data.extend(&client.nonce_tpm);
     data.extend(&client.nonce_caller);
     data.push(session.session_attributes.0);
-    let key = [&client.key, by.in_hmac].concat();
+    let key = [&client.key, by.in_answer].concat();
     let expected = hmac(hash_algorithm(client.hash), &key, &[&data]);
     assert_eq!(*session.hmac, *expected, "the HMAC of the answer");
 }

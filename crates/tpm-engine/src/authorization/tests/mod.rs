@@ -5,6 +5,7 @@ mod client;
 mod dictionary_attack;
 mod encryption;
 mod hmac;
+mod journeys;
 mod password;
 mod policy;
 
