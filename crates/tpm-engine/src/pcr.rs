@@ -154,11 +154,6 @@ impl Pcrs {
         bank.values.get_mut(usize::try_from(pcr).ok()?)
     }
 
-    /// Whether any bank has the PCR.
-    pub(crate) fn is_allocated(&self, pcr: u32) -> bool {
-        self.banks.iter().any(|bank| bank.allocated.contains(pcr))
-    }
-
     /// Extends a PCR of one bank; a bank without it stays as it is (Part 1, 17.2).
     pub(crate) fn extend(&mut self, bank: TpmiAlgHash, pcr: u32, digest: &[u8]) {
         if let Some(value) = self.value_mut(bank, pcr) {

@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 
 /// Bytes of NV memory that an Index takes besides its contents.
 const INDEX_SIZE: usize = 128;
-/// Bytes of NV memory that a persistent object takes.
-const OBJECT_SIZE: usize = 2048;
+/// Bytes of the memory of orderly Indices that one takes besides its contents.
+const ORDERLY_SIZE: usize = 12;
 
 /// All NV Indices.
 #[derive(Clone, Default)]
@@ -157,28 +157,34 @@ impl Nv {
 }
 
 impl Tpm {
-    /// Bytes of NV memory that are free for Indices.
-    pub(crate) fn nv_free(&self) -> usize {
-        let all = usize::try_from(self.profile.nv_memory).unwrap_or(usize::MAX);
-        let objects = self.objects.persistent.len() * OBJECT_SIZE;
-        all.saturating_sub(self.nv.size() + objects)
+    /// Bytes of NV memory that are free.
+    fn nv_free(&self) -> usize {
+        free(self.profile.nv_memory, self.nv.size())
     }
 
-    /// Counters that could still be defined (`TPM_PT_NV_COUNTERS_AVAIL`).
-    pub(crate) fn counters_available(&self) -> u32 {
-        u32::try_from(self.nv_free() / (INDEX_SIZE + 8)).unwrap_or(u32::MAX)
+    /// Bytes that are free of the memory that orderly Indices live in.
+    fn nv_orderly_free(&self) -> usize {
+        let orderly = self.nv.indices.values().filter(|index| index.is_orderly());
+        let used = orderly.map(|index| ORDERLY_SIZE + index.data_size()).sum();
+        free(self.profile.orderly_memory, used)
     }
 
-    /// Checks that an Index with contents of `data_size` bytes fits.
+    /// Counters that could still be defined, if they are orderly (`TPM_PT_NV_COUNTERS_AVAIL`).
+    pub(crate) fn counters_available(&self) -> usize {
+        let stored = self.nv_free() / (INDEX_SIZE + 8);
+        let in_ram = self.nv_orderly_free() / (ORDERLY_SIZE + 8);
+        stored.min(in_ram)
+    }
+
+    /// Checks that there is memory for an Index.
     ///
     /// # Errors
     /// `TPM_RC_NV_SPACE`.
-    pub(crate) fn check_nv_space(&self, data_size: usize) -> Result<(), Rc> {
-        if INDEX_SIZE + data_size <= self.nv_free() {
-            Ok(())
-        } else {
-            Err(Rc::NV_SPACE)
-        }
+    pub(crate) fn check_nv_space(&self, index: &Index) -> Result<(), Rc> {
+        let size = index.data_size();
+        let fits = INDEX_SIZE + size <= self.nv_free()
+            && (!index.is_orderly() || ORDERLY_SIZE + size <= self.nv_orderly_free());
+        if fits { Ok(()) } else { Err(Rc::NV_SPACE) }
     }
 
     /// Checks that an Index is defined and that its hierarchy is enabled (Part 1, 37.2).
@@ -329,6 +335,13 @@ impl Section for Nv {
             Group::Reset | Group::Clear => Ok((input, ())),
         }
     }
+}
+
+/// What `used` bytes leave of `all`.
+fn free(all: u32, used: usize) -> usize {
+    usize::try_from(all)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(used)
 }
 
 fn count(number: usize) -> u32 {

@@ -4,9 +4,10 @@ use super::page;
 use crate::commit::OPEN_COMMITS;
 use crate::hierarchy::{CONTEXT_HASH, FIRMWARE_SVN};
 use crate::session::CONTEXT_GAP_MAX;
+use crate::nv::MAX_ORDERLY_COUNT;
 use crate::state::Tpm;
 use tpm_wire::algorithm::{TpmiAlgHash, TpmiEccCurve};
-use tpm_wire::attributes::{TpmaModes, TpmaNv, TpmaPermanent, TpmaStartupClear};
+use tpm_wire::attributes::{TpmaModes, TpmaPermanent, TpmaStartupClear};
 use tpm_wire::buffers::{MAX_BUFFER, Tpm2bAuth};
 use tpm_wire::capability::{TpmlTaggedTpmProperty, TpmsTaggedProperty};
 use tpm_wire::constants::{TpmAlgId, TpmPt};
@@ -17,17 +18,10 @@ use tpm_wire::pcr::PCR_SELECT_SIZE;
 const FAMILY: u32 = 0x322E_3000;
 /// Bits of the key that encrypts saved contexts.
 pub(crate) const CONTEXT_KEY_BITS: u16 = 256;
-/// How far the value of an orderly counter in RAM may be ahead of the stored one.
-const ORDERLY_COUNT: u32 = 0xFF;
 /// The largest list of a capability answer, with selector and count.
 const MAX_CAP_BUFFER: u32 = 1024;
 /// Properties in a group; an answer does not go beyond its group.
 const GROUP: u32 = 0x100;
-/// Bytes that an NV counter takes, besides what every Index takes.
-const COUNTER_SIZE: usize = 8;
-/// Bytes that an Index takes of NV memory, or of the memory of orderly indices, besides its contents.
-const INDEX_OVERHEAD: usize = 128;
-const ORDERLY_OVERHEAD: usize = 12;
 
 impl Tpm {
     /// Up to `count` properties of one group from `first` on, and whether the group has more.
@@ -102,7 +96,7 @@ impl Tpm {
             TpmPt::CONTEXT_HASH => u32::from(CONTEXT_HASH.id().0),
             TpmPt::CONTEXT_SYM => u32::from(TpmAlgId::AES.0),
             TpmPt::CONTEXT_SYM_SIZE => u32::from(CONTEXT_KEY_BITS),
-            TpmPt::ORDERLY_COUNT => ORDERLY_COUNT,
+            TpmPt::ORDERLY_COUNT => MAX_ORDERLY_COUNT,
             TpmPt::MAX_COMMAND_SIZE | TpmPt::MAX_RESPONSE_SIZE => number(self.max_command_size()),
             TpmPt::MAX_DIGEST => {
                 let hashes = TpmiAlgHash::ALL.iter();
@@ -151,7 +145,7 @@ impl Tpm {
                         .count(),
                 )
             }
-            TpmPt::NV_COUNTERS_AVAIL => number(self.counters_free()),
+            TpmPt::NV_COUNTERS_AVAIL => number(self.counters_available()),
             TpmPt::ALGORITHM_SET => self.management.algorithm_set,
             TpmPt::LOADED_CURVES => {
                 let curves = TpmiEccCurve::ALL.iter();
@@ -220,23 +214,6 @@ impl Tpm {
     pub(crate) fn persistent_room(&self) -> usize {
         let most = usize::try_from(self.profile.persistent_objects).unwrap_or(usize::MAX);
         most.saturating_sub(self.objects.persistent.len())
-    }
-
-    /// Counters that can still be defined, if they are orderly: then each takes its part of both memories.
-    fn counters_free(&self) -> usize {
-        let free = |size: u32, used: usize| {
-            usize::try_from(size)
-                .unwrap_or(usize::MAX)
-                .saturating_sub(used)
-        };
-        let orderly = self.nv.indices.values();
-        let orderly = orderly
-            .filter(|index| index.attributes().contains(TpmaNv::ORDERLY))
-            .map(|index| ORDERLY_OVERHEAD + index.data_size())
-            .sum();
-        let stored = free(self.profile.nv_memory, self.nv.size()) / (INDEX_OVERHEAD + COUNTER_SIZE);
-        let in_ram = free(self.profile.orderly_memory, orderly) / (ORDERLY_OVERHEAD + COUNTER_SIZE);
-        stored.min(in_ram)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::algorithms::small;
 use crate::nv::Index;
 use crate::state::Tpm;
 use tpm_wire::attributes::TpmaNv;
-use tpm_wire::buffers::{MAX_NV_BUFFER, Tpm2bAuth};
+use tpm_wire::buffers::{Tpm2bAuth, Tpm2bMaxNvBuffer};
 use tpm_wire::handles::TpmHandle;
 use tpm_wire::nv::{TpmNt, TpmtNvPublic2};
 use tpm_wire::rc::{Position, Rc};
@@ -48,7 +48,7 @@ impl Tpm {
         if self.nv.get(handle).is_ok() {
             return Err(Rc::NV_DEFINED);
         }
-        self.check_nv_space(index.data_size())?;
+        self.check_nv_space(&index)?;
         self.changes_permanent()?;
         self.nv.indices.insert(handle, index);
         Ok(())
@@ -60,6 +60,9 @@ impl Tpm {
         index: &Index,
         at: &Positions,
     ) -> Result<(), Rc> {
+        if index.data_size() > usize::from(self.profile.max_nv_index) {
+            return Err(Rc::SIZE.at(at.public_info));
+        }
         let (policy_size, digest_size) =
             (index.auth_policy().len(), index.name_alg().digest_size());
         if policy_size != 0 && policy_size != digest_size {
@@ -76,7 +79,7 @@ impl Tpm {
             .nv_type()
             .ok_or(Rc::ATTRIBUTES.at(at.public_info))?;
         let size_fits = match nv_type {
-            TpmNt::Ordinary => index.data_size() <= usize::from(self.profile.max_nv_index),
+            TpmNt::Ordinary => true,
             TpmNt::Extend => index.data_size() == digest_size,
             TpmNt::Counter | TpmNt::Bits | TpmNt::PinFail | TpmNt::PinPass => {
                 index.data_size() == 8
@@ -95,9 +98,24 @@ impl Tpm {
         if attributes.contains(TpmaNv::POLICY_DELETE) && !by_platform {
             return Err(Rc::ATTRIBUTES.at(at.public_info));
         }
-        if attributes.contains(TpmaNv::WRITEALL) && index.data_size() > MAX_NV_BUFFER {
+        if attributes.contains(TpmaNv::WRITEALL)
+            && index.data_size() > usize::from(self.profile.max_nv_buffer)
+        {
             // It could never be written.
             return Err(Rc::SIZE.at(at.public_info));
+        }
+        Ok(())
+    }
+}
+
+impl Tpm {
+    /// Checks that a piece of an Index is not larger than the profile's buffer.
+    ///
+    /// # Errors
+    /// `TPM_RC_SIZE`.
+    fn check_nv_buffer(&self, data: &Tpm2bMaxNvBuffer) -> Result<(), Rc> {
+        if data.len() > usize::from(self.profile.max_nv_buffer) {
+            return Err(Rc::SIZE);
         }
         Ok(())
     }

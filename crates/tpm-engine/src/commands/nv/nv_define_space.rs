@@ -194,6 +194,18 @@ mod tests {
     }
 
     #[test]
+    fn orderly_indices_fit_into_their_own_memory() {
+        let mut tpm = testing::started();
+        let orderly = OPEN | TpmaNv::ORDERLY;
+        let before = tpm.counters_available();
+        assert!(define_public(&mut tpm, public(INDEX, orderly, 10240)).is_ok());
+        assert!(tpm.counters_available() < before);
+        let refused = define_public(&mut tpm, public(OTHER, orderly, 10240));
+        assert_eq!(refused, Err(Rc::NV_SPACE));
+        assert!(define_public(&mut tpm, public(OTHER, OPEN, 10240)).is_ok());
+    }
+
+    #[test]
     fn without_storage_nothing_is_defined() {
         let mut tpm = testing::started();
         tpm.script.storage_down.store(true, Ordering::Relaxed);

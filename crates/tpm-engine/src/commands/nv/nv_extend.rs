@@ -10,6 +10,8 @@ use tpm_wire::rc::Rc;
 
 impl Execute for NvExtend {
     fn execute(self, tpm: &mut Tpm) -> Result<NvExtendResponse, Rc> {
+        tpm.check_nv_buffer(&self.data)
+            .map_err(|rc| rc.at(Self::data))?;
         tpm.check_index_not_read_only(self.nv_index.0)?;
         let index = tpm.nv.check_write(self.auth_handle.0, self.nv_index.0)?;
         if index.nv_type() != TpmNt::Extend {

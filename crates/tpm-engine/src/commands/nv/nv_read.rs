@@ -2,7 +2,7 @@
 
 use crate::execute::Execute;
 use crate::state::Tpm;
-use tpm_wire::buffers::{MAX_NV_BUFFER, Tpm2bMaxNvBuffer};
+use tpm_wire::buffers::Tpm2bMaxNvBuffer;
 use tpm_wire::commands::{NvRead, NvReadResponse};
 use tpm_wire::rc::Rc;
 
@@ -10,7 +10,7 @@ impl Execute for NvRead {
     fn execute(self, tpm: &mut Tpm) -> Result<NvReadResponse, Rc> {
         let index = tpm.nv.check_read(self.auth_handle.0, self.nv_index.0)?;
         let (offset, size) = (usize::from(self.offset), usize::from(self.size));
-        if size > MAX_NV_BUFFER {
+        if size > usize::from(tpm.profile.max_nv_buffer) {
             return Err(Rc::VALUE.at(Self::size));
         }
         let rest = index.data.get(offset..).ok_or(Rc::VALUE.at(Self::offset))?;

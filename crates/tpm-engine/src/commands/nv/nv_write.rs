@@ -9,6 +9,8 @@ use tpm_wire::rc::Rc;
 
 impl Execute for NvWrite {
     fn execute(self, tpm: &mut Tpm) -> Result<NvWriteResponse, Rc> {
+        tpm.check_nv_buffer(&self.data)
+            .map_err(|rc| rc.at(Self::data))?;
         tpm.check_index_not_read_only(self.nv_index.0)?;
         let index = tpm.nv.check_write(self.auth_handle.0, self.nv_index.0)?;
         if matches!(
@@ -35,12 +37,15 @@ impl Execute for NvWrite {
 #[cfg(test)]
 mod tests {
     use crate::commands::nv::build::{
-        INDEX, OPEN, check_refusals_of_writing, persists, power_cut, read, with_index, write,
+        INDEX, OPEN, check_refusals_of_writing, define_public, persists, power_cut, public, read,
+        with_index, write,
     };
+    use crate::profile::Profile;
+    use crate::testing;
     use alloc::vec;
     use core::sync::atomic::Ordering;
     use tpm_wire::attributes::TpmaNv;
-    use tpm_wire::commands::NvWrite;
+    use tpm_wire::commands::{NvRead, NvWrite};
     use tpm_wire::constants::TpmSu;
     use tpm_wire::nv::TpmNt;
     use tpm_wire::rc::Rc;
@@ -137,6 +142,24 @@ mod tests {
                 .zip(0..)
                 .all(|(data, n)| data == [n; 2048])
         );
+    }
+
+    #[test]
+    fn a_piece_is_not_larger_than_the_profiles_buffer() {
+        let profile = Profile::by_name("swtpm-0.7").unwrap();
+        let mut tpm = testing::with_profile(profile);
+        tpm.restart(None, TpmSu::Clear);
+        define_public(&mut tpm, public(INDEX, OPEN, 2048)).unwrap();
+        assert!(tpm.run(write(&[1; 1024], 0)).is_ok());
+        let refused = tpm.run(write(&[1; 1025], 0));
+        assert_eq!(refused, Err(Rc::SIZE.at(NvWrite::data)));
+        let read = NvRead {
+            auth_handle: INDEX.into(),
+            nv_index: INDEX.into(),
+            size: 1025,
+            offset: 0,
+        };
+        assert_eq!(tpm.run(read), Err(Rc::VALUE.at(NvRead::size)));
     }
 
     #[test]

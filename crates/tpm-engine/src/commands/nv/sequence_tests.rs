@@ -268,7 +268,7 @@ impl World {
             .store(locality, core::sync::atomic::Ordering::Relaxed);
         let result = match self.random.below(8) {
             0..=2 => {
-                let hash = self.random.of(&TpmiAlgHash::ALL);
+                let hash = self.random.of(TpmiAlgHash::ALL);
                 let digests = [digest(hash, 5), digest(TpmiAlgHash::Sha256, 6)];
                 let pcr_handle = (!self.random.one_in(9)).then_some(pcr);
                 self.run(PcrExtend {
@@ -287,7 +287,7 @@ impl World {
             }
             4 => self.run(PcrReset { pcr_handle: pcr }).map(|_| ()),
             5 if self.random.one_in(4) => {
-                let bank = self.random.of(&TpmiAlgHash::ALL);
+                let bank = self.random.of(TpmiAlgHash::ALL);
                 let some: &[u32] = self.random.of(&[&[], &[0, 17], &[0, 1, 2, 16, 17, 20, 23]]);
                 self.run(PcrAllocate {
                     auth_handle: TpmHandle::PLATFORM.into(),
