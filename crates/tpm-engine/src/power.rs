@@ -213,6 +213,9 @@ impl Tpm {
                 .restore_groups(&saved, kind == StartupKind::Resume)
                 .is_err()
             {
+                // The next startup is a TPM Reset, which needs no saved state.
+                self.power.forget_orderly_shutdown();
+                self.persist = true;
                 return Err(self.fail("the state that TPM2_Shutdown saved is damaged"));
             }
         }
@@ -364,5 +367,65 @@ impl Tpm {
             self.power.buffer_size = Some(wanted.clamp(SMALLEST_BUFFER.min(largest), largest));
         }
         self.max_command_size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::profile::Profile;
+    use crate::testing::{self, TestTpm};
+    use alloc::vec;
+    use tpm_wire::capability::TpmsCapabilityData;
+    use tpm_wire::commands::GetCapability;
+    use tpm_wire::constants::{TpmCap, TpmPt, TpmSu};
+    use tpm_wire::rc::Rc;
+
+    /// The response code for a command of this many bytes.
+    fn answer(tpm: &mut TestTpm, size: u32) -> Rc {
+        let mut command = vec![0; usize::try_from(size).unwrap()];
+        command[..2].copy_from_slice(&[0x80, 0x01]);
+        command[2..6].copy_from_slice(&size.to_be_bytes());
+        command[6..10].copy_from_slice(&0x17Bu32.to_be_bytes());
+        let response = tpm.execute(&command);
+        Rc::from_number(u32::from_be_bytes(*response[6..].first_chunk().unwrap()))
+    }
+
+    fn reported(tpm: &mut TestTpm) -> u32 {
+        let answer = tpm.run(GetCapability {
+            capability: TpmCap::TPM_PROPERTIES,
+            property: TpmPt::MAX_COMMAND_SIZE.0,
+            property_count: 2,
+        });
+        let TpmsCapabilityData::TpmProperties(list) = answer.unwrap().capability_data else {
+            panic!("properties were asked for")
+        };
+        assert_eq!(list[0].value, list[1].value);
+        list[0].value
+    }
+
+    #[test]
+    fn the_host_chooses_the_size_of_the_buffers_within_the_profile() {
+        let mut tpm = testing::started();
+        assert_eq!(tpm.set_buffer_size(0), 8192);
+        assert_eq!(answer(&mut tpm, 8193), Rc::COMMAND_SIZE);
+        assert_eq!(answer(&mut tpm, 8192), Rc::SIZE);
+        for (wanted, chosen) in [(4096, 4096), (1, 2896), (1 << 20, 8192), (3000, 3000)] {
+            assert_eq!(tpm.set_buffer_size(wanted), chosen);
+            assert_eq!(tpm.set_buffer_size(0), chosen);
+            assert_eq!(tpm.max_command_size(), chosen);
+            assert_eq!(usize::try_from(reported(&mut tpm)), Ok(chosen));
+        }
+        assert_eq!(answer(&mut tpm, 3001), Rc::COMMAND_SIZE);
+        let profile = Profile::by_name("swtpm-0.7").unwrap();
+        assert_eq!(testing::with_profile(profile).set_buffer_size(8192), 4096);
+    }
+
+    #[test]
+    fn the_size_of_the_buffers_outlives_power_and_is_not_stored() {
+        let mut tpm = testing::started();
+        tpm.set_buffer_size(4096);
+        tpm.restart(None, TpmSu::Clear);
+        assert_eq!(tpm.max_command_size(), 4096);
+        assert_eq!(tpm.reloaded().max_command_size(), 8192);
     }
 }

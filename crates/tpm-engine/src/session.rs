@@ -153,9 +153,9 @@ impl Sessions {
 
     /// Handles of the saved sessions as `TPM_CAP_HANDLES` gives them, ascending by index.
     pub(crate) fn saved(&self) -> impl Iterator<Item = TpmHandle> + '_ {
-        self.indexed().filter_map(|(index, slot)| {
-            matches!(slot, Slot::Saved(_)).then(|| TpmHt::HmacSession.handle(index))
-        })
+        self.indexed()
+            .filter(|(_, slot)| matches!(slot, Slot::Saved(_)))
+            .map(|(index, _)| TpmHt::HmacSession.handle(index))
     }
 
     fn oldest_saved(&self) -> Option<u64> {

@@ -25,19 +25,19 @@ use tpm_wire::object::{
 };
 use tpm_wire::rc::Rc;
 
-pub(super) fn save(tpm: &mut TestTpm, handle: TpmHandle) -> Result<TpmsContext, Rc> {
+pub(crate) fn save(tpm: &mut TestTpm, handle: TpmHandle) -> Result<TpmsContext, Rc> {
     let save_handle = handle.into();
     tpm.run(ContextSave { save_handle })
         .map(|response| response.context)
 }
 
-pub(super) fn load(tpm: &mut TestTpm, context: TpmsContext) -> Result<TpmHandle, Rc> {
+pub(crate) fn load(tpm: &mut TestTpm, context: TpmsContext) -> Result<TpmHandle, Rc> {
     tpm.run(ContextLoad { context })
         .map(|response| response.loaded_handle.0)
 }
 
 /// A storage key of a hierarchy.
-pub(super) fn object_under(tpm: &mut TestTpm, hierarchy: TpmHandle) -> TpmHandle {
+pub(crate) fn object_under(tpm: &mut TestTpm, hierarchy: TpmHandle) -> TpmHandle {
     let mut attributes = FIXED | STORAGE | TpmaObject::NO_DA;
     if hierarchy == TpmHandle::FW_OWNER {
         attributes |= TpmaObject::FIRMWARE_LIMITED;
@@ -48,12 +48,12 @@ pub(super) fn object_under(tpm: &mut TestTpm, hierarchy: TpmHandle) -> TpmHandle
 }
 
 /// A storage key of the owner.
-pub(super) fn object(tpm: &mut TestTpm) -> TpmHandle {
+pub(crate) fn object(tpm: &mut TestTpm) -> TpmHandle {
     object_under(tpm, TpmHandle::OWNER)
 }
 
 /// A key that a restart ends.
-pub(super) fn st_clear_object(tpm: &mut TestTpm) -> TpmHandle {
+pub(crate) fn st_clear_object(tpm: &mut TestTpm) -> TpmHandle {
     let attributes = FIXED | TpmaObject::SIGN | TpmaObject::NO_DA | TpmaObject::ST_CLEAR;
     primary(tpm, TpmHandle::OWNER, ecc_template(attributes))
         .unwrap()
@@ -61,7 +61,7 @@ pub(super) fn st_clear_object(tpm: &mut TestTpm) -> TpmHandle {
 }
 
 /// A key of which only the public area is loaded.
-pub(super) fn public_only(tpm: &mut TestTpm) -> TpmHandle {
+pub(crate) fn public_only(tpm: &mut TestTpm) -> TpmHandle {
     let handle = object(tpm);
     let public = tpm.objects.find(handle).unwrap().public.clone();
     let external = Object::new(public, None, Lineage::External(TpmHandle::OWNER));
@@ -69,12 +69,12 @@ pub(super) fn public_only(tpm: &mut TestTpm) -> TpmHandle {
 }
 
 /// A SHA-256 sequence.
-pub(super) fn hash_sequence(tpm: &mut TestTpm) -> TpmHandle {
+pub(crate) fn hash_sequence(tpm: &mut TestTpm) -> TpmHandle {
     sequence(tpm, Some(TpmiAlgHash::Sha256))
 }
 
 /// An event sequence: a hash for every bank.
-pub(super) fn event_sequence(tpm: &mut TestTpm) -> TpmHandle {
+pub(crate) fn event_sequence(tpm: &mut TestTpm) -> TpmHandle {
     let handle = sequence(tpm, None);
     add(tpm, handle, &[7; 1000]);
     handle
@@ -90,7 +90,7 @@ fn sequence(tpm: &mut TestTpm, hash_alg: Option<TpmiAlgHash>) -> TpmHandle {
     .into()
 }
 
-pub(super) fn add(tpm: &mut TestTpm, handle: TpmHandle, data: &[u8]) {
+pub(crate) fn add(tpm: &mut TestTpm, handle: TpmHandle, data: &[u8]) {
     tpm.run(SequenceUpdate {
         sequence_handle: handle.into(),
         buffer: Tpm2bMaxBuffer::new(data.to_vec()).unwrap(),
@@ -98,7 +98,7 @@ pub(super) fn add(tpm: &mut TestTpm, handle: TpmHandle, data: &[u8]) {
     .unwrap();
 }
 
-pub(super) fn complete(tpm: &mut TestTpm, handle: TpmHandle, data: &[u8]) -> Vec<u8> {
+pub(crate) fn complete(tpm: &mut TestTpm, handle: TpmHandle, data: &[u8]) -> Vec<u8> {
     tpm.run(SequenceComplete {
         sequence_handle: handle.into(),
         buffer: Tpm2bMaxBuffer::new(data.to_vec()).unwrap(),
@@ -110,7 +110,7 @@ pub(super) fn complete(tpm: &mut TestTpm, handle: TpmHandle, data: &[u8]) -> Vec
 }
 
 /// An HMAC session, put straight into the TPM.
-pub(super) fn session(tpm: &mut TestTpm) -> TpmHandle {
+pub(crate) fn session(tpm: &mut TestTpm) -> TpmHandle {
     let session = Session {
         kind: TpmSe::Hmac,
         auth_hash: TpmiAlgHash::Sha256,
@@ -127,7 +127,7 @@ pub(super) fn session(tpm: &mut TestTpm) -> TpmHandle {
 }
 
 /// The sessions with the most to save.
-pub(super) fn largest_sessions(profile: &Profile) -> [Session; 2] {
+pub(crate) fn largest_sessions(profile: &Profile) -> [Session; 2] {
     let hmac = Session {
         kind: TpmSe::Hmac,
         auth_hash: TpmiAlgHash::Sha512,
@@ -168,7 +168,7 @@ pub(super) fn largest_sessions(profile: &Profile) -> [Session; 2] {
 }
 
 /// The objects with the most to save.
-pub(super) fn largest_objects(profile: &Profile) -> Vec<Object> {
+pub(crate) fn largest_objects(profile: &Profile) -> Vec<Object> {
     let sizes = [4096, 3072, 2048];
     let bits = sizes
         .into_iter()

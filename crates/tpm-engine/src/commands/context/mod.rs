@@ -5,7 +5,7 @@
 //! them all, and for `stClear` objects the number of TPM Restarts since.
 
 #[cfg(test)]
-mod build;
+pub(crate) mod build;
 mod context_load;
 mod context_save;
 mod evict_control;
