@@ -82,7 +82,7 @@ pub(crate) mod build {
             encryption_key_in: Tpm2bData::new(key).unwrap(),
             symmetric_alg,
         };
-        let result = tpm.run_as(command, &[auth.clone()]);
+        let result = tpm.run_as(command, core::slice::from_ref(&auth));
         tpm.sessions.flush(auth.session);
         result
     }

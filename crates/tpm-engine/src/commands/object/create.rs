@@ -92,6 +92,16 @@ mod tests {
     }
 
     #[test]
+    fn an_rsa_key_can_be_parent_and_child() {
+        let mut tpm = testing::started();
+        let root = build::primary_rsa(&mut tpm);
+        let public = build::rsa_template(MOVABLE | SIGN);
+        let key = build::child(&mut tpm, root, public, sensitive(b"auth", &[]));
+        let object = tpm.objects.get(key).unwrap();
+        assert!(crate::keys::rsa_private(object).is_ok());
+    }
+
+    #[test]
     fn creation_data_tell_the_parent() {
         let mut tpm = testing::started();
         let root = build::primary_storage_ecc(&mut tpm);

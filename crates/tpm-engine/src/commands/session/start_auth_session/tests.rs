@@ -262,8 +262,10 @@ fn a_block_cipher_not_in_cfb_mode_is_mode_at_parameter_4() {
 #[test]
 fn full_tables_are_session_memory_or_session_handles() {
     for (loaded, active, expected) in [(2, 4, Rc::SESSION_MEMORY), (4, 2, Rc::SESSION_HANDLES)] {
-        let mut profile = Profile::default();
-        profile.loaded_sessions = loaded;
+        let mut profile = Profile {
+            loaded_sessions: loaded,
+            ..Profile::default()
+        };
         profile.limits.active_sessions = active;
         let mut tpm = testing::with_profile(profile);
         let startup_type = TpmSu::Clear;
@@ -276,8 +278,10 @@ fn full_tables_are_session_memory_or_session_handles() {
 
 #[test]
 fn the_last_place_is_kept_for_the_oldest_saved_session_when_the_gap_is_full() {
-    let mut profile = Profile::default();
-    profile.loaded_sessions = 2;
+    let profile = Profile {
+        loaded_sessions: 2,
+        ..Profile::default()
+    };
     let mut tpm = testing::with_profile(profile);
     let startup_type = TpmSu::Clear;
     tpm.run(Startup { startup_type }).unwrap();
