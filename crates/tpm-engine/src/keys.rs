@@ -142,3 +142,37 @@ pub(crate) const fn symmetric(public: &TpmtPublic) -> Option<TpmtSymDefObject> {
         TpmuPublicParms::KeyedHash(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{rsa_private, rsa_public};
+    use crate::commands::object::build;
+    use crate::object::{Lineage, Object};
+    use tpm_wire::attributes::TpmaObject;
+    use tpm_wire::handles::TpmHandle;
+    use tpm_wire::rc::Rc;
+
+    #[test]
+    fn the_rsa_key_of_an_object_is_computed_once_and_is_no_part_of_it() {
+        let public = build::rsa_public(TpmaObject::SIGN);
+        let sensitive = Some(build::rsa_sensitive());
+        let lineage = Lineage::External(TpmHandle::NULL);
+        let object = Object::new(public, sensitive, lineage);
+        let fresh = object.clone();
+        let modulus = rsa_public(&object.public).unwrap();
+        for _ in 0..2 {
+            assert_eq!(*rsa_private(&object).unwrap().public(), modulus);
+        }
+        let asked_again = object.rsa.get_or_make(|| Err(Rc::FAILURE));
+        assert_eq!(*asked_again.unwrap().public(), modulus);
+        assert_eq!(object, fresh);
+        assert!(object.clone().rsa.get_or_make(|| Err(Rc::FAILURE)).is_err());
+    }
+
+    #[test]
+    fn a_public_area_alone_has_no_private_key() {
+        let public = build::rsa_public(TpmaObject::SIGN);
+        let object = Object::new(public, None, Lineage::External(TpmHandle::NULL));
+        assert_eq!(rsa_private(&object).err(), Some(Rc::KEY));
+    }
+}

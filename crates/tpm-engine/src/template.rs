@@ -99,18 +99,16 @@ pub(crate) fn check_attributes(
 
 /// Limits to firmware or security version need a parent or a hierarchy that is limited likewise.
 fn check_limits(lineage: Option<Lineage<'_>>, public: &TpmtPublic) -> Result<(), Rc> {
-    let limits: [(TpmaObject, fn(TpmHandle) -> bool); 2] = [
-        (TpmaObject::FIRMWARE_LIMITED, is_firmware_limited),
-        (TpmaObject::SVN_LIMITED, is_svn_limited),
-    ];
-    for (limit, hierarchy_is_limited) in limits {
-        let allowed = public.has(TpmaObject::FIXED_TPM)
-            && match lineage {
-                Some(Lineage::Child(parent)) => parent.public.has(limit),
-                Some(Lineage::Primary(hierarchy)) => hierarchy_is_limited(hierarchy),
-                Some(Lineage::External(_)) | None => false,
-            };
-        if public.has(limit) && !allowed {
+    let is_limited = |limit| match lineage {
+        Some(Lineage::Child(parent)) => parent.public.has(limit),
+        Some(Lineage::Primary(hierarchy)) if limit == TpmaObject::FIRMWARE_LIMITED => {
+            is_firmware_limited(hierarchy)
+        }
+        Some(Lineage::Primary(hierarchy)) => is_svn_limited(hierarchy),
+        Some(Lineage::External(_)) | None => false,
+    };
+    for limit in [TpmaObject::FIRMWARE_LIMITED, TpmaObject::SVN_LIMITED] {
+        if public.has(limit) && !(public.has(TpmaObject::FIXED_TPM) && is_limited(limit)) {
             return Err(Rc::ATTRIBUTES);
         }
     }

@@ -80,3 +80,135 @@ impl Execute for Duplicate {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::duplication::build::{duplicate, import, movable};
+    use crate::commands::object::build::{self, AES_128_CFB, FIXED, MOVABLE, STORAGE, passwords};
+    use crate::testing;
+    use tpm_wire::attributes::TpmaObject;
+    use tpm_wire::commands::{Duplicate, Load, Unseal};
+    use tpm_wire::handles::TpmHandle;
+    use tpm_wire::object::Tpm2bPublic;
+    use tpm_wire::rc::Rc;
+
+    const NONE: TpmaObject = TpmaObject::NONE;
+
+    #[test]
+    fn every_combination_of_wraps_can_be_imported() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let object = movable(&mut tpm, root, NONE);
+        let public = tpm.objects.get(object).unwrap().public.clone();
+        let parents = [
+            TpmHandle::NULL,
+            build::vector_storage_ecc(&mut tpm),
+            build::vector_storage_rsa(&mut tpm),
+        ];
+        for parent in parents {
+            for (given, cipher) in [
+                (&[][..], None),
+                (&[], Some(AES_128_CFB)),
+                (&[5; 16], Some(AES_128_CFB)),
+            ] {
+                let made = duplicate(&mut tpm, object, parent, given, cipher).unwrap();
+                assert_eq!(made.out_sym_seed.is_empty(), parent == TpmHandle::NULL);
+                // A key that the caller gave is not returned.
+                let told = !made.encryption_key_out.is_empty();
+                assert_eq!(told, cipher.is_some() && given.is_empty());
+                let key: &[u8] = if told {
+                    &made.encryption_key_out
+                } else {
+                    given
+                };
+                let inner = cipher.map(|cipher| (cipher, key));
+                let parent = if parent == TpmHandle::NULL {
+                    root
+                } else {
+                    parent
+                };
+                let (blob, seed) = (&made.duplicate, &made.out_sym_seed);
+                let private = import(&mut tpm, parent, public.clone(), blob, seed, inner).unwrap();
+                let loaded = tpm.run(Load {
+                    parent_handle: parent.into(),
+                    in_private: private,
+                    in_public: Tpm2bPublic(public.clone()),
+                });
+                let handle = loaded.unwrap().object_handle;
+                let unseal = Unseal {
+                    item_handle: handle.into(),
+                };
+                let data = tpm.run_as(unseal, &passwords(&[b"auth"])).unwrap();
+                assert_eq!(&*data.out_data, b"interoperable");
+                tpm.objects.flush(handle);
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_that_is_stuck_to_its_parent_is_attributes_at_handle_1() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let parent = build::ecc_template(MOVABLE | STORAGE | TpmaObject::NO_DA);
+        let parent = build::child(&mut tpm, root, parent, build::sensitive(&[], &[]));
+        let object = movable(&mut tpm, parent, TpmaObject::FIXED_PARENT);
+        let refused = duplicate(&mut tpm, object, root, &[], None).err();
+        assert_eq!(refused, Some(Rc::ATTRIBUTES.at(Duplicate::object_handle)));
+    }
+
+    #[test]
+    fn a_new_parent_that_is_no_storage_key_is_type_at_handle_2() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let object = movable(&mut tpm, root, NONE);
+        let mut public = build::symmetric_template(AES_128_CFB.mode);
+        public.object_attributes = FIXED | STORAGE;
+        let parents = [
+            build::signing_key_ecc(&mut tpm, root),
+            build::child(&mut tpm, root, public, build::sensitive(&[], &[])),
+            build::sequence(&mut tpm),
+        ];
+        for parent in parents {
+            let refused = duplicate(&mut tpm, object, parent, &[], None).err();
+            assert_eq!(refused, Some(Rc::TYPE.at(Duplicate::new_parent_handle)));
+        }
+    }
+
+    #[test]
+    fn encrypted_duplication_needs_both_wraps() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let object = movable(&mut tpm, root, TpmaObject::ENCRYPTED_DUPLICATION);
+        let mut run = |parent, cipher| duplicate(&mut tpm, object, parent, &[], cipher).map(|_| ());
+        let no_inner = Err(Rc::SYMMETRIC.at(Duplicate::symmetric_alg));
+        let no_outer = Err(Rc::HIERARCHY.at(Duplicate::new_parent_handle));
+        assert_eq!(run(root, None), no_inner);
+        assert_eq!(run(TpmHandle::NULL, Some(AES_128_CFB)), no_outer);
+        assert_eq!(run(root, Some(AES_128_CFB)), Ok(()));
+    }
+
+    #[test]
+    fn an_inner_key_of_the_wrong_size_is_size_at_parameter_1() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let object = movable(&mut tpm, root, NONE);
+        for (key, cipher) in [(&[0; 16][..], None), (&[0; 15], Some(AES_128_CFB))] {
+            let refused = duplicate(&mut tpm, object, root, key, cipher).err();
+            assert_eq!(refused, Some(Rc::SIZE.at(Duplicate::encryption_key_in)));
+        }
+    }
+
+    #[test]
+    fn a_new_parent_off_its_curve_is_key() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let object = movable(&mut tpm, root, NONE);
+        let (mut public, _) = build::ecc_generator(FIXED | STORAGE);
+        if let tpm_wire::object::TpmuPublicId::Ecc(point) = &mut public.unique {
+            point.y.as_mut_slice()[0] ^= 1;
+        }
+        let parent = build::put(&mut tpm, public, None);
+        let refused = duplicate(&mut tpm, object, parent, &[], None).err();
+        assert_eq!(refused, Some(Rc::KEY));
+    }
+}

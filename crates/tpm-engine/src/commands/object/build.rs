@@ -291,9 +291,9 @@ pub(crate) fn passwords(values: &[&[u8]]) -> Vec<Auth> {
     values.iter().map(|value| Auth::password(value)).collect()
 }
 
-/// The hexadecimal values behind a name in `testdata/libtpms.txt`.
+/// The hexadecimal values behind a name in `testdata/other-tpm.txt`.
 pub(crate) fn vector(name: &str) -> Vec<Vec<u8>> {
-    include_str!("../../../testdata/libtpms.txt")
+    include_str!("../../../testdata/other-tpm.txt")
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
         .unwrap()
@@ -313,7 +313,7 @@ pub(crate) fn put(
     tpm.objects.load(object).unwrap()
 }
 
-/// The P-256 storage key of `testdata/libtpms.txt`.
+/// The P-256 storage key of `testdata/other-tpm.txt`.
 pub(crate) fn vector_storage_ecc(tpm: &mut TestTpm) -> TpmHandle {
     let scalar = vector("storage-ecc").remove(0);
     let key = ecc::PrivateKey::new(ecc::Curve::NistP256, &scalar).unwrap();
@@ -324,7 +324,7 @@ pub(crate) fn vector_storage_ecc(tpm: &mut TestTpm) -> TpmHandle {
     put(tpm, public, Some(sensitive))
 }
 
-/// The RSA storage key of `testdata/libtpms.txt`: the fixed key.
+/// The RSA storage key of `testdata/other-tpm.txt`: the fixed key.
 pub(crate) fn vector_storage_rsa(tpm: &mut TestTpm) -> TpmHandle {
     let mut sensitive = rsa_sensitive();
     sensitive.seed_value = Tpm2bSeed::new(&[4; 32]).unwrap();

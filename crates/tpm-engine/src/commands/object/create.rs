@@ -59,7 +59,7 @@ mod tests {
     };
     use crate::testing;
     use core::sync::atomic::Ordering;
-    use tpm_wire::algorithm::TpmiAlgHash;
+    use tpm_wire::algorithm::{TpmiAlgHash, TpmiAlgSymMode};
     use tpm_wire::attributes::TpmaObject;
     use tpm_wire::buffers::Tpm2bDigest;
     use tpm_wire::commands::{Create, ReadPublic};
@@ -74,23 +74,31 @@ mod tests {
     fn every_type_can_be_created_and_loaded() {
         let mut tpm = testing::started();
         let root = build::primary_storage_ecc(&mut tpm);
-        let storage = symmetric_template(Some(tpm_wire::algorithm::TpmiAlgSymMode::Cfb));
-        let mut symmetric_parent = storage.clone();
+        let mut symmetric_parent = symmetric_template(Some(TpmiAlgSymMode::Cfb));
         symmetric_parent.object_attributes = FIXED | STORAGE;
         for public in [
             ecc_template(FIXED | STORAGE),
             ecc_template(MOVABLE | SIGN),
             hmac_template(),
             symmetric_template(None),
-            symmetric_parent,
         ] {
             let created = create(&mut tpm, root, public, sensitive(b"auth", &[])).unwrap();
             let handle = build::load(&mut tpm, root, &created).unwrap();
             assert_eq!(&*tpm.auth_value(handle), b"auth");
         }
-        let last = TpmHandle(0x8000_0005);
+        let last = build::child(&mut tpm, root, symmetric_parent, sensitive(&[], &[]));
         let grandchild = build::sealed(&mut tpm, last, &[], b"data");
         assert!(tpm.objects.get(grandchild).is_ok());
+    }
+
+    #[test]
+    fn an_rsa_key_can_be_parent_and_child() {
+        let mut tpm = testing::started();
+        let root = build::primary_rsa(&mut tpm);
+        let public = build::rsa_template(MOVABLE | SIGN);
+        let key = build::child(&mut tpm, root, public, sensitive(b"auth", &[]));
+        let object = tpm.objects.get(key).unwrap();
+        assert!(crate::keys::rsa_private(object).is_ok());
     }
 
     #[test]

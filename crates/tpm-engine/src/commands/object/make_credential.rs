@@ -29,3 +29,110 @@ impl Execute for MakeCredential {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::object::build::{
+        self, FIXED, STORAGE, ecc_generator, load_external, rsa_public,
+    };
+    use crate::testing::{self, TestTpm};
+    use tpm_wire::buffers::{Tpm2bDigest, Tpm2bName, Tpm2bPublicKeyRsa};
+    use tpm_wire::commands::{ActivateCredential, MakeCredential, MakeCredentialResponse};
+    use tpm_wire::handles::TpmHandle;
+    use tpm_wire::object::TpmuPublicId;
+    use tpm_wire::rc::Rc;
+
+    fn make(
+        tpm: &mut TestTpm,
+        key: TpmHandle,
+        credential: &[u8],
+        name: &[u8],
+    ) -> Result<MakeCredentialResponse, Rc> {
+        tpm.run(MakeCredential {
+            handle: key.into(),
+            credential: Tpm2bDigest::new(credential).unwrap(),
+            object_name: Tpm2bName::new(name).unwrap(),
+        })
+    }
+
+    #[test]
+    fn what_is_made_for_an_object_can_be_activated_with_it() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let object = build::signing_key_ecc(&mut tpm, root);
+        let name = tpm.entity_name(object);
+        for key in [root, build::vector_storage_rsa(&mut tpm)] {
+            for credential in [&b"a credential"[..], b"", &[1; 32]] {
+                let made = make(&mut tpm, key, credential, &name).unwrap();
+                let activated = tpm.run(ActivateCredential {
+                    activate_handle: object.into(),
+                    key_handle: key.into(),
+                    credential_blob: made.credential_blob,
+                    secret: made.secret,
+                });
+                assert_eq!(&*activated.unwrap().cert_info, credential);
+            }
+        }
+    }
+
+    #[test]
+    fn a_public_area_is_enough() {
+        let mut tpm = testing::started();
+        let (public, _) = ecc_generator(FIXED | STORAGE);
+        let key = load_external(&mut tpm, public, None).unwrap();
+        assert!(make(&mut tpm, key, b"x", b"name").is_ok());
+    }
+
+    #[test]
+    fn a_key_that_is_no_storage_key_is_type_at_handle_1() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let expected = Some(Rc::TYPE.at(MakeCredential::handle));
+        let keys = [
+            build::signing_key_ecc(&mut tpm, root),
+            build::rsa_key(&mut tpm),
+            build::symmetric_key(&mut tpm, root),
+            build::sequence(&mut tpm),
+        ];
+        for key in keys {
+            assert_eq!(make(&mut tpm, key, b"x", b"name").err(), expected);
+        }
+    }
+
+    #[test]
+    fn a_credential_longer_than_the_digest_is_size_at_parameter_1() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let refused = make(&mut tpm, root, &[1; 33], b"name").err();
+        assert_eq!(refused, Some(Rc::SIZE.at(MakeCredential::credential)));
+    }
+
+    #[test]
+    fn a_point_off_its_curve_is_key() {
+        let mut tpm = testing::started();
+        let (mut public, _) = ecc_generator(FIXED | STORAGE);
+        if let TpmuPublicId::Ecc(point) = &mut public.unique {
+            point.y.as_mut_slice()[0] ^= 1;
+        }
+        // Without a Name algorithm the point is not looked at when it is loaded; the hash is missing then.
+        public.name_alg = None;
+        let key = load_external(&mut tpm, public.clone(), None).unwrap();
+        assert_eq!(make(&mut tpm, key, b"", b"name").err(), Some(Rc::VALUE));
+        public.name_alg = Some(tpm_wire::algorithm::TpmiAlgHash::Sha256);
+        let key = build::put(&mut tpm, public, None);
+        assert_eq!(make(&mut tpm, key, b"", b"name").err(), Some(Rc::KEY));
+    }
+
+    #[test]
+    fn an_rsa_modulus_that_is_even_is_key() {
+        let mut tpm = testing::started();
+        let mut public = rsa_public(FIXED | STORAGE);
+        if let TpmuPublicId::Rsa(modulus) = &mut public.unique {
+            let mut even = modulus.to_vec();
+            even[255] ^= 1;
+            *modulus = Tpm2bPublicKeyRsa::new(even).unwrap();
+        }
+        let key = load_external(&mut tpm, public, None).unwrap();
+        assert_eq!(make(&mut tpm, key, b"", b"name").err(), Some(Rc::KEY));
+    }
+}

@@ -27,3 +27,46 @@ impl Execute for Unseal {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::object::build::{self, passwords};
+    use crate::testing;
+    use tpm_wire::commands::Unseal;
+    use tpm_wire::handles::TpmHandle;
+    use tpm_wire::rc::Rc;
+
+    fn command(handle: TpmHandle) -> Unseal {
+        Unseal {
+            item_handle: handle.into(),
+        }
+    }
+
+    #[test]
+    fn gives_the_data_to_who_knows_the_authorization_value() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let sealed = build::sealed(&mut tpm, root, b"auth", b"sealed");
+        let unsealed = tpm.run_as(command(sealed), &passwords(&[b"auth"]));
+        assert_eq!(&*unsealed.unwrap().out_data, b"sealed");
+        let refused = tpm.run_as(command(sealed), &passwords(&[b"aut"])).err();
+        assert_eq!(refused, Some(Rc::from_number(0x98E)));
+    }
+
+    #[test]
+    fn a_key_is_type_or_attributes_at_handle_1() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let key = build::signing_key_ecc(&mut tpm, root);
+        let hmac = build::hmac_key(&mut tpm, root);
+        let cipher = build::symmetric_key(&mut tpm, root);
+        let sequence = build::sequence(&mut tpm);
+        let mut refused = |handle| tpm.run(command(handle)).err();
+        let kind = Some(Rc::TYPE.at(Unseal::item_handle));
+        assert_eq!(refused(root), kind);
+        assert_eq!(refused(key), kind);
+        assert_eq!(refused(cipher), kind);
+        assert_eq!(refused(sequence), kind);
+        assert_eq!(refused(hmac), Some(Rc::ATTRIBUTES.at(Unseal::item_handle)));
+    }
+}

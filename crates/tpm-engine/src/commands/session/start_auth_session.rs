@@ -124,3 +124,6 @@ fn check_bind(tpm: &Tpm, bind: TpmHandle) -> Result<(), Rc> {
     };
     if usable { Ok(()) } else { Err(Rc::HANDLE) }
 }
+
+#[cfg(test)]
+mod tests;
