@@ -180,23 +180,6 @@ fn a_salted_session_mixes_key_and_value() {
 }
 
 #[test]
-fn limited_hierarchies_share_the_authorization_of_their_base() {
-    let mut tpm = owned();
-    let start = Start {
-        bind: Some((TpmHandle::OWNER, OWNER_AUTH)),
-        ..HMAC
-    };
-    let mut client = start.start(&mut tpm);
-    assert_eq!(
-        super::super::normalized(TpmHandle::FW_OWNER),
-        TpmHandle::OWNER
-    );
-    let command = secret(&mut tpm, TpmHandle::OWNER);
-    let by = By::session(&mut client, OWNER_AUTH).without_auth_in_hmac();
-    send(&mut tpm, &command, &mut [by]).unwrap();
-}
-
-#[test]
 fn a_session_that_does_not_continue_is_gone() {
     let mut tpm = owned();
     let mut client = HMAC.start(&mut tpm);

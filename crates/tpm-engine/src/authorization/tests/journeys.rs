@@ -170,6 +170,30 @@ fn a_hierarchy_can_be_left_to_one_template() {
 }
 
 #[test]
+fn a_limited_hierarchy_shares_the_authorization_of_its_base() {
+    let mut tpm = started();
+    tpm.hierarchies.owner.auth = small(AUTH);
+    let attributes = build::FIXED | build::STORAGE | TpmaObject::FIRMWARE_LIMITED;
+    let limited = |hierarchy| CreatePrimary {
+        primary_handle: Some(TpmiRhHierarchy(hierarchy)),
+        ..primary(build::ecc_template(attributes))
+    };
+    let bound = Start {
+        bind: Some((TpmHandle::OWNER, AUTH)),
+        ..HMAC
+    };
+    let mut client = bound.start(&mut tpm);
+    let by = By::session(&mut client, AUTH).without_auth_in_hmac();
+    send(&mut tpm, &limited(TpmHandle::FW_OWNER), &mut [by]).unwrap();
+    // Presence is asked for with the limited platform as with the platform itself.
+    tpm.management.presence_commands = alloc::vec![0x131];
+    assert_eq!(
+        tpm.run(limited(TpmHandle::FW_PLATFORM)).err(),
+        Some(Rc::PP.at(Position::session(1)))
+    );
+}
+
+#[test]
 fn an_object_is_administered_by_a_policy_for_the_command() {
     let mut tpm = started();
     let code = |code| {
