@@ -14,6 +14,7 @@ impl Execute for PcrEvent {
         if let Some(pcr) = pcr {
             tpm.check_extend(pcr)?;
         }
+        // Hashes without a bank are left out: older clients do not know all of them.
         let digests: TpmlDigestValues = tpm
             .pcrs
             .active()
