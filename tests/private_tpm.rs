@@ -152,9 +152,9 @@ fn two_at_a_time_are_two_tpms() {
     }
     let nested = format!(
         "tpm2_createprimary -Q -C e -G ecc -c $TMPDIR/outer.ctx
-         tpm2_readpublic -c $TMPDIR/outer.ctx | grep ^name; rm $TMPDIR/outer.ctx
+         tpm2_readpublic -c $TMPDIR/outer.ctx | grep ^name:; rm $TMPDIR/outer.ctx
          {VTPM} run -- bash -euc 'tpm2_createprimary -Q -C e -G ecc -c $TMPDIR/inner.ctx
-         tpm2_readpublic -c $TMPDIR/inner.ctx | grep ^name; rm $TMPDIR/inner.ctx'"
+         tpm2_readpublic -c $TMPDIR/inner.ctx | grep ^name:; rm $TMPDIR/inner.ctx'"
     );
     let text = finish("vtpm run", run(&[], &nested));
     let names: Vec<&str> = text.lines().collect();

@@ -112,7 +112,6 @@ impl Clock {
     pub(crate) fn init(&mut self, now: u64) {
         self.time = 0;
         self.remainder = 0;
-        self.epoch = self.epoch.wrapping_add(1);
         self.platform_time = Some(now);
     }
 

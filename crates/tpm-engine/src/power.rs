@@ -232,6 +232,8 @@ impl Tpm {
         self.power.was_orderly = orderly;
         self.power.forget_orderly_shutdown();
         self.clock.safe &= orderly;
+        // `time` began anew with `_TPM_Init`: what expires by it belongs to the run before.
+        self.clock.epoch = self.clock.epoch.wrapping_add(1);
         self.dictionary_attack.startup(orderly);
         self.hierarchies.startup(clear, reset, &mut self.random);
         self.pcrs.startup(!clear, reset, locality, self.power.hcrtm);

@@ -116,7 +116,7 @@ pub enum Error {
     },
     /// The files of a VM are older than they were known to be.
     #[error(
-        "the TPM state of VM {vm} is of generation {found}, but generation {floor} was already on disk: older files were put back. Restore the right files, or accept the older state with `vtpm vm start {vm} --accept-rollback` (counters and failed authorizations since then are forgotten)"
+        "the TPM state in {vm}.nvram is of generation {found}, but generation {floor} was already on disk: older files of VM {vm} were put back. Restore the right ones, or accept the older state with `vtpm vm start {vm} --accept-rollback` (counters and failed authorizations since then are forgotten)"
     )]
     Rollback {
         /// The VM.

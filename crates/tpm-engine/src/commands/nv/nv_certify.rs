@@ -4,7 +4,7 @@ use crate::algorithms::{hash, small};
 use crate::execute::Execute;
 use crate::state::Tpm;
 use tpm_wire::attest::{TpmsNvCertifyInfo, TpmsNvDigestCertifyInfo, TpmuAttest};
-use tpm_wire::buffers::{MAX_NV_BUFFER, Tpm2bDigest, Tpm2bMaxNvBuffer};
+use tpm_wire::buffers::{Tpm2bDigest, Tpm2bMaxNvBuffer};
 use tpm_wire::commands::{NvCertify, NvCertifyResponse};
 use tpm_wire::rc::Rc;
 
@@ -23,7 +23,7 @@ impl Execute for NvCertify {
             .get(offset..offset + size)
             .filter(|_| offset + size <= index.data_size())
             .ok_or(Rc::NV_RANGE)?;
-        if size > MAX_NV_BUFFER {
+        if size > usize::from(tpm.profile.max_nv_buffer) {
             return Err(Rc::VALUE.at(Self::size));
         }
         let attested = if size == 0 && offset == 0 {
