@@ -22,3 +22,6 @@ tpm2_readclock > clock
 tpm2_pcrextend "16:sha256=$(printf boot | sha256sum | cut -d' ' -f1)"
 tpm2_createprimary -C n -G ecc -c null.ctx
 tpm2_readpublic -c null.ctx -n null.name
+
+# Clear, so that the restart is a TPM Reset: after a saved state the null hierarchy would live on.
+tpm2_shutdown --clear
