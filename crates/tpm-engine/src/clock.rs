@@ -137,13 +137,13 @@ impl Clock {
 impl Tpm {
     /// Time goes on: the clock, what dictionary-attack protection forgives, the countdown timers.
     pub(crate) fn tick(&mut self) {
+        // Before `TPM2_Startup`, and while nothing can be stored, time stands still; it catches up afterwards.
+        if !self.power.started || self.check_storage().is_err() {
+            return;
+        }
         let before = self.clock.time;
         let now = self.platform.milliseconds();
         let stored_again = self.clock.update(now);
-        // Between `_TPM_Init` and `TPM2_Startup` nothing is due.
-        if !self.power.started {
-            return;
-        }
         let time = self.clock.time;
         self.management.count_down(time.saturating_sub(before));
         let healed = self.dictionary_attack.heal(time);
@@ -171,6 +171,9 @@ impl Section for Clock {
                 self.clock.marshal(out);
                 self.safe.marshal(out);
                 self.rate_adjust.marshal(out);
+                self.remainder.marshal(out);
+                // A TPM that goes on elsewhere goes on in the same epoch.
+                self.epoch.marshal(out);
             }
         }
     }
@@ -195,6 +198,8 @@ impl Section for Clock {
                 (rest, self.clock) = u64::parse(rest)?;
                 (rest, self.safe) = bool::parse(rest)?;
                 (rest, self.rate_adjust) = i32::parse(rest)?;
+                (rest, self.remainder) = u64::parse(rest)?;
+                (rest, self.epoch) = u64::parse(rest)?;
             }
         }
         Ok((rest, ()))

@@ -170,3 +170,66 @@ impl Tpm {
 pub(crate) const fn is_limited(handle: TpmHandle) -> bool {
     matches!(handle.0, 0x4000_0140..=0x4000_0143 | 0x4001_0000..=0x4004_FFFF)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::hierarchy::build::change_auth;
+    use crate::commands::object::build::{FIXED, STORAGE, ecc_template, primary};
+    use crate::profile::Profile;
+    use crate::testing;
+    use tpm_wire::attributes::TpmaObject;
+    use tpm_wire::commands::{PolicyGetDigest, ReadPublic, Startup};
+    use tpm_wire::constants::TpmSu;
+    use tpm_wire::handles::TpmHandle;
+    use tpm_wire::rc::{Position, Rc};
+
+    #[test]
+    fn a_tpm_of_an_earlier_version_has_no_limited_hierarchies() {
+        let mut tpm = testing::with_profile(Profile::by_name("swtpm-0.7").unwrap());
+        tpm.run(Startup {
+            startup_type: TpmSu::Clear,
+        })
+        .unwrap();
+        let template = ecc_template(FIXED | STORAGE | TpmaObject::NO_DA);
+        for handle in [TpmHandle::FW_OWNER, TpmHandle::SVN_OWNER_BASE] {
+            assert_eq!(
+                primary(&mut tpm, handle, template.clone()).map(|_| ()),
+                Err(Rc::VALUE.at(Position::handle(1)))
+            );
+        }
+    }
+
+    #[test]
+    fn a_security_version_above_that_of_the_firmware_is_svn_limited() {
+        let mut tpm = testing::started();
+        let above = TpmHandle(TpmHandle::SVN_OWNER_BASE.0 + 1);
+        let template = ecc_template(FIXED | STORAGE | TpmaObject::SVN_LIMITED);
+        assert_eq!(
+            primary(&mut tpm, above, template).map(|_| ()),
+            Err(Rc::SVN_LIMITED.at(Position::handle(1)))
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_by_its_kind() {
+        let mut tpm = testing::started();
+        for (handle, expected) in [
+            (0x8000_0000, Rc::REFERENCE_H0),
+            (0x8100_0000, Rc::HANDLE.at(Position::handle(1))),
+        ] {
+            let object_handle = TpmHandle(handle).into();
+            assert_eq!(
+                tpm.run(ReadPublic { object_handle }).map(|_| ()),
+                Err(expected)
+            );
+        }
+        let session = crate::commands::context::build::session(&mut tpm);
+        let policy_session = TpmHandle(session.0 | 0x0100_0000).into();
+        assert_eq!(
+            tpm.run(PolicyGetDigest { policy_session }).map(|_| ()),
+            Err(Rc::HANDLE.at(Position::handle(1))),
+            "an HMAC session is no policy session"
+        );
+        change_auth(&mut tpm, TpmHandle::OWNER, b"", b"").unwrap();
+    }
+}

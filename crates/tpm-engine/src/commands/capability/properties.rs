@@ -3,8 +3,8 @@
 use super::page;
 use crate::commit::OPEN_COMMITS;
 use crate::hierarchy::{CONTEXT_HASH, FIRMWARE_SVN};
-use crate::session::CONTEXT_GAP_MAX;
 use crate::nv::MAX_ORDERLY_COUNT;
+use crate::session::CONTEXT_GAP_MAX;
 use crate::state::Tpm;
 use tpm_wire::algorithm::{TpmiAlgHash, TpmiEccCurve};
 use tpm_wire::attributes::{TpmaModes, TpmaPermanent, TpmaStartupClear};

@@ -55,9 +55,14 @@ mod tests {
     }
 
     #[test]
-    fn without_storage_the_clock_is_not_safe() {
+    fn without_storage_time_stands_still_and_the_clock_is_not_safe() {
         let mut tpm = testing::started();
         tpm.script.storage_down.store(true, Ordering::Relaxed);
-        assert!(!read(&mut tpm).clock_info.safe);
+        tpm.script.now.store(1000, Ordering::Relaxed);
+        let standing = read(&mut tpm);
+        assert_eq!((standing.time, standing.clock_info.safe), (0, false));
+        tpm.script.storage_down.store(false, Ordering::Relaxed);
+        let running = read(&mut tpm);
+        assert_eq!((running.time, running.clock_info.safe), (1000, true));
     }
 }

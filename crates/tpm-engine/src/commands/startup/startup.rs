@@ -300,6 +300,37 @@ mod tests {
     }
 
     #[test]
+    fn a_running_tpm_goes_on_elsewhere_as_if_nothing_had_happened() {
+        use crate::commands::context::build::{hash_sequence, object, save, session};
+        use tpm_wire::commands::ActSetTimeout;
+        let mut tpm = testing::started();
+        object(&mut tpm);
+        hash_sequence(&mut tpm);
+        crate::commands::policy::build::policy(&mut tpm);
+        let saved = session(&mut tpm);
+        save(&mut tpm, saved).unwrap();
+        session(&mut tpm);
+        extend(&mut tpm, 7);
+        extend(&mut tpm, 16);
+        tpm.script.now.store(12345, Ordering::Relaxed);
+        tpm.run(ActSetTimeout {
+            act_handle: TpmHandle::ACT_0.into(),
+            start_timeout: 7,
+        })
+        .unwrap();
+        let (before, volatile) = (tpm.snapshot(), tpm.volatile_state());
+        let mut tpm = tpm.reloaded();
+        tpm.restore_volatile(&volatile).unwrap();
+        assert!(before == tpm.snapshot());
+        assert_eq!(read(&mut tpm).time, 12345);
+        assert_eq!(start(&mut tpm, TpmSu::Clear), Err(Rc::INITIALIZE));
+        // What was cut is refused, and the TPM waits for a startup.
+        let cut = &volatile[..volatile.len() - 10];
+        assert!(tpm.restore_volatile(cut).is_err());
+        start(&mut tpm, TpmSu::Clear).unwrap();
+    }
+
+    #[test]
     fn it_needs_storage() {
         let mut tpm = testing::manufactured();
         tpm.script.storage_down.store(true, Ordering::Relaxed);
