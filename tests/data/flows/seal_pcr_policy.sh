@@ -2,6 +2,7 @@
 . "${FLOWS:-$(dirname "$0")}/lib.sh"
 
 printf 'the sealed secret' > secret
+tpm2_pcrreset 16
 tpm2_pcrextend "16:sha256=$(printf boot | sha256sum | cut -d' ' -f1)"
 tpm2_createprimary -C o -G ecc -c primary.ctx
 tpm2_startauthsession -S trial.ctx
