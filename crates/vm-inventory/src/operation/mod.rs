@@ -153,6 +153,9 @@ impl Job {
             operations,
             busy,
         } = self;
+        // Until its VMs are free again the job counts as running, whatever its record says:
+        // who waits for its end may go on at once.
+        operations.report(&task, 0, "started");
         let attempt = catch_unwind(AssertUnwindSafe(|| work(&operations, task.clone())));
         let ended = match attempt {
             Ok(Ok(done)) => done,
@@ -166,8 +169,8 @@ impl Job {
                 operations.give_up(task, &Error::Internal(text))
             }
         };
-        lock(&operations.progress).remove(&ended.id);
         drop(busy);
+        lock(&operations.progress).remove(&ended.id);
         ended
     }
 }
@@ -333,12 +336,14 @@ impl Operations {
         task::prune(&self.inventory)
     }
 
+    /// The task as it is now: one whose job has not let its VMs go yet is still running.
     fn with_progress(&self, mut task: Task) -> Task {
-        if task.status == TaskStatus::Running
-            && let Some((percent, step)) = lock(&self.progress).get(&task.id)
-        {
+        if let Some((percent, step)) = lock(&self.progress).get(&task.id) {
+            task.status = TaskStatus::Running;
             task.progress = *percent;
             task.step = (*step).to_owned();
+            task.error = None;
+            task.finished = None;
         }
         task
     }
