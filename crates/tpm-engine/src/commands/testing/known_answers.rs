@@ -38,8 +38,10 @@ pub(super) const TESTS: &[(TpmAlgId, Test)] = &[
             &[b"what do ya want for nothing?"],
         ) == HMAC
     }),
+    // CMAC is tested with its cipher: libraries of clients that print the list of what is left have no name for it.
     (TpmAlgId::AES, |_| {
         cipher(BlockCipher::Aes, &AES_KEY, &AES_PLAIN, &AES)
+            && Cmac::new(BlockCipher::Aes, &CMAC_KEY).is_ok_and(|cmac| *cmac.finish() == CMAC)
     }),
     (TpmAlgId::TDES, |_| {
         cipher(BlockCipher::Tdes, &TDES_KEY, &TDES_PLAIN, &TDES)
@@ -49,9 +51,6 @@ pub(super) const TESTS: &[(TpmAlgId, Test)] = &[
     }),
     (TpmAlgId::SM4, |_| {
         cipher(BlockCipher::Sm4, &RAMP, &RAMP, &SM4)
-    }),
-    (TpmAlgId::CMAC, |_| {
-        Cmac::new(BlockCipher::Aes, &CMAC_KEY).is_ok_and(|cmac| *cmac.finish() == CMAC)
     }),
     (TpmAlgId::ECB, |_| mode(Mode::Ecb, &ECB)),
     (TpmAlgId::CBC, |_| mode(Mode::Cbc, &CBC)),

@@ -26,11 +26,6 @@ impl Untested {
         Self(implemented.fold(0, |bits, (_, number)| bits | 1 << number))
     }
 
-    /// Whether every test was run.
-    const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
     /// The algorithms, in the order of their identifiers.
     fn algorithms(self) -> TpmlAlg {
         let mut list: TpmlAlg = TESTS
