@@ -1,4 +1,4 @@
-//! swtpm's protocol: a data channel of raw TPM frames, and a control channel (see [`crate::swtpm_control`]) beside it.
+//! swtpm's protocol: a data channel of raw TPM frames, and a control channel (`swtpm_control`) beside it.
 //!
 //! swtpm serves one client of each channel at a time. Here several may be connected, so that one that is silent keeps nobody
 //! waiting; their commands take turns.

@@ -1,4 +1,8 @@
 //! `vtpm swtpm`: a TPM with swtpm's options and swtpm's sockets.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "help texts show optional parts in brackets, as swtpm does"
+)]
 
 mod arguments;
 mod key;
