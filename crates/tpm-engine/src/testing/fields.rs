@@ -42,8 +42,8 @@ pub(super) struct Field {
 impl Field {
     /// Fields of one class have the same wire form, so that a value of one can be given for another.
     pub(super) fn class(&self) -> &'static str {
-        let kind = self.kind.strip_prefix("Option<").unwrap_or(self.kind);
-        match kind.trim_end_matches('>').trim() {
+        let kind = self.kind.strip_prefix("Option").unwrap_or(self.kind);
+        match kind.trim_matches(['<', '>', ' ']) {
             "Tpm2bPublicPlus" | "Tpm2bTemplate" => "Tpm2bPublic",
             "Tpm2bOperand" => "Tpm2bDigest",
             "Tpm2bEvent" | "Tpm2bSensitiveData" | "Tpm2bPublicKeyRsa" | "Tpm2bMaxNvBuffer" => {

@@ -273,6 +273,7 @@ pub(super) fn run(runner: &mut Runner) {
         in_public: Tpm2bPublic(created.out_public.0),
     });
     let child = child.expect("a loaded object").object_handle;
+    start_session(runner, TpmSe::Hmac);
     let session = start_session(runner, TpmSe::Policy);
     runner.satisfy_policy(session, Duplicate::INFO.code);
     let duplicated = runner.send_command_as(
@@ -285,8 +286,6 @@ pub(super) fn run(runner: &mut Runner) {
         &[Auth::session(session)],
     );
     duplicated.expect("a duplicate");
-    start_session(runner, TpmSe::Hmac);
-    start_session(runner, TpmSe::Trial);
     indices(runner, &policy);
     // Values that later commands take.
     let sign = made.get(1).copied().unwrap_or(TpmHandle::NULL);

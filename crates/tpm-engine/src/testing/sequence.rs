@@ -107,6 +107,7 @@ impl Pool {
     fn handle(
         &self,
         choices: &mut Choices<'_>,
+        latest: bool,
         accepts: impl Fn(&[u8]) -> bool,
     ) -> Option<TpmHandle> {
         let accepted: Vec<TpmHandle> = self
@@ -115,13 +116,13 @@ impl Pool {
             .copied()
             .filter(|handle| accepts(&handle.0.to_be_bytes()))
             .collect();
-        if choices.one_in(3) {
+        if latest && choices.one_in(2) {
             return accepted.last().copied();
         }
         choices.of(&accepted).copied()
     }
 
-    fn value(&self, choices: &mut Choices<'_>, field: &Field) -> Vec<u8> {
+    fn value(&self, choices: &mut Choices<'_>, latest: bool, field: &Field) -> Vec<u8> {
         let how = choices.below(32);
         if field.is_optional() && how & 3 == 3 {
             for null in [&[0x00, 0x10][..], &[0x40, 0, 0, 7]] {
@@ -134,14 +135,14 @@ impl Pool {
             return number;
         }
         if field.class().starts_with("TpmiDh") || field.class().starts_with("TpmiRh") {
-            let handle = self.handle(choices, |bytes| field.accepts(bytes));
+            let handle = self.handle(choices, latest, |bytes| field.accepts(bytes));
             return handle.unwrap_or(TpmHandle::NULL).to_bytes();
         }
         let values = self
             .values
             .get(field.class())
             .map_or(&[][..], Vec::as_slice);
-        let known = if how & 4 == 0 {
+        let known = if latest {
             values.last()
         } else {
             choices.of(values)
@@ -332,7 +333,14 @@ impl Runner {
             63 => self.change_environment(choices),
             62 => self.check_reload(),
             61 => {
-                let kinds = [TpmSe::Hmac, TpmSe::Policy, TpmSe::Policy, TpmSe::Trial];
+                let kinds = [
+                    TpmSe::Hmac,
+                    TpmSe::Hmac,
+                    TpmSe::Policy,
+                    TpmSe::Policy,
+                    TpmSe::Policy,
+                    TpmSe::Trial,
+                ];
                 let kind = choices.of(&kinds).copied().unwrap_or(TpmSe::Policy);
                 prelude::start_session(self, kind);
             }
@@ -411,26 +419,34 @@ impl Runner {
             return;
         }
         let limits = self.tpm.profile().limits.clone();
-        let mut handles = Vec::new();
+        // Values that were given back together often belong together.
+        let latest = choices.one_in(2);
+        let mut handles: Vec<TpmHandle> = Vec::new();
         for field in row.info.handles {
             let accepts = |bytes: &[u8]| (field.parse)(Input::new(bytes, &limits)).is_ok();
-            let handle = if choices.one_in(64) {
+            let same = handles
+                .last()
+                .copied()
+                .filter(|last| accepts(&last.0.to_be_bytes()) && choices.one_in(2));
+            let handle = if same.is_some() {
+                same
+            } else if choices.one_in(64) {
                 choices.of(&self.pool.handles).copied()
             } else {
-                self.pool.handle(choices, accepts)
+                self.pool.handle(choices, latest, accepts)
             };
             handles.push(handle.unwrap_or(TpmHandle::NULL));
         }
         let mut values: Vec<Vec<u8>> = Vec::new();
         for field in row.parameters {
-            let mut value = self.pool.value(choices, field);
+            let mut value = self.pool.value(choices, latest, field);
             // Making RSA keys takes long.
             let is_slow =
                 |value: &[u8]| field.class() == "Tpm2bPublic" && value.get(2..4) == Some(&[0, 1]);
             if Tpm::takes_long(&header(row)) {
                 for _ in 0..4 {
                     if is_slow(&value) && !choices.one_in(64) {
-                        value = self.pool.value(choices, field);
+                        value = self.pool.value(choices, latest, field);
                     }
                 }
                 if is_slow(&value) && !choices.one_in(16) {
@@ -456,7 +472,7 @@ impl Runner {
     }
 
     fn session(&self, choices: &mut Choices<'_>, kind: TpmHt) -> Option<TpmHandle> {
-        self.pool.handle(choices, |bytes| {
+        self.pool.handle(choices, true, |bytes| {
             bytes
                 .first_chunk()
                 .is_some_and(|bytes| TpmHandle(u32::from_be_bytes(*bytes)).kind() == Some(kind))
