@@ -14,24 +14,49 @@ use std::sync::{Arc, Mutex};
 use support::{Client, PortPair, Protocol, TpmServer, against_swtpm, data, folder};
 
 fn seeds() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/command_bytes")
+    corpus("command_bytes")
 }
 
-#[test]
-fn every_seed_is_answered() {
+fn corpus(target: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    folder.join(target)
+}
+
+/// Runs a target on its seeds, and tells how many they are.
+fn replay(target: &str, run: impl Fn(&[u8])) -> usize {
     let mut count = 0;
-    for entry in fs::read_dir(seeds()).expect("the corpus") {
+    for entry in fs::read_dir(corpus(target)).expect("the corpus") {
         let path = entry.expect("an entry").path();
         if path
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with("seed-"))
         {
-            let bytes = fs::read(&path).expect("a seed");
-            tpm_engine::testing::execute_command_bytes(&bytes);
+            run(&fs::read(&path).expect("a seed"));
             count += 1;
         }
     }
+    count
+}
+
+#[test]
+fn every_seed_is_answered() {
+    let count = replay("command_bytes", tpm_engine::testing::execute_command_bytes);
     assert!(count >= 80, "only {count} seeds");
+}
+
+#[test]
+fn every_seed_of_a_sequence_keeps_the_rules() {
+    let sequences = tpm_engine::testing::Sequences::new();
+    let count = replay("command_sequence", |bytes| {
+        sequences.execute(bytes);
+    });
+    assert!(count > 0, "no seeds");
+}
+
+#[test]
+fn every_seed_is_written_as_it_was_read() {
+    let count = replay("wire_round_trip", tpm_engine::testing::wire_round_trip);
+    assert!(count > 0, "no seeds");
 }
 
 /// Commands by code: the shortest and the longest of each that a client sent.

@@ -1,5 +1,12 @@
 //! Builders for tests: a scripted platform, and commands as values through the full byte path.
 
+mod fields;
+mod prelude;
+mod sequence;
+
+pub use fields::wire_round_trip;
+pub use sequence::{Answers, Sequences};
+
 use crate::platform::Platform;
 use crate::profile::Profile;
 use crate::state::Tpm;
@@ -166,8 +173,24 @@ impl Auth {
 /// The bytes of a command with these authorizations; without any it is one without sessions.
 #[must_use]
 pub fn encode<C: Command>(command: &C, authorizations: &[Auth]) -> Vec<u8> {
+    let mut parameters = Vec::new();
+    command.marshal_parameters(&mut parameters);
+    encode_parts(
+        C::INFO.code,
+        &command.handles(),
+        authorizations,
+        &parameters,
+    )
+}
+
+fn encode_parts(
+    code: u32,
+    handles: &[TpmHandle],
+    authorizations: &[Auth],
+    parameters: &[u8],
+) -> Vec<u8> {
     let mut bytes = vec![0; HEADER_SIZE];
-    for handle in command.handles() {
+    for handle in handles {
         handle.marshal(&mut bytes);
     }
     if !authorizations.is_empty() {
@@ -186,7 +209,7 @@ pub fn encode<C: Command>(command: &C, authorizations: &[Auth]) -> Vec<u8> {
             .marshal(&mut bytes);
         bytes.extend_from_slice(&area);
     }
-    command.marshal_parameters(&mut bytes);
+    bytes.extend_from_slice(parameters);
     let tag = if authorizations.is_empty() {
         TpmSt::NO_SESSIONS
     } else {
@@ -196,7 +219,7 @@ pub fn encode<C: Command>(command: &C, authorizations: &[Auth]) -> Vec<u8> {
     Header {
         tag,
         size: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-        code: C::INFO.code,
+        code,
     }
     .marshal(&mut header);
     bytes.splice(..HEADER_SIZE, header);
