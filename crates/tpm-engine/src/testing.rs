@@ -2,11 +2,6 @@
 
 mod fields;
 mod prelude;
-#[expect(
-    clippy::panic,
-    clippy::cast_possible_truncation,
-    reason = "a defect that a generated sequence finds ends the test; its bytes are taken from wider numbers on purpose"
-)]
 mod sequence;
 
 pub use fields::wire_round_trip;
