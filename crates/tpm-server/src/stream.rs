@@ -76,6 +76,16 @@ impl Stream {
         })
     }
 
+    /// Acknowledges what has arrived without the usual delay. A client with Nagle's algorithm that writes a request in two
+    /// pieces sends the second one only then.
+    pub(crate) fn acknowledge_at_once(&self) {
+        #[cfg(target_os = "linux")]
+        if let Self::Tcp(stream) = self {
+            // Where the option fails the client waits; nothing else depends on it.
+            let _ = rustix::net::sockopt::set_tcp_quickack(stream, true);
+        }
+    }
+
     /// Reads what has arrived without waiting: `None` if nothing has.
     pub(crate) fn read_arrived(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let outcome = match self {

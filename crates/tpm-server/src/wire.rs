@@ -58,6 +58,9 @@ impl Wire {
     /// and so is a request that stalls.
     pub(crate) async fn more(&mut self) -> io::Result<bool> {
         let begun = !self.inbox.waiting().is_empty();
+        if begun {
+            self.stream.acknowledge_at_once();
+        }
         let Self {
             stream,
             inbox,
@@ -147,4 +150,48 @@ async fn unless_over(
 /// Ready once `stop` is true, or nobody is left who could make it so.
 pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::Listener;
+    use std::time::Instant;
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// tpm2-tss writes head and body of a simulator request one by one, without TCP_NODELAY.
+    #[tokio::test]
+    async fn a_request_in_two_writes_does_not_wait_for_a_delayed_acknowledgement() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = Listener::Tcp(listener);
+        let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (mut client, server) = (client.unwrap(), server.unwrap());
+        let (_stopper, stop) = watch::channel(false);
+        let mut wire = Wire::new(server, None, stop);
+        tokio::spawn(async move {
+            loop {
+                while wire.waiting().len() < 2 {
+                    if !wire.more().await.unwrap() {
+                        return;
+                    }
+                }
+                wire.take(2);
+                wire.send(b"a").await.unwrap();
+            }
+        });
+        let mut fastest = Duration::MAX;
+        for round in 0..30 {
+            let began = Instant::now();
+            client.write_all(b"q").await.unwrap();
+            client.write_all(b"q").await.unwrap();
+            client.read_exact(&mut [0]).await.unwrap();
+            // A new connection acknowledges at once for a while.
+            if round >= 20 {
+                fastest = fastest.min(began.elapsed());
+            }
+        }
+        // The kernel delays an acknowledgement by 40 ms at least.
+        assert!(fastest < Duration::from_millis(35), "{fastest:?}");
+    }
 }
