@@ -178,7 +178,7 @@ macro_rules! commands {
             #[allow(missing_docs, reason = "the fields carry the names of Part 3")]
             pub struct $command { $(pub $handle: $handle_type,)* $(pub $param: $param_type,)* }
 
-            #[doc = concat!("What [`", stringify!($command), "`] answers.")]
+            #[doc = concat!("What [`struct@", stringify!($command), "`] answers.")]
             #[derive(Clone, Debug, PartialEq, Eq)]
             #[allow(missing_docs, reason = "the fields carry the names of Part 3")]
             pub struct $response { $(pub $out_handle: $out_handle_type,)? $(pub $out: $out_type,)* }

@@ -1,4 +1,4 @@
-//! Key exchange in two phases (Part 1, C.6; Part 3, 14.8); one-phase ECDH is [`multiply`](super::multiply).
+//! Key exchange in two phases (Part 1, C.6; Part 3, 14.8); one-phase ECDH is [`super::multiply`].
 //!
 //! The cofactor of every curve is 1, so cofactor multiplication is no step of its own.
 

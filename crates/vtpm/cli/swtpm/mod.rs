@@ -1,6 +1,7 @@
 //! `vtpm swtpm`: a TPM with swtpm's options and swtpm's sockets.
 #![allow(
     rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
     reason = "help texts show optional parts in brackets, as swtpm does"
 )]
 
