@@ -9,6 +9,7 @@
 pub mod engine;
 mod error;
 mod files;
+mod generations;
 pub mod guest;
 mod inventory;
 pub mod journal;
@@ -24,6 +25,7 @@ mod version;
 mod testing;
 
 pub use error::{Error, ErrorKind, Result};
+pub use generations::GenerationNote;
 pub use inventory::Inventory;
 pub use name::{Name, NameError};
 pub use operation::{

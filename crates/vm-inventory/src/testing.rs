@@ -8,7 +8,7 @@ use crate::operation::{
 };
 use crate::provisioning::TpmProvisioning;
 use crate::task::{Task, TaskStatus};
-use crate::{Inventory, Job, Name, Result};
+use crate::{GenerationNote, Inventory, Job, Name, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,6 +44,7 @@ impl TpmMaker for ByteMaker {
 struct Machine {
     file: VmFile,
     contents: Contents,
+    note: GenerationNote,
 }
 
 /// Machines that save what they were started with, and nothing else.
@@ -57,7 +58,9 @@ impl StillMachines {
     pub(crate) fn save(&self, vm: VmId) -> u64 {
         let mut running = self.running.lock().unwrap();
         let machine = running.get_mut(&vm).unwrap();
-        machine.file.save(&machine.contents).unwrap()
+        let generation = machine.file.save(&machine.contents).unwrap();
+        machine.note.note(generation).unwrap();
+        generation
     }
 
     /// As `kill -9` would: nothing is closed.
@@ -72,11 +75,13 @@ impl Machines for StillMachines {
             vm,
             mut files,
             contents,
+            note,
         } = request;
         let generation = files.save(&contents).map_err(|error| error.to_string())?;
         let machine = Machine {
             file: files,
             contents,
+            note,
         };
         self.running.lock().unwrap().insert(vm.id, machine);
         Ok(Started {

@@ -165,8 +165,9 @@ impl Machines for RunningMachines {
             vm,
             files,
             contents,
+            note,
         } = request;
-        let saved = Arc::new(Saved::new(files, contents));
+        let saved = Arc::new(Saved::new(files, contents, note));
         let machine = self
             .runtime
             .block_on(self.start(&vm, &saved))

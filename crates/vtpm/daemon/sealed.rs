@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use tpm_server::{SaveFuture, StateStore, StoreError, Stored};
+use vm_inventory::GenerationNote;
 use vm_store::{Committer, Contents, SaveResult, SectionKind, SharedVmFile, VmFile};
 
 /// What a running VM has on stable storage, as its owner, its TPM and the committer share it.
@@ -12,12 +13,14 @@ pub(crate) struct Saved {
     file: SharedVmFile,
     contents: Mutex<Contents>,
     generation: AtomicU64,
+    note: GenerationNote,
     failure: Mutex<Option<String>>,
 }
 
 impl Saved {
-    pub(crate) fn new(file: VmFile, contents: Contents) -> Self {
+    pub(crate) fn new(file: VmFile, contents: Contents, note: GenerationNote) -> Self {
         Self {
+            note,
             generation: AtomicU64::new(file.generation()),
             file: Arc::new(Mutex::new(file)),
             contents: Mutex::new(contents),
@@ -62,6 +65,10 @@ impl Saved {
         match result {
             Ok(generation) => {
                 *lock(&self.contents) = contents;
+                if let Err(error) = self.note.note(*generation) {
+                    // The floor is raised every few seconds all the same.
+                    tracing::warn!("a generation was not noted: {error}");
+                }
                 self.generation.store(*generation, Ordering::Release);
                 *lock(&self.failure) = None;
             }

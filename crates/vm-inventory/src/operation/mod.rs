@@ -20,6 +20,7 @@ pub use provider::{BackupFile, CreateProvider, ProviderView, RestoreProvider};
 pub use view::{TpmView, VmView};
 
 use crate::files::Files;
+use crate::generations::{GenerationNote, GenerationNotes};
 use crate::inventory::{Inventory, Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
 use crate::model::{Datastore, Endpoint, NameHolder, Timestamp, VCenter, Vm, VmId};
@@ -28,6 +29,7 @@ use crate::task::{self, Task, TaskId, TaskStatus};
 use crate::{Error, Name, Result, VcVersion};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,6 +73,8 @@ pub struct PowerOn {
     pub files: VmFile,
     /// What they hold.
     pub contents: Contents,
+    /// Where to note each generation that reaches stable storage, before anybody is told.
+    pub note: GenerationNote,
 }
 
 /// A VM that was powered on.
@@ -122,6 +126,7 @@ pub struct Operations {
     files: Files,
     maker: Arc<dyn TpmMaker>,
     machines: Arc<dyn Machines>,
+    notes: GenerationNotes,
     busy: Mutex<BTreeMap<VmId, &'static str>>,
     progress: Mutex<BTreeMap<TaskId, (u8, &'static str)>>,
 }
@@ -207,11 +212,13 @@ impl Operations {
         for stored in inventory.all::<Datastore>()? {
             files.add_datastore(&stored.record)?;
         }
+        let notes = noted_generations(&data.join("generations"), &inventory)?;
         let this = Arc::new(Self {
             inventory,
             files,
             maker,
             machines,
+            notes,
             busy: Mutex::new(BTreeMap::new()),
             progress: Mutex::new(BTreeMap::new()),
         });
@@ -531,4 +538,16 @@ struct Like {
 
 fn records<T>(stored: Vec<Stored<T>>) -> Vec<T> {
     stored.into_iter().map(|stored| stored.record).collect()
+}
+
+/// Raises the floors by what a daemon that was killed had noted.
+fn noted_generations(path: &Path, inventory: &Inventory) -> Result<GenerationNotes> {
+    let failed = |error: io::Error| Error::File {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    };
+    let (notes, noted) = GenerationNotes::open(path).map_err(failed)?;
+    inventory.raise_floors(&noted)?;
+    notes.forget().map_err(failed)?;
+    Ok(notes)
 }

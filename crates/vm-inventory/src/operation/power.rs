@@ -136,10 +136,12 @@ impl Operations {
         let minimum = (!accept_rollback).then_some(floor);
         let (files, contents) = self.files.open(vm, &self.datastore_of(vm)?, minimum)?;
         self.report(task, 60, "starting the TPM");
+        let note = self.notes.of(vm.id);
         let request = PowerOn {
             vm: vm.clone(),
             files,
             contents,
+            note: note.clone(),
         };
         let started = self
             .machines
@@ -149,6 +151,9 @@ impl Operations {
                 reason,
             })?;
         if accept_rollback {
+            if let Err(error) = note.note(started.generation) {
+                tracing::warn!(vm = %vm.name, "the accepted generation was not noted: {error}");
+            }
             self.inventory.accept_floor(vm.id, started.generation)
         } else {
             self.inventory.raise_floors(&[(vm.id, started.generation)])
