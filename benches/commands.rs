@@ -7,40 +7,28 @@
     reason = "a bench that cannot prepare its TPM stops"
 )]
 
+#[expect(
+    dead_code,
+    reason = "the side-by-side bench makes more kinds of objects"
+)]
+mod templates;
+
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use templates::{COUNTER, DATA, Use};
 use tpm_engine::testing::{Auth, TestTpm, decode, encode, started};
-use tpm_wire::algorithm::{
-    TpmiAlgHash, TpmiEccCurve, TpmiRsaKeyBits, TpmsEccPoint, TpmsSchemeHash, TpmtEccScheme,
-    TpmtRsaScheme,
-};
-use tpm_wire::attributes::{TpmaNv, TpmaObject};
-use tpm_wire::buffers::{
-    Small, Tpm2b, Tpm2bData, Tpm2bDigest, Tpm2bMaxBuffer, Tpm2bMaxNvBuffer, Tpm2bPublicKeyRsa,
-    Tpm2bSensitiveData,
-};
+use tpm_wire::algorithm::{TpmiAlgHash, TpmiEccCurve};
+use tpm_wire::buffers::{Small, Tpm2bData, Tpm2bDigest, Tpm2bMaxBuffer, Tpm2bMaxNvBuffer};
 use tpm_wire::commands::{
-    CreatePrimary, FlushContext, GetRandom, Hash, NvDefineSpace, NvIncrement, NvRead, NvWrite,
-    PcrExtend, PcrRead, Quote, Sign,
+    CreatePrimary, FlushContext, GetRandom, Hash, NvIncrement, NvRead, NvWrite, PcrExtend, PcrRead,
+    Quote, Sign,
 };
 use tpm_wire::constants::TpmSt;
 use tpm_wire::handles::{
-    TpmHandle, TpmiDhContext, TpmiDhObject, TpmiDhPcr, TpmiRhHierarchy, TpmiRhNvAuth,
-    TpmiRhNvIndex, TpmiRhProvision,
+    TpmHandle, TpmiDhContext, TpmiDhObject, TpmiDhPcr, TpmiRhNvAuth, TpmiRhNvIndex,
 };
-use tpm_wire::nv::{NvDataSize, Tpm2bNvPublic, TpmNt, TpmsNvPublic};
-use tpm_wire::object::{
-    Tpm2bPublic, TpmsEccParms, TpmsRsaParms, TpmsSensitiveCreate, TpmtPublic, TpmuPublicId,
-    TpmuPublicParms,
-};
-use tpm_wire::pcr::{TpmlPcrSelection, TpmsPcrSelect, TpmsPcrSelection};
+use tpm_wire::nv::TpmNt;
 use tpm_wire::table::Command;
 use tpm_wire::ticket::TpmtTkHashcheck;
-
-const SHA256: TpmsSchemeHash = TpmsSchemeHash {
-    hash_alg: TpmiAlgHash::Sha256,
-};
-const DATA: TpmHandle = TpmHandle(0x0150_0001);
-const COUNTER: TpmHandle = TpmHandle(0x0150_0002);
 
 fn bytes<C: Command>(command: &C) -> Vec<u8> {
     encode(
@@ -49,80 +37,10 @@ fn bytes<C: Command>(command: &C) -> Vec<u8> {
     )
 }
 
-fn signing(parameters: TpmuPublicParms, unique: TpmuPublicId) -> CreatePrimary {
-    let attributes = TpmaObject::FIXED_TPM
-        | TpmaObject::FIXED_PARENT
-        | TpmaObject::SENSITIVE_DATA_ORIGIN
-        | TpmaObject::USER_WITH_AUTH
-        | TpmaObject::SIGN;
-    CreatePrimary {
-        primary_handle: Some(TpmiRhHierarchy(TpmHandle::OWNER)),
-        in_sensitive: Tpm2b(TpmsSensitiveCreate {
-            user_auth: Small::EMPTY,
-            data: Tpm2bSensitiveData::EMPTY,
-        }),
-        in_public: Tpm2bPublic(TpmtPublic {
-            name_alg: Some(TpmiAlgHash::Sha256),
-            object_attributes: attributes,
-            auth_policy: Tpm2bDigest::EMPTY,
-            parameters,
-            unique,
-        }),
-        outside_info: Tpm2bData::EMPTY,
-        creation_pcr: TpmlPcrSelection::new(),
-    }
-}
-
-fn ecc(curve_id: TpmiEccCurve) -> CreatePrimary {
-    let scheme = Some(TpmtEccScheme::Ecdsa(SHA256));
-    signing(
-        TpmuPublicParms::Ecc(TpmsEccParms {
-            symmetric: None,
-            scheme,
-            curve_id,
-            kdf: None,
-        }),
-        TpmuPublicId::Ecc(TpmsEccPoint {
-            x: Small::EMPTY,
-            y: Small::EMPTY,
-        }),
-    )
-}
-
-fn rsa() -> CreatePrimary {
-    let scheme = Some(TpmtRsaScheme::Rsassa(SHA256));
-    signing(
-        TpmuPublicParms::Rsa(TpmsRsaParms {
-            symmetric: None,
-            scheme,
-            key_bits: TpmiRsaKeyBits(2048),
-            exponent: 0,
-        }),
-        TpmuPublicId::Rsa(Tpm2bPublicKeyRsa::EMPTY),
-    )
-}
-
 fn create(tpm: &mut TestTpm, primary: &CreatePrimary) -> TpmHandle {
     let response =
         decode::<CreatePrimary>(tpm.execute(&bytes(primary))).expect("a primary key is made");
     response.object_handle
-}
-
-fn define(tpm: &mut TestTpm, nv_index: TpmHandle, nv_type: TpmNt, size: u16) {
-    let attributes = (TpmaNv::AUTHREAD | TpmaNv::AUTHWRITE | TpmaNv::NO_DA).with_type(nv_type);
-    let public = TpmsNvPublic {
-        nv_index: TpmiRhNvIndex(nv_index),
-        name_alg: TpmiAlgHash::Sha256,
-        attributes,
-        auth_policy: Tpm2bDigest::EMPTY,
-        data_size: NvDataSize(size),
-    };
-    let define = NvDefineSpace {
-        auth_handle: TpmiRhProvision(TpmHandle::OWNER),
-        auth: Small::EMPTY,
-        public_info: Tpm2bNvPublic(public),
-    };
-    tpm.run(define).expect("an Index is defined");
 }
 
 /// One command over and over; what it wants to persist is serialised as a server would.
@@ -150,16 +68,12 @@ fn short_commands(criterion: &mut Criterion) {
             bytes_requested: 32,
         },
     );
-    let bank = TpmsPcrSelection {
-        hash: TpmiAlgHash::Sha256,
-        pcr_select: TpmsPcrSelect::of(&[0, 1, 2, 3, 4, 5, 6, 7]),
-    };
     repeat(
         criterion,
         "PCR_Read 8",
         &mut tpm,
         &PcrRead {
-            pcr_selection_in: [bank].into_iter().collect(),
+            pcr_selection_in: templates::pcrs(&[0, 1, 2, 3, 4, 5, 6, 7]),
         },
     );
     let digest = tpm_wire::algorithm::TpmtHa {
@@ -186,8 +100,14 @@ fn short_commands(criterion: &mut Criterion) {
 
 fn keys(criterion: &mut Criterion) {
     for (name, primary) in [
-        ("CreatePrimary ECC P-256", ecc(TpmiEccCurve::NistP256)),
-        ("CreatePrimary RSA-2048", rsa()),
+        (
+            "CreatePrimary ECC P-256",
+            templates::primary(templates::ecc(TpmiEccCurve::NistP256, Use::Sign)),
+        ),
+        (
+            "CreatePrimary RSA-2048",
+            templates::primary(templates::rsa(Use::Sign)),
+        ),
     ] {
         let mut tpm = started();
         let command = bytes(&primary);
@@ -214,9 +134,15 @@ fn keys(criterion: &mut Criterion) {
 
 fn signing_commands(criterion: &mut Criterion) {
     for (kind, primary) in [
-        ("ECC P-256", ecc(TpmiEccCurve::NistP256)),
-        ("ECC P-384", ecc(TpmiEccCurve::NistP384)),
-        ("RSA-2048", rsa()),
+        (
+            "ECC P-256",
+            templates::primary(templates::ecc(TpmiEccCurve::NistP256, Use::Sign)),
+        ),
+        (
+            "ECC P-384",
+            templates::primary(templates::ecc(TpmiEccCurve::NistP384, Use::Sign)),
+        ),
+        ("RSA-2048", templates::primary(templates::rsa(Use::Sign))),
     ] {
         let mut tpm = started();
         let key = create(&mut tpm, &primary);
@@ -231,15 +157,11 @@ fn signing_commands(criterion: &mut Criterion) {
             },
         };
         repeat(criterion, &format!("Sign {kind}"), &mut tpm, &sign);
-        let bank = TpmsPcrSelection {
-            hash: TpmiAlgHash::Sha256,
-            pcr_select: TpmsPcrSelect::of(&[0, 1, 2, 3]),
-        };
         let quote = Quote {
             sign_handle: Some(TpmiDhObject(key)),
             qualifying_data: Tpm2bData::new(b"nonce").expect("it fits"),
             in_scheme: None,
-            pcr_select: [bank].into_iter().collect(),
+            pcr_select: templates::pcrs(&[0, 1, 2, 3]),
         };
         repeat(criterion, &format!("Quote {kind}"), &mut tpm, &quote);
     }
@@ -247,8 +169,12 @@ fn signing_commands(criterion: &mut Criterion) {
 
 fn nv_commands(criterion: &mut Criterion) {
     let mut tpm = started();
-    define(&mut tpm, DATA, TpmNt::Ordinary, 64);
-    define(&mut tpm, COUNTER, TpmNt::Counter, 8);
+    for index in [
+        templates::define(DATA, TpmNt::Ordinary, 64),
+        templates::define(COUNTER, TpmNt::Counter, 8),
+    ] {
+        tpm.run(index).expect("an Index is defined");
+    }
     let mut writes = [0u8, 1].map(|byte| {
         bytes(&NvWrite {
             auth_handle: TpmiRhNvAuth(DATA),
