@@ -37,6 +37,9 @@ struct Options {
     /// The other server
     #[arg(long, default_value = "swtpm")]
     swtpm: PathBuf,
+    /// Our binary
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_vtpm"), hide_default_value = true)]
+    vtpm: PathBuf,
     /// Over TCP only
     #[arg(long, conflicts_with = "unix")]
     tcp: bool,
@@ -54,7 +57,7 @@ struct Options {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let ours = Program {
-        path: env!("CARGO_BIN_EXE_vtpm").into(),
+        path: options.vtpm.clone(),
         arguments: vec!["swtpm".to_owned()],
     };
     let theirs = Program {

@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tpm_engine::testing::{Auth, decode, encode};
+use tpm_wire::rc::Rc;
 use tpm_wire::table;
 
 /// How long a server may take to accept.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a command is sent again.
+const RETRIES: u32 = 100;
 
 /// How a client reaches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,15 +121,20 @@ impl Server {
         })
     }
 
-    /// Sends a command and reads its response.
+    /// Sends a command and reads its response, as often as the TPM wants it again (`TPM_RC_RETRY`).
     pub(crate) fn transmit(&mut self, command: &[u8]) -> anyhow::Result<Vec<u8>> {
         let mut response = vec![0; 8192];
-        let length = match &mut self.stream {
-            Stream::Tcp(stream) => exchange(stream, command, &mut response),
-            Stream::Unix(stream) => exchange(stream, command, &mut response),
-        }?;
-        response.truncate(length);
-        Ok(response)
+        for _ in 0..RETRIES {
+            let length = match &mut self.stream {
+                Stream::Tcp(stream) => exchange(stream, command, &mut response),
+                Stream::Unix(stream) => exchange(stream, command, &mut response),
+            }?;
+            if response.get(6..10) != Some(&Rc::RETRY.number().to_be_bytes()) {
+                response.truncate(length);
+                return Ok(response);
+            }
+        }
+        anyhow::bail!("the TPM answers TPM_RC_RETRY for ever")
     }
 
     /// Runs a command with empty passwords.
