@@ -18,6 +18,7 @@ mod dictionary_attack;
 mod entity;
 mod execute;
 mod hierarchy;
+mod identity;
 mod keys;
 mod loading;
 mod management;
