@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use crate::gate::Gate;
+
 /// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
@@ -101,7 +103,7 @@ impl Stream {
 }
 
 /// What to do when `accept` fails: a client that left early is nothing, and a lack of descriptors passes.
-pub(crate) async fn after_failed_accept(error: &io::Error) {
+pub(crate) async fn after_failed_accept(error: &io::Error, gate: &Gate) {
     let harmless = matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -109,7 +111,9 @@ pub(crate) async fn after_failed_accept(error: &io::Error) {
             | io::ErrorKind::Interrupted
     );
     if !harmless {
-        tracing::error!(%error, "no client can connect at present");
+        if gate.opens() {
+            tracing::error!(%error, "no client can connect at present");
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
