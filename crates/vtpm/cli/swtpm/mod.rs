@@ -33,6 +33,7 @@ use arguments::{
     Place, ProfileOption, SeccompOption, ServerOption, StateOption,
 };
 use key::KeyOption;
+pub(crate) use print::parse_flags;
 
 /// Stands in for swtpm: the same options, the same sockets
 #[derive(Args, Debug)]

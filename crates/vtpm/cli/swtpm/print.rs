@@ -78,7 +78,7 @@ pub(super) async fn info(device: &Device, flags: u64) -> anyhow::Result<ExitCode
 }
 
 /// Reads flags in decimal, or in hexadecimal after `0x`.
-pub(super) fn parse_flags(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_flags(text: &str) -> Result<u64, String> {
     let parsed = match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16),
         None => text.parse(),
