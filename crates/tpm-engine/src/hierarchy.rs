@@ -254,6 +254,17 @@ impl Hierarchies {
         self.limited(handle, &self.secrets(hierarchy).proof, b"H_PROOF")
     }
 
+    /// Replaces the seed and the proof of a hierarchy by those of another implementation.
+    pub(crate) fn set_secrets(&mut self, hierarchy: Hierarchy, seed: Tpm2bSeed, proof: Tpm2bSeed) {
+        let secrets = match hierarchy {
+            Hierarchy::Owner => &mut self.owner_secrets,
+            Hierarchy::Endorsement => &mut self.endorsement_secrets,
+            Hierarchy::Platform => &mut self.platform_secrets,
+            Hierarchy::Null => &mut self.null_secrets,
+        };
+        *secrets = Secrets { seed, proof };
+    }
+
     /// The identity of a TPM that was manufactured with these secrets.
     pub(crate) fn identity(&self) -> Identity {
         Identity::from_secrets(&[

@@ -19,6 +19,7 @@ mod entity;
 mod execute;
 mod hierarchy;
 mod identity;
+pub mod import;
 mod keys;
 mod loading;
 mod management;
