@@ -1,6 +1,7 @@
 //! Hierarchies: seeds, proofs, authorizations, and what is enabled (Part 1, 13 and 14).
 
 use crate::algorithms::{hash_algorithm, small};
+use crate::identity::Identity;
 use crate::state::Tpm;
 use crate::state_format::{Group, Section};
 use alloc::vec::Vec;
@@ -251,6 +252,26 @@ impl Hierarchies {
     pub(crate) fn proof(&self, handle: TpmHandle) -> Tpm2bSeed {
         let hierarchy = Hierarchy::from_handle(handle).unwrap_or(Hierarchy::Null);
         self.limited(handle, &self.secrets(hierarchy).proof, b"H_PROOF")
+    }
+
+    /// Replaces the seed and the proof of a hierarchy by those of another implementation.
+    pub(crate) fn set_secrets(&mut self, hierarchy: Hierarchy, seed: Tpm2bSeed, proof: Tpm2bSeed) {
+        let secrets = match hierarchy {
+            Hierarchy::Owner => &mut self.owner_secrets,
+            Hierarchy::Endorsement => &mut self.endorsement_secrets,
+            Hierarchy::Platform => &mut self.platform_secrets,
+            Hierarchy::Null => &mut self.null_secrets,
+        };
+        *secrets = Secrets { seed, proof };
+    }
+
+    /// The identity of a TPM that was manufactured with these secrets.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity::from_secrets(&[
+            &self.endorsement_secrets.seed,
+            &self.platform_secrets.seed,
+            &self.owner_secrets.seed,
+        ])
     }
 
     /// Replaces the owner's seed and the proofs of owner and endorsement, as `TPM2_Clear` does.

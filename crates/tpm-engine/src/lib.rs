@@ -18,6 +18,8 @@ mod dictionary_attack;
 mod entity;
 mod execute;
 mod hierarchy;
+mod identity;
+pub mod import;
 mod keys;
 mod loading;
 mod management;

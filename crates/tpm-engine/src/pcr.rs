@@ -154,6 +154,17 @@ impl Pcrs {
         bank.values.get_mut(usize::try_from(pcr).ok()?)
     }
 
+    /// Sets a PCR of a bank. False if there is no such bank, or the value has not its size; a PCR that is not allocated stays.
+    pub(crate) fn set_value(&mut self, bank: TpmiAlgHash, pcr: u32, value: &[u8]) -> bool {
+        if value.len() != bank.digest_size() || !self.banks.iter().any(|known| known.hash == bank) {
+            return false;
+        }
+        if let Some(place) = self.value_mut(bank, pcr) {
+            *place = small(value);
+        }
+        true
+    }
+
     /// Extends a PCR of one bank; a bank without it stays as it is (Part 1, 17.2).
     pub(crate) fn extend(&mut self, bank: TpmiAlgHash, pcr: u32, digest: &[u8]) {
         if let Some(value) = self.value_mut(bank, pcr) {

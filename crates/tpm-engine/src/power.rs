@@ -66,6 +66,18 @@ impl Power {
         self.orderly = Some(TpmSu::Clear);
     }
 
+    /// Takes over what a shutdown has saved elsewhere.
+    pub(crate) fn set_saved_state(
+        &mut self,
+        saved: Zeroizing<Vec<u8>>,
+        kind: TpmSu,
+        startup_locality_3: bool,
+    ) {
+        self.orderly = Some(kind);
+        self.saved_state = saved;
+        self.saved_locality_3 = startup_locality_3;
+    }
+
     /// The next startup can only be a TPM Reset.
     pub(crate) fn forget_orderly_shutdown(&mut self) {
         self.orderly = None;

@@ -6,6 +6,7 @@ use crate::command_audit::CommandAudit;
 use crate::commit::Commits;
 use crate::dictionary_attack::DictionaryAttack;
 use crate::hierarchy::Hierarchies;
+use crate::identity::Identity;
 use crate::management::Management;
 use crate::nv::Nv;
 use crate::object::Objects;
@@ -33,6 +34,8 @@ pub struct Tpm {
     pub(crate) profile: Profile,
     /// The generator; its state is never stored.
     pub(crate) random: Drbg,
+    /// Which TPM this is, from its manufacture on.
+    pub(crate) identity: Identity,
     pub(crate) power: Power,
     pub(crate) hierarchies: Hierarchies,
     pub(crate) dictionary_attack: DictionaryAttack,
@@ -58,6 +61,7 @@ impl Tpm {
     pub fn new(profile: Profile, platform: Box<dyn Platform>) -> Self {
         let mut tpm = Self::blank(profile, platform);
         tpm.hierarchies = Hierarchies::manufacture(&mut tpm.random);
+        tpm.identity = tpm.hierarchies.identity();
         tpm.power.manufacture();
         tpm.clock.safe = true;
         tpm.init();
@@ -72,6 +76,7 @@ impl Tpm {
         Self {
             platform,
             random,
+            identity: Identity::default(),
             power: Power::default(),
             hierarchies: Hierarchies::default(),
             dictionary_attack: DictionaryAttack::default(),

@@ -5,6 +5,7 @@
 //! big-endian. The layout is hand-written, never derived from live structures, so that a stored blob opens for ever.
 //! Blobs are treated as hostile: every length is checked against the bytes that are there.
 
+use crate::identity::Identity;
 use crate::platform::Platform;
 use crate::profile::Profile;
 use crate::state::Tpm;
@@ -79,6 +80,7 @@ const END: u16 = 0xFFFF;
 const PROFILE: u16 = 0x0001;
 const SAVED_STATE: u16 = 0x0002;
 const POWER: u16 = 0x0003;
+const IDENTITY: u16 = 0x0004;
 
 /// Tags of the subsystems' sections; a tag is never given to another subsystem.
 mod tag {
@@ -187,6 +189,7 @@ impl Tpm {
         VERSION.marshal(&mut out);
         write_section(PROFILE, &mut out, |out| self.profile.marshal(out));
         write_section(POWER, &mut out, |out| self.power.marshal_permanent(out));
+        write_section(IDENTITY, &mut out, |out| self.identity.marshal(out));
         self.write_group(Group::Permanent, &mut out);
         write_section(SAVED_STATE, &mut out, |out| {
             out.extend_from_slice(&self.power.saved_state)
@@ -207,6 +210,10 @@ impl Tpm {
             Profile::from_bytes(profile.bytes()).ok_or(StateError::Damaged { section: PROFILE })?;
         let mut tpm = Self::blank(profile, platform);
         tpm.read_permanent(rest)?;
+        if !tpm.identity.is_known() {
+            // It was stored before identities were.
+            tpm.identity = tpm.hierarchies.identity();
+        }
         tpm.init();
         tpm.persist = false;
         Ok(tpm)
@@ -236,6 +243,10 @@ impl Tpm {
             rest = after;
             match section {
                 SAVED_STATE => self.power.saved_state = Zeroizing::new(content.bytes().to_vec()),
+                IDENTITY => match Identity::parse(content) {
+                    Ok((left, identity)) if left.is_empty() => self.identity = identity,
+                    _ => return Err(StateError::Damaged { section }),
+                },
                 POWER => {
                     self.power
                         .parse_permanent(content)
@@ -264,6 +275,7 @@ impl Tpm {
         for group in [Group::Reset, Group::Clear, Group::Volatile] {
             write_section(0, &mut out, |out| self.write_group(group, out));
         }
+        write_section(IDENTITY, &mut out, |out| self.identity.marshal(out));
         END.marshal(&mut out);
         Zeroizing::new(out)
     }
@@ -291,6 +303,15 @@ impl Tpm {
             let content;
             (rest, content) = expect_section(rest, 0)?;
             self.read_group(group, content.bytes())?;
+        }
+        // Blobs from before identities were stored end here.
+        if let Ok((after, IDENTITY, content)) = read_section(rest) {
+            let (_, identity) =
+                Identity::parse(content).map_err(|_| StateError::Damaged { section: IDENTITY })?;
+            if identity != self.identity {
+                return Err(StateError::AnotherTpm);
+            }
+            rest = after;
         }
         if rest.bytes() != END.to_be_bytes() {
             return Err(StateError::Damaged { section: END });

@@ -39,7 +39,8 @@ pub struct Script {
     pub canceled: AtomicBool,
     /// Storage cannot be written.
     pub storage_down: AtomicBool,
-    entropy: AtomicU64,
+    /// How much entropy was drawn; setting it makes another TPM.
+    pub entropy: AtomicU64,
 }
 
 /// A platform whose answers a test sets; its entropy is a counter, so that runs repeat.

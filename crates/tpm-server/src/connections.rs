@@ -7,12 +7,15 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use crate::gate::Gate;
+
 /// The connections of one listener.
 #[derive(Debug)]
 pub(crate) struct Connections {
     limit: usize,
     start: Instant,
     live: Mutex<Live>,
+    crowded: Gate,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +36,7 @@ impl Connections {
             limit,
             start: Instant::now(),
             live: Mutex::default(),
+            crowded: Gate::default(),
         })
     }
 
@@ -50,6 +54,12 @@ impl Connections {
                 .min_by_key(|(id, entry)| (entry.last_active.load(Ordering::Relaxed), **id))
                 .map(|(id, _)| *id);
             if let Some(entry) = idle.and_then(|id| live.entries.remove(&id)) {
+                if self.crowded.opens() {
+                    tracing::warn!(
+                        limit = self.limit,
+                        "too many connections: the most silent ones are closed"
+                    );
+                }
                 entry.evicted.notify_one();
             }
         }

@@ -20,8 +20,8 @@ pub(crate) async fn read_with_descriptors(
     descriptors: &mut Vec<OwnedFd>,
 ) -> io::Result<usize> {
     let stream = match stream {
-        Stream::Tcp(stream) => return stream.read(buffer).await,
         Stream::Unix(stream) => stream,
+        other => return other.read(buffer).await,
     };
     stream
         .async_io(Interest::READABLE, || {

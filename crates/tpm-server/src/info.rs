@@ -1,12 +1,19 @@
 //! The facts that GET_INFO gives, in swtpm's JSON form, asked of the TPM itself.
 
-use tpm_engine::Tpm;
+use tpm_engine::{Profile, Tpm};
+use tpm_wire::codec::Limits;
+use tpm_wire::constants::{TpmAlgId, TpmEccCurve};
 
 use crate::frame::{rc, response_code, word};
 
 const SPECIFICATION: u64 = 1;
 const ATTRIBUTES: u64 = 2;
 const FEATURES: u64 = 4;
+const ALGORITHMS: u64 = 8;
+const COMMANDS: u64 = 0x10;
+const ACTIVE_PROFILE: u64 = 0x20;
+const AVAILABLE_PROFILES: u64 = 0x40;
+const RUNTIME_ATTRIBUTES: u64 = 0x80;
 
 const FAMILY: u32 = 0x100;
 const LEVEL: u32 = 0x101;
@@ -49,7 +56,102 @@ pub(crate) fn describe(tpm: &mut Tpm, flags: u64) -> String {
             sizes.join(",")
         ));
     }
+    if flags & ALGORITHMS != 0 {
+        let implemented = algorithms(&Profile::default().limits);
+        let enabled = algorithms(&tpm.profile().limits);
+        parts.push(choice("RuntimeAlgorithms", &implemented, &enabled));
+    }
+    if flags & COMMANDS != 0 {
+        let implemented = ranges(&all_commands());
+        let enabled = ranges(&commands(tpm));
+        parts.push(choice("RuntimeCommands", &implemented, &enabled));
+    }
+    if flags & ACTIVE_PROFILE != 0 {
+        let name = printable(tpm.profile().name.bytes());
+        parts.push(format!(r#""ActiveProfile":{{"Name":"{name}"}}"#));
+    }
+    if flags & AVAILABLE_PROFILES != 0 {
+        let names = Profile::NAMES.map(|name| format!(r#"{{"Name":"{name}"}}"#));
+        parts.push(format!(r#""AvailableProfiles":[{}]"#, names.join(",")));
+    }
+    if flags & RUNTIME_ATTRIBUTES != 0 {
+        // Nothing here depends on the cryptographic policy of the machine.
+        parts.push(choice("RuntimeAttributes", &[], &[]));
+    }
     format!("{{{}}}", parts.join(","))
+}
+
+/// What there is, and what of it this TPM has: a profile leaves out the rest, for good.
+fn choice(name: &str, implemented: &[String], enabled: &[String]) -> String {
+    let missing: Vec<String> = implemented
+        .iter()
+        .filter(|item| !enabled.contains(item))
+        .cloned()
+        .collect();
+    let [implemented, enabled, missing] =
+        [implemented, enabled, &missing].map(|items| items.join(","));
+    format!(
+        r#""{name}":{{"Implemented":"{implemented}","CanBeDisabled":"","Enabled":"{enabled}","Disabled":"{missing}"}}"#
+    )
+}
+
+fn algorithms(limits: &Limits) -> Vec<String> {
+    let algorithms = TpmAlgId::NAMED
+        .iter()
+        .filter(|algorithm| limits.has_algorithm(**algorithm))
+        .filter(|algorithm| !matches!(**algorithm, TpmAlgId::ERROR | TpmAlgId::NULL))
+        .filter_map(|algorithm| algorithm.name());
+    let curves = TpmEccCurve::NAMED
+        .iter()
+        .filter(|curve| curve.0 != 0 && limits.has_curve(curve.0))
+        .filter_map(|curve| curve.name())
+        .map(|name| format!("ecc-{name}"));
+    algorithms
+        .map(str::to_owned)
+        .chain(curves)
+        .map(|name| name.to_ascii_lowercase().replace('_', "-"))
+        .collect()
+}
+
+fn all_commands() -> Vec<u32> {
+    tpm_wire::commands::COMMANDS
+        .iter()
+        .map(|command| command.code)
+        .collect()
+}
+
+/// The codes of the commands that the TPM takes.
+fn commands(tpm: &mut Tpm) -> Vec<u32> {
+    all_commands()
+        .into_iter()
+        .filter(|code| {
+            // TPM2_GetCapability(TPM_CAP_COMMANDS) of this one.
+            let mut command = vec![0x80, 0x01, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 2];
+            command.extend(code.to_be_bytes());
+            command.extend([0, 0, 0, 1]);
+            let response = tpm.execute(&command);
+            word(response, 19).is_some_and(|attributes| attributes & 0xffff == code & 0xffff)
+        })
+        .collect()
+}
+
+/// Codes in a row as one part.
+fn ranges(codes: &[u32]) -> Vec<String> {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for code in codes {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(*code) => *last = *code,
+            _ => runs.push((*code, *code)),
+        }
+    }
+    let part = |(first, last)| {
+        if first == last {
+            format!("{first:#x}")
+        } else {
+            format!("{first:#x}-{last:#x}")
+        }
+    };
+    runs.into_iter().map(part).collect()
 }
 
 /// The RSA key sizes that the TPM takes.
@@ -87,7 +189,10 @@ fn fixed_properties(tpm: &mut Tpm) -> Vec<(u32, u32)> {
 
 /// The text in a list of properties, as far as it is safe in JSON.
 fn text(words: &[u32]) -> String {
-    let bytes = words.iter().flat_map(|word| word.to_be_bytes());
+    printable(words.iter().flat_map(|word| word.to_be_bytes()))
+}
+
+fn printable(bytes: impl Iterator<Item = u8>) -> String {
     bytes
         .map(char::from)
         .filter(|letter| letter.is_ascii_alphanumeric() || " .-_".contains(*letter))

@@ -9,6 +9,7 @@ mod connections;
 mod descriptor;
 mod device;
 mod frame;
+mod gate;
 mod info;
 mod signals;
 pub mod simulator;

@@ -12,6 +12,7 @@ use crate::DeviceError;
 use crate::connections::Connections;
 use crate::device::{Device, Refused};
 use crate::frame::{bare_response, rc, word};
+use crate::gate::Gate;
 use crate::stream::{Listener, after_failed_accept};
 use crate::wire::{Wire, stopped};
 
@@ -53,6 +54,8 @@ const LONGEST_HASH_DATA: usize = 4096;
 pub struct Simulator {
     device: Device,
     stop: Arc<watch::Sender<bool>>,
+    no_accept: Arc<Gate>,
+    nonsense: Arc<Gate>,
 }
 
 impl Simulator {
@@ -61,6 +64,8 @@ impl Simulator {
         Self {
             device,
             stop: Arc::new(watch::Sender::new(false)),
+            no_accept: Arc::default(),
+            nonsense: Arc::default(),
         }
     }
 
@@ -91,7 +96,7 @@ impl Simulator {
                         let wire = Wire::new(stream, Some(connections.admit()), self.stop.subscribe());
                         clients.spawn(self.clone().serve_client(port, wire));
                     }
-                    Err(error) => after_failed_accept(&error).await,
+                    Err(error) => after_failed_accept(&error, &self.no_accept).await,
                 },
             }
         }
@@ -108,17 +113,21 @@ impl Simulator {
                     // The end of the stream between two requests is how many clients say goodbye.
                     Ok(false) => break,
                     Err(error) => {
-                        tracing::warn!(%error, ?port, "closed a connection in the middle of a request");
+                        if self.nonsense.opens() {
+                            tracing::warn!(%error, ?port, "closed a connection in the middle of a request");
+                        }
                         break;
                     }
                 },
                 Parsed::TooLong { code, length } => {
-                    tracing::warn!(
-                        code,
-                        length,
-                        ?port,
-                        "closed a connection: more bytes announced than any command has"
-                    );
+                    if self.nonsense.opens() {
+                        tracing::warn!(
+                            code,
+                            length,
+                            ?port,
+                            "closed a connection: more bytes announced than any command has"
+                        );
+                    }
                     if code == code::SEND_COMMAND {
                         answer_command(&mut answer, &bare_response(rc::COMMAND_SIZE));
                         acknowledge(&mut answer);
@@ -179,10 +188,12 @@ impl Simulator {
                 return Next::Close;
             }
             unknown => {
-                tracing::warn!(
-                    code = unknown,
-                    "closed a connection: unknown code at the command port"
-                );
+                if self.nonsense.opens() {
+                    tracing::warn!(
+                        code = unknown,
+                        "closed a connection: unknown code at the command port"
+                    );
+                }
                 return Next::Close;
             }
         }
@@ -224,10 +235,12 @@ impl Simulator {
                 return Next::Close;
             }
             unknown => {
-                tracing::warn!(
-                    code = unknown,
-                    "closed a connection: unknown code at the platform port"
-                );
+                if self.nonsense.opens() {
+                    tracing::warn!(
+                        code = unknown,
+                        "closed a connection: unknown code at the platform port"
+                    );
+                }
                 answer.extend(1_u32.to_be_bytes());
                 return Next::Close;
             }

@@ -1,5 +1,6 @@
 //! One type for the sockets of either kind.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -7,7 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::gate::Gate;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -49,16 +53,35 @@ impl Listener {
     }
 }
 
-/// A connected socket.
+/// A connected socket, or a device.
 #[derive(Debug)]
 pub enum Stream {
     /// Over TCP.
     Tcp(TcpStream),
     /// Over a unix socket; only these can carry descriptors.
     Unix(UnixStream),
+    /// A character device that gives a command with each read and takes a response with each write.
+    Device(Device),
+}
+
+/// A character device, from both its sides. To the runtime these are those of a pipe: read and written, and nothing else.
+#[derive(Debug)]
+pub struct Device {
+    reader: pipe::Receiver,
+    writer: pipe::Sender,
 }
 
 impl Stream {
+    /// Takes an open character device.
+    pub fn from_device(device: File) -> io::Result<Self> {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        fcntl_setfl(&device, fcntl_getfl(&device)? | OFlags::NONBLOCK)?;
+        Ok(Self::Device(Device {
+            reader: pipe::Receiver::from_file_unchecked(device.try_clone()?)?,
+            writer: pipe::Sender::from_file_unchecked(device)?,
+        }))
+    }
+
     /// Takes a connected stream socket that somebody else opened.
     pub fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
         Ok(match domain(&descriptor)? {
@@ -91,6 +114,7 @@ impl Stream {
         let outcome = match self {
             Self::Tcp(stream) => stream.try_read(buffer),
             Self::Unix(stream) => stream.try_read(buffer),
+            Self::Device(device) => device.reader.try_read(buffer),
         };
         match outcome {
             Ok(count) => Ok(Some(count)),
@@ -101,7 +125,7 @@ impl Stream {
 }
 
 /// What to do when `accept` fails: a client that left early is nothing, and a lack of descriptors passes.
-pub(crate) async fn after_failed_accept(error: &io::Error) {
+pub(crate) async fn after_failed_accept(error: &io::Error, gate: &Gate) {
     let harmless = matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -109,7 +133,9 @@ pub(crate) async fn after_failed_accept(error: &io::Error) {
             | io::ErrorKind::Interrupted
     );
     if !harmless {
-        tracing::error!(%error, "no client can connect at present");
+        if gate.opens() {
+            tracing::error!(%error, "no client can connect at present");
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -146,6 +172,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Device(device) => Pin::new(&mut device.reader).poll_read(context, buffer),
         }
     }
 }
@@ -159,6 +186,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Device(device) => Pin::new(&mut device.writer).poll_write(context, bytes),
         }
     }
 
@@ -166,6 +194,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
             Self::Unix(stream) => Pin::new(stream).poll_flush(context),
+            Self::Device(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -173,6 +202,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Device(_) => Poll::Ready(Ok(())),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::blob::{BlobKey, Keys};
 use crate::connections::Connections;
 use crate::device::Device;
 use crate::frame::{Cut, bare_response, command_code, cut, rc};
+use crate::gate::Gate;
 use crate::stream::{Listener, Stream, after_failed_accept};
 use crate::swtpm_control::serve_control;
 use crate::wire::{Wire, stopped};
@@ -90,6 +91,8 @@ struct Shared {
     /// The connection whose descriptor came over the control channel: at most one.
     passed: Mutex<Passed>,
     passed_arrived: tokio::sync::Notify,
+    no_accept: Gate,
+    nonsense: Gate,
 }
 
 #[derive(Default)]
@@ -117,6 +120,8 @@ impl Server {
             data_connections: Connections::new(MOST_DATA_CONNECTIONS),
             passed: Mutex::default(),
             passed_arrived: tokio::sync::Notify::new(),
+            no_accept: Gate::default(),
+            nonsense: Gate::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -134,6 +139,11 @@ impl Server {
 
     pub(crate) fn options(&self) -> &Options {
         &self.shared.options
+    }
+
+    /// Whether the log is to hear of a client's nonsense now.
+    pub(crate) fn nonsense_is_news(&self) -> bool {
+        self.shared.nonsense.opens()
     }
 
     /// Serves clients until one asks for the end, or the options or the program say so.
@@ -163,14 +173,14 @@ impl Server {
                         let wire = Wire::new(stream, Some(self.shared.data_connections.admit()), self.shared.stop.subscribe());
                         clients.spawn(self.clone().serve_connected(wire));
                     }
-                    Err(error) => after_failed_accept(&error).await,
+                    Err(error) => after_failed_accept(&error, &self.shared.no_accept).await,
                 },
                 accepted = accept(endpoints.control_listener.as_ref()) => match accepted {
                     Ok(stream) => {
                         let wire = Wire::new(stream, Some(control_connections.admit()), self.shared.stop.subscribe());
                         clients.spawn(serve_control(self.clone(), wire));
                     }
-                    Err(error) => after_failed_accept(&error).await,
+                    Err(error) => after_failed_accept(&error, &self.shared.no_accept).await,
                 },
             }
         }
@@ -241,21 +251,27 @@ impl Server {
                         if error.kind() == std::io::ErrorKind::TimedOut
                             && after_nonsense == AfterNonsense::GoOn =>
                     {
-                        tracing::warn!(
-                            "part of a command arrived and no more: it is answered as it is"
-                        );
+                        if self.nonsense_is_news() {
+                            tracing::warn!(
+                                "part of a command arrived and no more: it is answered as it is"
+                            );
+                        }
                         if wire.clear().is_err() {
                             break;
                         }
                         answer.extend(bare_response(rc::COMMAND_SIZE));
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "closed a data connection in the middle of a command");
+                        if self.nonsense_is_news() {
+                            tracing::warn!(%error, "closed a data connection in the middle of a command");
+                        }
                         break;
                     }
                 },
                 Cut::Broken { size } => {
-                    tracing::warn!(size, "a command announces a size that none has");
+                    if self.nonsense_is_news() {
+                        tracing::warn!(size, "a command announces a size that none has");
+                    }
                     answer.extend(bare_response(rc::COMMAND_SIZE));
                     // What a machine sent in one piece has arrived in one piece; over a network nothing can be known.
                     if after_nonsense == AfterNonsense::Close {

@@ -77,7 +77,7 @@ pub(crate) struct World {
     pub(crate) platform_panics: Arc<AtomicBool>,
     /// Time stands still until the running command is canceled.
     pub(crate) time_waits_for_cancel: Arc<AtomicBool>,
-    entropy: Arc<AtomicU64>,
+    pub(crate) entropy: Arc<AtomicU64>,
 }
 
 impl World {

@@ -139,10 +139,7 @@ async fn unless_over(
     tokio::select! {
         biased;
         () = stopped(stop) => Ok(None),
-        () = evicted => {
-            tracing::warn!("closed the most silent of too many connections");
-            Ok(None)
-        }
+        () = evicted => Ok(None),
         outcome = reading => outcome.map(Some),
     }
 }

@@ -17,6 +17,9 @@ mod simulator;
 mod sockets;
 mod state;
 mod swtpm;
+mod swtpm_bios;
+mod swtpm_client;
+mod swtpm_ioctl;
 mod vm;
 
 use std::ffi::{OsStr, OsString};
@@ -45,6 +48,8 @@ enum Verb {
     Provider(provider::Provider),
     Run(run::Run),
     Swtpm(swtpm::Swtpm),
+    SwtpmIoctl(swtpm_ioctl::SwtpmIoctl),
+    SwtpmBios(swtpm_bios::SwtpmBios),
     Simulator(simulator::SimulatorVerb),
     Completions(completions::Completions),
 }
@@ -57,6 +62,8 @@ impl Verb {
             Self::Provider(verb) => verb.execute(),
             Self::Run(verb) => verb.execute(),
             Self::Swtpm(verb) => verb.execute(),
+            Self::SwtpmIoctl(verb) => verb.execute(),
+            Self::SwtpmBios(verb) => verb.execute(),
             Self::Simulator(verb) => verb.execute(),
             Self::Completions(verb) => verb.execute(),
         }
@@ -96,6 +103,13 @@ pub(crate) fn runtime(threads: Threads) -> std::io::Result<tokio::runtime::Runti
     }
 }
 
+/// The programs that `vtpm` stands in for, and the verbs that they are.
+const NAMES: [(&str, &str); 3] = [
+    ("swtpm", "swtpm"),
+    ("swtpm_ioctl", "swtpm-ioctl"),
+    ("swtpm_bios", "swtpm-bios"),
+];
+
 /// A link named like the program that `vtpm` stands in for means that verb: `swtpm socket ...` is `vtpm swtpm socket ...`.
 fn under_own_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let called = arguments
@@ -103,8 +117,8 @@ fn under_own_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
         .map(Path::new)
         .and_then(Path::file_name)
         .and_then(OsStr::to_str);
-    if called == Some("swtpm") {
-        arguments.insert(1, OsString::from("swtpm"));
+    if let Some((_, verb)) = NAMES.iter().find(|(name, _)| called == Some(name)) {
+        arguments.insert(1, OsString::from(verb));
     }
     arguments
 }
@@ -128,6 +142,10 @@ mod tests {
         assert_eq!(
             under_own_name(arguments(&["/usr/bin/swtpm", "socket"])),
             arguments(&["/usr/bin/swtpm", "swtpm", "socket"])
+        );
+        assert_eq!(
+            under_own_name(arguments(&["swtpm_ioctl", "-s"])),
+            arguments(&["swtpm_ioctl", "swtpm-ioctl", "-s"])
         );
         assert_eq!(
             under_own_name(arguments(&["vtpm", "run"])),

@@ -90,7 +90,13 @@ pub(crate) fn into_background() -> io::Result<Background> {
     if std::env::var_os(IN_BACKGROUND).is_some() {
         // The session of the terminal is left; a process that leads its group already cannot, and need not.
         let _ = setsid();
-        return Ok(Background::Child(Readiness { background: true }));
+        let nowhere = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")?;
+        return Ok(Background::Child(Readiness {
+            nowhere: Some(nowhere),
+        }));
     }
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
@@ -122,17 +128,14 @@ pub(crate) fn into_background() -> io::Result<Background> {
 /// Tells whoever waits that this process is ready: the service manager, and the process in front.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
-    background: bool,
+    /// In the background: what takes the place of the terminal. Opened early, as the process may leave its root folder.
+    nowhere: Option<File>,
 }
 
 impl Readiness {
     pub(crate) fn tell(self) -> io::Result<()> {
         notify_service_manager("READY=1");
-        if self.background {
-            let nowhere = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open("/dev/null")?;
+        if let Some(nowhere) = self.nowhere {
             let mut out = io::stdout();
             out.write_all(b"+")?;
             out.flush()?;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Mode;
 use rustix::process::umask;
 use tpm_server::Listener;
+
+use super::process::inherited;
 
 /// Listens at a TCP port. Link-local addresses of IPv6 need the name of an interface.
 pub(crate) fn listen_tcp(
@@ -88,6 +91,49 @@ pub(crate) fn listen_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, S
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     listener.set_nonblocking(true)?;
     Ok((listener, file))
+}
+
+/// A socket that a service manager has opened for this process.
+#[derive(Debug)]
+pub(crate) struct Activated {
+    /// The name that the service manager gives it, if any.
+    pub(crate) name: String,
+    pub(crate) descriptor: OwnedFd,
+}
+
+/// The first descriptor that a service manager passes.
+const FIRST_ACTIVATED: i32 = 3;
+/// More sockets than this are not meant for a TPM.
+const MOST_ACTIVATED: i32 = 16;
+
+/// The sockets that a service manager has opened for this process (systemd's socket activation); none without one.
+pub(crate) fn activated() -> io::Result<Vec<Activated>> {
+    let variable = |name: &str| std::env::var(name).ok();
+    // The variables are inherited by children that they are not meant for.
+    let mine = variable("LISTEN_PID").is_some_and(|id| id == std::process::id().to_string());
+    let Some(count) = variable("LISTEN_FDS").filter(|_| mine) else {
+        return Ok(Vec::new());
+    };
+    let count: i32 = count
+        .parse()
+        .ok()
+        .filter(|count| (0..=MOST_ACTIVATED).contains(count))
+        .ok_or_else(|| {
+            let text =
+                format!("LISTEN_FDS is '{count}', which is no number up to {MOST_ACTIVATED}");
+            io::Error::new(io::ErrorKind::InvalidInput, text)
+        })?;
+    let names = variable("LISTEN_FDNAMES").unwrap_or_default();
+    let names = names.split(':').chain(std::iter::repeat(""));
+    (FIRST_ACTIVATED..FIRST_ACTIVATED + count)
+        .zip(names)
+        .map(|(number, name)| {
+            Ok(Activated {
+                name: name.to_owned(),
+                descriptor: inherited(number)?,
+            })
+        })
+        .collect()
 }
 
 /// A listener of the standard library as one of the server; needs a runtime.

@@ -53,6 +53,21 @@ impl Index {
         index
     }
 
+    /// An Index that was stored elsewhere, with all its contents; `None` if these have not the size that the public area says.
+    pub(crate) fn with_contents(
+        public: TpmtNvPublic2,
+        auth: Tpm2bAuth,
+        data: Zeroizing<Vec<u8>>,
+    ) -> Option<Self> {
+        let mut index = Self::new(public, auth);
+        if data.len() != index.data_size() || index.attributes().nv_type().is_none() {
+            return None;
+        }
+        index.data = data;
+        index.store();
+        Some(index)
+    }
+
     /// What an Index holds before it is written: NV memory reads as ones, RAM as zeros (Part 3, 31.7).
     pub(super) fn erase(&mut self) {
         let byte = if self.is_orderly() { 0x00 } else { 0xFF };

@@ -114,6 +114,7 @@ impl Device {
             tpm: None,
             fresh: false,
             failed: false,
+            used: false,
             unsaved: false,
             suspended: false,
             saved: None,
@@ -207,15 +208,10 @@ impl Device {
         self.with_running(Tpm::hash_end).await
     }
 
-    /// Whether a measured launch has happened.
-    pub async fn established(&self) -> Result<bool, DeviceError> {
+    /// Whether a measured launch has happened; of a TPM that cannot tell, none has.
+    pub async fn established(&self) -> bool {
         let mut inner = self.lock().await;
-        if !self.signals.powered() {
-            return Err(DeviceError::NotRunning);
-        }
-        inner
-            .engine(|tpm| tpm.established())
-            .ok_or(DeviceError::FailureMode)
+        inner.engine(|tpm| tpm.established()).unwrap_or(false)
     }
 
     /// Forgets that a measured launch has happened.
@@ -253,6 +249,8 @@ struct Inner {
     /// The TPM was just loaded: it has had its `_TPM_Init`.
     fresh: bool,
     failed: bool,
+    /// Somebody has started this TPM since this device is there.
+    used: bool,
     /// Something must be saved although the engine no longer says so: an earlier save did not come to its end.
     unsaved: bool,
     /// The volatile state was stored and nothing has happened since.
@@ -317,6 +315,7 @@ impl Inner {
         signals.command_begins();
         let done = self.engine(|tpm| response.extend_from_slice(tpm.execute(command)));
         signals.command_ends();
+        self.used |= self.tpm.as_ref().is_some_and(Tpm::is_started);
         if done.is_none() {
             response.clear();
             response.extend(bare_response(rc::FAILURE));

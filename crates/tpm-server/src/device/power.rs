@@ -195,6 +195,7 @@ impl Inner {
     async fn come_up(&mut self) -> Result<(), DeviceError> {
         self.suspended = false;
         self.blob = None;
+        self.used |= self.tpm.as_ref().is_some_and(Tpm::is_started);
         self.settle().await?;
         self.signals.set_powered(true);
         Ok(())
@@ -247,6 +248,28 @@ impl Inner {
         volatile: Option<&Zeroizing<Vec<u8>>>,
     ) -> Result<(), DeviceError> {
         let mut tpm = self.load(permanent)?;
+        self.check_origin(&tpm)?;
         volatile.map_or(Ok(()), |volatile| restore_volatile(&mut tpm, volatile))
+    }
+
+    /// Received state takes the place of an earlier or later state of the same TPM, or of a TPM that nobody would miss: whoever
+    /// makes a place for a machine that is to arrive may manufacture one there. It never takes the place of another machine's.
+    fn check_origin(&self, received: &Tpm) -> Result<(), DeviceError> {
+        let loaded;
+        let present = match (&self.tpm, &self.saved) {
+            (Some(tpm), _) => tpm,
+            (None, Some(saved)) => {
+                loaded = self.load(&saved.permanent)?;
+                &loaded
+            }
+            (None, None) => return Ok(()),
+        };
+        if present.is_same_as(received) || !self.used && present.is_unused() {
+            return Ok(());
+        }
+        Err(DeviceError::State {
+            kind: "permanent",
+            reason: "it belongs to another TPM than the one that is here; start with an empty state folder to receive it".into(),
+        })
     }
 }

@@ -40,7 +40,9 @@ pub(crate) async fn serve_control(server: Server, wire: Wire) {
         wire,
         descriptors: Vec::new(),
     };
-    if let Err(error) = channel.serve().await {
+    if let Err(error) = channel.serve().await
+        && server.nonsense_is_news()
+    {
         tracing::warn!(%error, "closed a control connection");
     }
     channel.wire.close().await;
@@ -106,7 +108,9 @@ impl Channel {
             let response = match Code::from_number(number) {
                 Some(code) => self.request(code, deadline).await?,
                 None => {
-                    tracing::warn!(number, "unknown code on the control channel");
+                    if self.server.nonsense_is_news() {
+                        tracing::warn!(number, "unknown code on the control channel");
+                    }
                     // Nothing is known of its length, so all that has come is its body.
                     self.wire.clear()?;
                     Response::new(result::BAD_ORDINAL)
@@ -180,10 +184,8 @@ impl Channel {
                 device.power_off().await;
                 Response::new(result::SUCCESS).last()
             }
-            Code::GetTpmEstablished => match device.established().await {
-                Ok(bit) => established(result::SUCCESS, bit),
-                Err(error) => established(number_of(&error), false),
-            },
+            // QEMU reads the bit whatever the result, and asks before the first INIT too.
+            Code::GetTpmEstablished => established(result::SUCCESS, device.established().await),
             Code::ResetTpmEstablished => match fields.byte() {
                 _ if !device.is_on() => Response::new(result::BAD_ORDINAL),
                 locality @ 0..=4 => done(device.reset_established(locality).await),
@@ -333,10 +335,12 @@ impl Channel {
         let device = self.server.device().clone();
         let length = usize::try_from(fields.word(2)).unwrap_or(usize::MAX);
         if length > LONGEST_BLOB {
-            tracing::warn!(
-                length,
-                "refused a state blob of this length, and closed the control connection"
-            );
+            if self.server.nonsense_is_news() {
+                tracing::warn!(
+                    length,
+                    "refused a state blob of this length, and closed the control connection"
+                );
+            }
             self.wire.send(&Response::new(result::FAIL).bytes).await?;
             return Err(incomplete());
         }

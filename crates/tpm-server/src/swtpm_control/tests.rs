@@ -2,6 +2,7 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::AsyncWriteExt;
@@ -156,7 +157,7 @@ async fn what_needs_a_running_tpm_says_so_in_the_right_size() {
         expect(&mut machine.control, &words(request), &BAD_ORDINAL).await;
     }
     expect(&mut machine.control, &[0, 0, 0, 11, 0], &BAD_ORDINAL).await;
-    machine.expect(&[4], &[0x0a, 0]).await;
+    machine.expect(&[4], &[0, 0]).await;
     for kind in 1..5 {
         machine.expect(&[12, 1, kind, 0], &[0x0a, 0, 0, 0]).await;
     }
@@ -321,16 +322,20 @@ async fn a_blob_that_is_wrong_is_refused_and_the_present_state_stays() {
     expect(&mut machine.data().await, &STARTUP, &SUCCESS).await;
     let (_, permanent) = machine.blob(1, 1).await;
     let (_, volatile) = machine.blob(1, 2).await;
+    // Entropy is scripted: another draw makes another TPM.
+    other.entropy.store(1 << 20, Ordering::Relaxed);
     let mut stranger = Machine::new(&other);
     stranger.expect(&[2, 0], &[0]).await;
     expect(&mut stranger.data().await, &STARTUP, &SUCCESS).await;
-    // Entropy is scripted: another draw makes another TPM.
+    let (_, foreign) = stranger.blob(1, 1).await;
+    let (_, foreign_volatile) = stranger.blob(1, 2).await;
     machine.expect(&[14], &[0]).await;
     let before = world.stored();
     for blob in [
         &permanent[..permanent.len() - 1],
         &permanent[1..],
         &volatile,
+        &foreign,
         b"x",
     ] {
         machine.set_blob(0, 1, blob, &BAD_PARAMETER).await;
@@ -339,10 +344,38 @@ async fn a_blob_that_is_wrong_is_refused_and_the_present_state_stays() {
     *altered.last_mut().unwrap() ^= 1;
     machine.set_blob(0, 1, &altered, &BAD_PARAMETER).await;
     machine.set_blob(0, 2, &permanent, &BAD_PARAMETER).await;
+    machine
+        .set_blob(0, 2, &foreign_volatile, &BAD_PARAMETER)
+        .await;
     machine.set_blob(0, 4, &permanent, &BAD_PARAMETER).await;
     machine.set_blob(0, 3, &[], &OK).await;
     assert_eq!(world.stored(), before);
     machine.expect(&[2, 0], &[0]).await;
+}
+
+/// What prepares a host for a machine that is to arrive may have manufactured a TPM and started it once.
+#[tokio::test]
+async fn a_tpm_that_nobody_would_miss_makes_room_for_one_that_arrives() {
+    let (source, target) = (World::default(), World::default());
+    let mut machine = Machine::new(&source);
+    machine.expect(&[2, 0], &[0]).await;
+    expect(&mut machine.data().await, &STARTUP, &SUCCESS).await;
+    let (_, permanent) = machine.blob(1, 1).await;
+    target.entropy.store(1 << 20, Ordering::Relaxed);
+    target.started().await.close().await;
+    let mut arriving = Machine::new(&target);
+    arriving.set_blob(0, 1, &permanent, &OK).await;
+    arriving.expect(&[2, 0], &[0]).await;
+    expect(&mut arriving.data().await, &STARTUP, &SUCCESS).await;
+    arriving.expect(&[14], &[0]).await;
+    let (second, third) = (World::default(), target);
+    second.entropy.store(1 << 21, Ordering::Relaxed);
+    let mut other = Machine::new(&second);
+    other.expect(&[2, 0], &[0]).await;
+    let (_, foreign) = other.blob(1, 1).await;
+    let mut later = Machine::new(&third);
+    later.set_blob(0, 1, &foreign, &BAD_PARAMETER).await;
+    arriving.set_blob(0, 1, &foreign, &BAD_PARAMETER).await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tpm_server::StartupKind;
 
+use super::confine::Offence;
 use super::options::Values;
 
 /// `--tpmstate`
@@ -65,6 +66,10 @@ pub(super) enum Place {
     },
     /// A descriptor that was inherited, either listening or connected.
     Descriptor(i32),
+    /// A character device.
+    Device(PathBuf),
+    /// A character device or a connected socket that was inherited.
+    DeviceDescriptor(i32),
 }
 
 /// `--server`
@@ -333,7 +338,7 @@ impl std::str::FromStr for MigrationOption {
 
 /// `--seccomp`
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SeccompOption;
+pub(super) struct SeccompOption(pub(super) Option<Offence>);
 
 impl std::str::FromStr for SeccompOption {
     type Err = String;
@@ -343,11 +348,12 @@ impl std::str::FromStr for SeccompOption {
         let action = values.need("action")?;
         values.finish()?;
         match action.as_str() {
-            "none" => Ok(Self),
-            "kill" | "log" => Err(format!(
-                "'action={action}': there is no system call filter here; say action=none"
+            "none" => Ok(Self(None)),
+            "kill" => Ok(Self(Some(Offence::Kill))),
+            "log" => Ok(Self(Some(Offence::Log))),
+            _ => Err(format!(
+                "'action={action}' is none of the actions kill, log and none"
             )),
-            _ => Err(format!("'action={action}' is not an action")),
         }
     }
 }

@@ -6,11 +6,12 @@
 )]
 
 mod arguments;
+mod confine;
+mod endpoints;
 mod key;
 mod options;
 mod print;
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,12 +20,12 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use rustix::net::sockopt::socket_acceptconn;
 use tpm_engine::Profile;
-use tpm_server::swtpm::{Endpoints, Options, Server};
-use tpm_server::{BlobKey, Device, Listener, MemoryStore, Settings, StateStore, Stream};
+use tpm_server::swtpm::{Options, Server};
+use tpm_server::{BlobKey, Device, MemoryStore, Settings, StateStore};
 use vm_store::StateKey;
 
 use super::process::{Background, PidFile, Readiness, asked_to_end, inherited, into_background};
-use super::sockets::{IntoServer, SocketFile, listen_tcp, listen_unix};
+use super::sockets::{Activated, activated};
 use super::state::FolderStore;
 use super::{Threads, log, profile, runtime};
 use crate::platform;
@@ -32,7 +33,9 @@ use arguments::{
     ControlOption, FlagsOption, LocalityOption, LogOption, LogTarget, MigrationOption, PidOption,
     Place, ProfileOption, SeccompOption, ServerOption, StateOption,
 };
+use endpoints::{Open, descriptor};
 use key::KeyOption;
+pub(crate) use print::parse_flags;
 
 /// Stands in for swtpm: the same options, the same sockets
 #[derive(Args, Debug)]
@@ -44,14 +47,62 @@ pub(crate) struct Swtpm {
 #[derive(Subcommand, Debug)]
 enum Interface {
     Socket(Box<Socket>),
+    Chardev(Box<Chardev>),
+    Cuse(Cuse),
 }
 
 impl Swtpm {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         match self.interface {
             Interface::Socket(socket) => socket.execute(),
+            Interface::Chardev(chardev) => chardev.execute(),
+            Interface::Cuse(_) => bail!(
+                "the CUSE interface is not supported: use `socket`, or `chardev --fd` with a device of the kernel's vTPM proxy"
+            ),
         }
     }
+}
+
+/// Serves a TPM on a character device that is opened here or was inherited
+#[derive(Args, Debug)]
+struct Chardev {
+    /// The device: it gives a command with each read and takes a response with each write
+    #[arg(short, long, value_name = "PATH", conflicts_with_all = ["server", "port", "fd"])]
+    chardev: Option<PathBuf>,
+    /// Not supported
+    #[arg(long, hide = true)]
+    vtpm_proxy: bool,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+impl Chardev {
+    fn execute(mut self) -> anyhow::Result<ExitCode> {
+        if self.vtpm_proxy {
+            bail!(
+                "--vtpm-proxy is not supported: making the device takes a system call that this program cannot do safely; let \
+                 another program open it by /dev/vtpmx and pass it with --fd, --locality allow-set-locality and --flags startup-clear"
+            );
+        }
+        if self.socket.server.is_some() || self.socket.port.is_some() || self.socket.terminate {
+            bail!("--server, --port and --terminate belong to the socket interface");
+        }
+        self.socket.device = match (self.chardev, self.socket.fd.take()) {
+            (Some(path), _) => Some(Place::Device(path)),
+            (None, Some(number)) => Some(Place::DeviceDescriptor(number)),
+            (None, None) if self.socket.only_prints() => None,
+            (None, None) => bail!("which device? Say --chardev <path> or --fd <fd>"),
+        };
+        self.socket.execute()
+    }
+}
+
+/// Not supported
+#[derive(Args, Debug)]
+#[command(hide = true)]
+struct Cuse {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    _arguments: Vec<std::ffi::OsString>,
 }
 
 /// Serves a TPM on sockets
@@ -93,7 +144,7 @@ struct Socket {
     /// End when the data connection does
     #[arg(short, long)]
     terminate: bool,
-    /// The system call filter: only action=none
+    /// A filter of system calls that no TPM needs: action=kill|log|none; none unless asked for
     #[arg(long, value_name = "OPTIONS")]
     seccomp: Option<SeccompOption>,
     /// The key of the state: file=|fd=|pwdfile=|pwdfd=[,mode=aes-cbc|aes-256-cbc][,format=hex|binary][,kdf=pbkdf2|sha512][,remove]
@@ -117,18 +168,21 @@ struct Socket {
     /// Print as JSON facts about the TPM, and end
     #[arg(long, value_name = "FLAGS", value_parser = print::parse_flags)]
     print_info: Option<u64>,
-    /// Not supported
-    #[arg(short, long, hide = true, value_name = "USER")]
+    /// Become this user, once the process is in its --chroot; for root only
+    #[arg(short, long, value_name = "USER")]
     runas: Option<String>,
-    /// Not supported
-    #[arg(short = 'R', long, hide = true, value_name = "FOLDER")]
-    chroot: Option<String>,
+    /// Make this folder the root of all paths that follow; for root only
+    #[arg(short = 'R', long, value_name = "FOLDER")]
+    chroot: Option<PathBuf>,
     /// Not supported
     #[arg(long, hide = true, value_name = "OPTIONS")]
     pcap: Option<String>,
-    /// Not supported
-    #[arg(long, hide = true)]
+    /// Print as JSON the profiles that are built in, and end
+    #[arg(long)]
     print_profiles: bool,
+    /// The device that takes the place of the data channel
+    #[arg(skip)]
+    device: Option<Place>,
 }
 
 impl Socket {
@@ -143,9 +197,18 @@ impl Socket {
             Background::Done(code) => return Ok(code),
             Background::Child(readiness) => readiness,
         };
+        // Before anything is opened, as its paths may mean something else afterwards.
+        let activated = activated().context("the sockets of the service manager")?;
+        if self.daemon && !activated.is_empty() {
+            bail!("a service manager that opens the sockets wants no --daemon");
+        }
+        confine::enter(self.chroot.as_deref(), self.runas.as_deref())?;
         self.start_log()?;
         if self.print_capabilities {
             return print::capabilities();
+        }
+        if self.print_profiles {
+            return print::profiles();
         }
         if !self.tpm2 {
             bail!("a TPM 1.2 is not supported: say --tpm2");
@@ -202,36 +265,22 @@ impl Socket {
             Box::new(FolderStore::new(self.state_folder()?, state_key)),
             settings,
         );
-        runtime.block_on(self.serve(device, options, flags, readiness))
+        runtime.block_on(self.serve(device, options, flags, readiness, activated))
     }
 
     fn only_prints(&self) -> bool {
-        self.print_capabilities || self.print_states || self.print_info.is_some()
+        self.print_capabilities
+            || self.print_states
+            || self.print_profiles
+            || self.print_info.is_some()
     }
 
     fn refuse_unsupported(&self) -> anyhow::Result<()> {
-        for (given, option, instead) in [
-            (
-                self.runas.is_some(),
-                "--runas",
-                "start the program as that user",
-            ),
-            (
-                self.chroot.is_some(),
-                "--chroot",
-                "start the program in that folder",
-            ),
-            (
-                self.pcap.is_some(),
-                "--pcap",
-                "record the loopback interface",
-            ),
-            (
-                self.print_profiles,
-                "--print-profiles",
-                "the profiles are in the documentation",
-            ),
-        ] {
+        for (given, option, instead) in [(
+            self.pcap.is_some(),
+            "--pcap",
+            "record the loopback interface",
+        )] {
             if given {
                 bail!("{option} is not supported: {instead}");
             }
@@ -279,6 +328,9 @@ impl Socket {
     }
 
     fn data_place(&self) -> Option<Place> {
+        if let Some(device) = &self.device {
+            return Some(device.clone());
+        }
         match (self.port, self.fd) {
             (Some(port), _) => Some(Place::Tcp {
                 port,
@@ -294,6 +346,8 @@ impl Socket {
     fn data_is_connected(&self) -> anyhow::Result<bool> {
         match self.data_place() {
             Some(Place::Descriptor(number)) => Ok(!socket_acceptconn(descriptor(number)?)?),
+            // Nobody opens a device a second time.
+            Some(Place::Device(_) | Place::DeviceDescriptor(_)) => Ok(true),
             _ => Ok(false),
         }
     }
@@ -304,25 +358,17 @@ impl Socket {
         options: Options,
         flags: FlagsOption,
         readiness: Readiness,
+        activated: Vec<Activated>,
     ) -> anyhow::Result<ExitCode> {
-        let mut endpoints = Endpoints::default();
-        let mut files = Vec::new();
+        let mut open = Open::default();
         if let Some(place) = self.data_place() {
-            match open(&place, &mut files).context("the data channel")? {
-                Opened::Listening(listener) => endpoints.data_listener = Some(listener),
-                Opened::Connected(stream) => endpoints.data_client = Some(stream),
-            }
+            open.data(&place)?;
         }
         if let Some(control) = &self.ctrl {
-            match open(&control.place, &mut files).context("the control channel")? {
-                Opened::Listening(listener) => endpoints.control_listener = Some(listener),
-                Opened::Connected(stream) => endpoints.control_client = Some(stream),
-            }
+            open.control(&control.place)?;
         }
-        if endpoints.data_listener.is_none()
-            && endpoints.data_client.is_none()
-            && self.ctrl.is_none()
-        {
+        open.activated(activated)?;
+        if open.is_empty() {
             bail!("nobody could connect: say --server, --ctrl or both");
         }
         let _pid_file = match &self.pid {
@@ -347,9 +393,12 @@ impl Socket {
             device.startup(kind).await?;
         }
         let server = Server::new(device.clone(), options);
+        if let Some(SeccompOption(Some(offence))) = self.seccomp {
+            confine::forbid_system_calls(offence)?;
+        }
         readiness.tell()?;
         tracing::info!("ready");
-        let serving = server.serve(endpoints);
+        let serving = server.serve(std::mem::take(&mut open.endpoints));
         tokio::pin!(serving);
         tokio::select! {
             () = &mut serving => {}
@@ -363,50 +412,6 @@ impl Socket {
         tracing::info!("ended");
         Ok(ExitCode::SUCCESS)
     }
-}
-
-enum Opened {
-    Listening(Listener),
-    Connected(Stream),
-}
-
-fn open(place: &Place, files: &mut Vec<SocketFile>) -> anyhow::Result<Opened> {
-    Ok(match place {
-        Place::Tcp {
-            port,
-            address,
-            interface,
-        } => {
-            let listener = listen_tcp(*address, *port, interface.as_deref())
-                .with_context(|| format!("TCP port {port} of {address}"))?;
-            Opened::Listening(listener.into_server()?)
-        }
-        Place::Unix {
-            path,
-            mode,
-            owner,
-            group,
-        } => {
-            let place = || path.display().to_string();
-            let (listener, file) = listen_unix(path, *mode).with_context(place)?;
-            files.push(file);
-            std::os::unix::fs::chown(path, *owner, *group).with_context(place)?;
-            Opened::Listening(listener.into_server()?)
-        }
-        Place::Descriptor(number) => {
-            let socket = descriptor(*number)?;
-            let what = || format!("descriptor {number}");
-            if socket_acceptconn(&socket).with_context(what)? {
-                Opened::Listening(Listener::from_descriptor(socket).with_context(what)?)
-            } else {
-                Opened::Connected(Stream::from_descriptor(socket).with_context(what)?)
-            }
-        }
-    })
-}
-
-fn descriptor(number: i32) -> anyhow::Result<OwnedFd> {
-    inherited(number).with_context(|| format!("descriptor {number} is not open"))
 }
 
 fn read_profile(option: &ProfileOption) -> anyhow::Result<Profile> {

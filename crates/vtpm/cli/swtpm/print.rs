@@ -11,18 +11,21 @@ use crate::cli::{Threads, runtime};
 use crate::platform;
 
 /// The features that callers ask for by name, as far as they are there.
-const FEATURES: [&str; 15] = [
+const FEATURES: [&str; 18] = [
     "tpm-2.0",
     "tpm-send-command-header",
     "flags-opt-startup",
     "flags-opt-disable-auto-shutdown",
     "ctrl-opt-terminate",
+    "cmdarg-seccomp",
     "cmdarg-key-fd",
     "cmdarg-pwd-fd",
     "cmdarg-print-states",
+    "cmdarg-chroot",
     "cmdarg-migration",
     "nvram-backend-dir",
     "cmdarg-profile",
+    "cmdarg-print-profiles",
     "cmdarg-print-info",
     "tpmstate-opt-lock",
     "tpmstate-dir-backend-opt-fsync",
@@ -30,6 +33,8 @@ const FEATURES: [&str; 15] = [
 ];
 /// GET_INFO's flag for the features of the TPM.
 const TPM_FEATURES: u64 = 4;
+/// And the one for the built-in profiles.
+const AVAILABLE_PROFILES: u64 = 0x40;
 
 pub(super) fn capabilities() -> anyhow::Result<ExitCode> {
     let settings = Settings {
@@ -61,6 +66,18 @@ pub(super) fn capabilities() -> anyhow::Result<ExitCode> {
     ))
 }
 
+/// The profiles that are built in.
+pub(super) fn profiles() -> anyhow::Result<ExitCode> {
+    let settings = Settings {
+        profile: None,
+        platform: platform::real(),
+        auto_shutdown: false,
+        incoming: false,
+    };
+    let device = Device::new(Box::new(MemoryStore::default()), settings);
+    runtime(Threads::One)?.block_on(info(&device, AVAILABLE_PROFILES))
+}
+
 pub(super) fn states(store: &mut FolderStore) -> anyhow::Result<ExitCode> {
     let states: Vec<String> = store
         .sizes()?
@@ -78,7 +95,7 @@ pub(super) async fn info(device: &Device, flags: u64) -> anyhow::Result<ExitCode
 }
 
 /// Reads flags in decimal, or in hexadecimal after `0x`.
-pub(super) fn parse_flags(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_flags(text: &str) -> Result<u64, String> {
     let parsed = match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16),
         None => text.parse(),
