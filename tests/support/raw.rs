@@ -186,7 +186,7 @@ impl Response {
     pub(crate) fn assert_well_formed(&self) {
         let tag = u16::from_be_bytes([self.0[0], self.0[1]]);
         assert!(
-            tag == NO_SESSIONS || tag == SESSIONS || tag == 0x00c4,
+            tag == NO_SESSIONS || tag == SESSIONS,
             "the tag of {self:?}"
         );
         let length = u32::from_be_bytes(self.0[2..6].try_into().expect("four bytes"));

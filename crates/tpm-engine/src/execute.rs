@@ -75,13 +75,9 @@ impl Tpm {
             Err(rc) => {
                 out.clear();
                 out.resize(HEADER_SIZE, 0);
-                // A tag that is not understood is answered in the form of TPM 1.2 (Part 3, 5.2).
-                let tag = if rc == Rc::BAD_TAG {
-                    TpmSt::RSP_COMMAND
-                } else {
-                    TpmSt::NO_SESSIONS
-                };
-                finish_header(out, tag, rc);
+                // A tag that is not understood too, as in the reference code: Part 2 has `TPM_ST_RSP_COMMAND` for it, but
+                // EDK2, which tries a command of TPM 1.2 first, would take a response with that tag for one of TPM 1.2.
+                finish_header(out, TpmSt::NO_SESSIONS, rc);
             }
         }
     }
@@ -251,5 +247,18 @@ fn finish_header(out: &mut [u8], tag: TpmSt, rc: Rc) {
     .marshal(&mut header);
     if let Some(place) = out.get_mut(..HEADER_SIZE) {
         place.copy_from_slice(&header);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing;
+
+    #[test]
+    fn a_command_of_tpm_1_2_is_answered_as_by_a_tpm_2_0() {
+        const GET_TICKS: [u8; 10] = [0, 0xC1, 0, 0, 0, 10, 0, 0, 0, 0xF1];
+        const BAD_TAG: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0x1E];
+        assert_eq!(testing::manufactured().execute(&GET_TICKS), BAD_TAG);
+        assert_eq!(testing::started().execute(&GET_TICKS), BAD_TAG);
     }
 }

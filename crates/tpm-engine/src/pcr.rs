@@ -297,6 +297,28 @@ impl Pcrs {
             .map(|bank| bank.hash)
     }
 
+    /// The banks as they are told to whoever asks: those with PCR, and others while the list stays as long as firmware reads it.
+    ///
+    /// EDK2 takes a list of more banks than it knows hashes for a fault of the TPM, and measures into SHA-1 only.
+    pub(crate) fn reported(&self) -> impl Iterator<Item = TpmsPcrSelection> + '_ {
+        const MOST_FOR_FIRMWARE: usize = 5;
+        let mut room = MOST_FOR_FIRMWARE.saturating_sub(self.active().count());
+        self.banks
+            .iter()
+            .filter(move |bank| {
+                if !bank.allocated.is_empty() {
+                    return true;
+                }
+                let fits = room > 0;
+                room = room.saturating_sub(1);
+                fits
+            })
+            .map(|bank| TpmsPcrSelection {
+                hash: bank.hash,
+                pcr_select: bank.allocated,
+            })
+    }
+
     /// All banks as they are, but for those that `wanted` names; of several selections of a bank the last counts.
     pub(crate) fn allocation(&self, wanted: &TpmlPcrSelection) -> TpmlPcrSelection {
         self.banks

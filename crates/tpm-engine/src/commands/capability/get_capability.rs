@@ -301,6 +301,36 @@ mod tests {
     }
 
     #[test]
+    fn firmware_is_told_of_five_banks_and_of_every_one_that_is_allocated() {
+        use crate::commands::pcr::build::selection;
+        use tpm_wire::algorithm::TpmiAlgHash::{
+            self, Sha1, Sha3_256, Sha3_384, Sha256, Sha384, Sha512, Sm3_256,
+        };
+        use tpm_wire::commands::PcrAllocate;
+
+        let banks = |tpm: &mut TestTpm| -> Vec<(TpmiAlgHash, bool)> {
+            match get(tpm, TpmCap::PCRS, 0, 1).unwrap() {
+                (false, TpmsCapabilityData::Pcrs(banks)) => banks
+                    .iter()
+                    .map(|bank| (bank.hash, !bank.pcr_select.is_empty()))
+                    .collect(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let mut tpm = testing::started();
+        let usual = [Sha1, Sha256, Sha384, Sha512].map(|hash| (hash, true));
+        assert_eq!(banks(&mut tpm), [&usual[..], &[(Sm3_256, false)]].concat());
+        tpm.run(PcrAllocate {
+            auth_handle: TpmHandle::PLATFORM.into(),
+            pcr_allocation: selection(&[(Sha3_256, &[0]), (Sha3_384, &[0])]),
+        })
+        .unwrap();
+        tpm.restart(None, TpmSu::Clear);
+        let more = [(Sha3_256, true), (Sha3_384, true)];
+        assert_eq!(banks(&mut tpm), [&usual[..], &more].concat());
+    }
+
+    #[test]
     fn room_for_objects_and_counters_shrinks_as_they_come() {
         let mut tpm = started("pc-client");
         let object = object(&mut tpm);

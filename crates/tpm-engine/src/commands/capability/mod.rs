@@ -16,7 +16,7 @@ use tpm_wire::algorithm::{TpmiEccCurve, TpmtHa};
 use tpm_wire::capability::{TpmsCapabilityData, TpmsTaggedPcrSelect, TpmsTaggedPolicy};
 use tpm_wire::constants::{TpmCap, TpmPt, TpmPtPcr};
 use tpm_wire::handles::{TpmHandle, TpmHt};
-use tpm_wire::pcr::{TpmsPcrSelect, TpmsPcrSelection};
+use tpm_wire::pcr::TpmsPcrSelect;
 use tpm_wire::rc::Rc;
 use tpm_wire::table::flag;
 
@@ -91,10 +91,7 @@ impl Tpm {
             TpmCap::PCRS if property != 0 => return Err(Unknown::Property(Rc::VALUE)),
             TpmCap::PCRS => {
                 // The banks come all at once, or not at all.
-                let banks = self.pcrs.banks.iter().map(|bank| TpmsPcrSelection {
-                    hash: bank.hash,
-                    pcr_select: bank.allocated,
-                });
+                let banks = self.pcrs.reported();
                 let count = if count == 0 { 0 } else { u32::MAX };
                 arm(page(banks, count), Data::Pcrs)
             }

@@ -1,0 +1,524 @@
+//! A QEMU process: its monitor, its guest's shell, and the TPM emulator behind it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::image::{self, ADVICE};
+use crate::support::{PATIENCE, Process, VTPM, against_swtpm, wait_for};
+
+/// The TPM interface that the guest sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interface {
+    Crb,
+    Tis,
+}
+
+/// What the machine starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Firmware {
+    SeaBios,
+    Ovmf,
+}
+
+/// A `vtpm swtpm` (or swtpm) process that offers nothing but a control socket, as libvirt starts it.
+#[derive(Debug)]
+pub(crate) struct Emulator {
+    process: Process,
+    control: PathBuf,
+    log: PathBuf,
+}
+
+impl Emulator {
+    /// Starts it on a state folder; `place` is a folder for its socket and log.
+    pub(crate) fn start(state: &Path, place: &Path) -> Self {
+        fs::create_dir_all(state).expect("a state folder");
+        let control = place.join("control");
+        let log = place.join("emulator.log");
+        let file = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("the emulator's log");
+        let mut command = if against_swtpm() {
+            Command::new("swtpm")
+        } else {
+            let mut command = Command::new(VTPM);
+            command.arg("swtpm");
+            command
+        };
+        command
+            .args(["socket", "--tpm2", "--terminate", "--tpmstate"])
+            .arg(format!("dir={}", state.display()))
+            .arg("--ctrl")
+            .arg(format!("type=unixio,path={}", control.display()))
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("the log"))
+            .stderr(file);
+        let mut process = Process::start(&mut command);
+        wait_for("the control socket", || {
+            if let Some(status) = process.ended() {
+                panic!("the emulator ended ({status}): {}", read_text(&log));
+            }
+            control.exists().then_some(())
+        });
+        Emulator {
+            process,
+            control,
+            log,
+        }
+    }
+
+    /// Where QEMU connects.
+    pub(crate) fn control(&self) -> &Path {
+        &self.control
+    }
+
+    /// Waits until it has ended by itself, as it does when QEMU ends.
+    pub(crate) fn wait(mut self) {
+        let status = self.process.wait();
+        assert!(status.success(), "{status}: {}", read_text(&self.log));
+    }
+}
+
+/// A machine before it is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine<'a> {
+    pub(crate) interface: Interface,
+    pub(crate) firmware: Firmware,
+    /// Where the TPM's control socket is.
+    pub(crate) control: &'a Path,
+    /// A folder of its own for its sockets and files.
+    pub(crate) place: &'a Path,
+    /// The file that its state comes from.
+    pub(crate) incoming: Option<&'a Path>,
+}
+
+/// A QEMU process.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    process: Process,
+    monitor: Monitor,
+    shell: Shell,
+}
+
+impl<'a> Machine<'a> {
+    /// A PC with SeaBIOS and a TPM with the CRB interface.
+    pub(crate) fn new(control: &'a Path, place: &'a Path) -> Self {
+        Machine {
+            interface: Interface::Crb,
+            firmware: Firmware::SeaBios,
+            control,
+            place,
+            incoming: None,
+        }
+    }
+
+    /// The same with another interface.
+    pub(crate) fn interface(self, interface: Interface) -> Self {
+        Machine { interface, ..self }
+    }
+
+    /// The same with other firmware.
+    pub(crate) fn firmware(self, firmware: Firmware) -> Self {
+        Machine { firmware, ..self }
+    }
+
+    /// The same, going on from a file that another QEMU wrote.
+    pub(crate) fn incoming(self, file: &'a Path) -> Self {
+        Machine {
+            incoming: Some(file),
+            ..self
+        }
+    }
+
+    fn command(&self) -> Command {
+        let in_place = |name: &str| self.place.join(name).display().to_string();
+        let files = in_place("initial-files");
+        image::write_initial_files(Path::new(&files));
+        image::program("qemu-system-x86_64");
+        let mut command = Command::new("nice");
+        command
+            .args(["qemu-system-x86_64", "-no-user-config", "-nodefaults"])
+            .args(["-display", "none", "-accel", "tcg", "-machine", "q35"])
+            .args(["-cpu", "max", "-smp", "1", "-m", "256"])
+            .arg("-kernel")
+            .arg(image::kernel())
+            .args(["-initrd", &files])
+            .args(["-append", "console=ttyS0 quiet panic=-1"])
+            .args(["-chardev", &format!("file,id=console,path={}", self.console().display())])
+            .args(["-serial", "chardev:console"])
+            .args(["-chardev", &format!("socket,id=shell,path={}", in_place("shell"))])
+            .args(["-serial", "chardev:shell"])
+            .args(["-chardev", &format!("socket,id=monitor,path={}", in_place("monitor"))])
+            .args(["-mon", "chardev=monitor,mode=control"])
+            .args(["-chardev", &format!("socket,id=tpm,path={}", self.control.display())])
+            .args(["-tpmdev", "emulator,id=tpm0,chardev=tpm"])
+            .arg("-device")
+            .arg(match self.interface {
+                Interface::Crb => "tpm-crb,tpmdev=tpm0",
+                Interface::Tis => "tpm-tis,tpmdev=tpm0",
+            });
+        if self.firmware == Firmware::Ovmf {
+            let (code, variables) = ovmf();
+            let own = in_place("variables");
+            fs::copy(variables, &own).expect("firmware variables");
+            let flash = |unit, file: &str, read_only| {
+                format!("if=pflash,format=raw,unit={unit},readonly={read_only},file={file}")
+            };
+            command
+                .args(["-drive", &flash(0, code, "on")])
+                .args(["-drive", &flash(1, &own, "off")]);
+        }
+        if let Some(file) = self.incoming {
+            command.args(["-incoming", &format!("exec:cat {}", file.display())]);
+        }
+        command
+    }
+
+    fn console(&self) -> PathBuf {
+        self.place.join("console")
+    }
+
+    /// Starts it; the guest's kernel may not run yet.
+    pub(crate) fn start(&self) -> Guest {
+        let listen = |name| UnixListener::bind(self.place.join(name)).expect("a socket");
+        let (monitor, shell) = (listen("monitor"), listen("shell"));
+        let log = self.place.join("qemu.log");
+        let mut command = self.command();
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).expect("the log of QEMU"));
+        let mut process = Process::start(&mut command);
+        let mut accept = |listener: &UnixListener| {
+            listener.set_nonblocking(true).expect("a socket option");
+            wait_for("QEMU to connect", || {
+                if let Some(status) = process.ended() {
+                    panic!("QEMU ended ({status}): {}", read_text(&log));
+                }
+                let (stream, _) = listener.accept().ok()?;
+                stream.set_nonblocking(false).expect("a socket option");
+                stream
+                    .set_read_timeout(Some(PATIENCE))
+                    .expect("a socket option");
+                Some(stream)
+            })
+        };
+        let (shell, monitor) = (accept(&shell), accept(&monitor));
+        let shell = Shell {
+            stream: BufReader::new(shell),
+            console: self.console(),
+            log,
+        };
+        let monitor = Monitor::open(monitor);
+        for name in ["monitor", "shell"] {
+            fs::remove_file(self.place.join(name)).expect("a socket goes");
+        }
+        Guest {
+            process,
+            monitor,
+            shell,
+        }
+    }
+
+    /// Starts it and waits until the guest's shell answers.
+    pub(crate) fn boot(&self) -> Guest {
+        let mut guest = self.start();
+        guest.shell.wait_until_ready();
+        guest
+    }
+}
+
+impl Guest {
+    /// Runs a shell script in the guest, which has to succeed, and gives what it printed.
+    pub(crate) fn run(&mut self, script: &str) -> String {
+        let (status, output) = self.shell.run(script);
+        assert_eq!(status, 0, "{script}\n--- printed\n{output}");
+        output
+    }
+
+    /// The same for a script that has to fail.
+    pub(crate) fn refused(&mut self, script: &str) -> String {
+        let (status, output) = self.shell.run(script);
+        assert_ne!(status, 0, "{script}\n--- succeeded and printed\n{output}");
+        output
+    }
+
+    /// Runs a command of the monitor.
+    pub(crate) fn monitor(&mut self, command: &str, arguments: Value) -> Value {
+        self.monitor.run(command, arguments)
+    }
+
+    /// The reset button; gives the guest back when it has booted again.
+    pub(crate) fn reset(&mut self) {
+        self.monitor("system_reset", json!({}));
+        self.shell.wait_until_ready();
+    }
+
+    /// The guest's own reboot.
+    pub(crate) fn reboot(&mut self) {
+        self.shell.send("reboot -f");
+        self.shell.wait_until_ready();
+    }
+
+    /// Ends QEMU at once: for the guest, the power goes.
+    pub(crate) fn quit(mut self) {
+        self.monitor.send("quit", &json!({}));
+        let status = self.process.wait();
+        assert!(status.success(), "{status}");
+    }
+
+    /// Lets the guest switch itself off.
+    pub(crate) fn power_down(mut self) {
+        self.shell.send("poweroff -f");
+        let status = self.process.wait();
+        assert!(status.success(), "{status}");
+    }
+
+    /// Ends QEMU without a word to anyone.
+    pub(crate) fn kill(mut self) {
+        self.process.kill();
+    }
+
+    /// Adds a disk image that can hold snapshots.
+    pub(crate) fn add_snapshot_disk(&mut self, file: &Path) {
+        if !file.exists() {
+            self.create(json!({ "driver": "file", "filename": file, "size": 0 }));
+            self.monitor(
+                "blockdev-add",
+                json!({ "node-name": "bare", "driver": "file", "filename": file }),
+            );
+            self.create(json!({ "driver": "qcow2", "file": "bare", "size": 1 << 20 }));
+            self.monitor("blockdev-del", json!({ "node-name": "bare" }));
+        }
+        self.monitor(
+            "blockdev-add",
+            json!({
+                "node-name": "disk", "driver": "qcow2",
+                "file": { "driver": "file", "filename": file },
+            }),
+        );
+    }
+
+    fn create(&mut self, options: Value) {
+        self.monitor.job(
+            "blockdev-create",
+            json!({ "job-id": "create", "options": options }),
+        );
+    }
+
+    /// Saves the whole machine, the TPM with it.
+    pub(crate) fn save(&mut self, tag: &str) {
+        self.snapshot("snapshot-save", tag);
+    }
+
+    /// Takes it back to where it was.
+    pub(crate) fn load(&mut self, tag: &str) {
+        self.snapshot("snapshot-load", tag);
+    }
+
+    fn snapshot(&mut self, command: &str, tag: &str) {
+        self.monitor.job(
+            command,
+            json!({ "job-id": "snapshot", "tag": tag, "vmstate": "disk", "devices": ["disk"] }),
+        );
+        // It stops a running machine and lets it go on; one that was stopped stays so.
+        self.monitor("cont", json!({}));
+    }
+
+    /// Sends the whole machine into a file, and ends.
+    pub(crate) fn migrate_to(mut self, file: &Path) {
+        self.monitor.report_migration();
+        self.monitor.migrate(&format!("exec:cat > {}", file.display()));
+        self.quit();
+    }
+
+    /// Waits until a machine that was started with `incoming` runs.
+    pub(crate) fn wait_until_arrived(&mut self) {
+        wait_for("the end of the migration", || {
+            let status = self.monitor("query-status", json!({}));
+            (status["running"] == json!(true)).then_some(())
+        });
+    }
+}
+
+/// QEMU's monitor protocol: lines of JSON.
+#[derive(Debug)]
+struct Monitor {
+    stream: BufReader<UnixStream>,
+}
+
+impl Monitor {
+    fn open(stream: UnixStream) -> Self {
+        let mut monitor = Monitor {
+            stream: BufReader::new(stream),
+        };
+        let greeting = monitor.read();
+        assert!(greeting.get("QMP").is_some(), "{greeting}");
+        monitor.run("qmp_capabilities", json!({}));
+        monitor
+    }
+
+    fn read(&mut self) -> Value {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).expect("QEMU's monitor");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
+    }
+
+    fn send(&mut self, command: &str, arguments: &Value) {
+        let mut line = json!({ "execute": command, "arguments": arguments }).to_string();
+        line.push('\n');
+        self.stream
+            .get_mut()
+            .write_all(line.as_bytes())
+            .expect("QEMU's monitor");
+    }
+
+    /// Runs a command. Events that come before its answer are of no interest: whoever waits for one has asked for it by then.
+    fn run(&mut self, command: &str, arguments: Value) -> Value {
+        self.send(command, &arguments);
+        loop {
+            let mut message = self.read();
+            if let Some(answer) = message.get_mut("return") {
+                return answer.take();
+            }
+            assert!(
+                message.get("event").is_some(),
+                "{command} {arguments}: {message}"
+            );
+        }
+    }
+
+    /// Runs a command and waits for its answer and for an event that it leads to, whichever comes first.
+    fn run_until(&mut self, command: &str, arguments: &Value, wanted: impl Fn(&Value) -> bool) {
+        self.send(command, arguments);
+        let (mut answered, mut happened) = (false, false);
+        while !(answered && happened) {
+            let message = self.read();
+            assert!(
+                message.get("error").is_none(),
+                "{command} {arguments}: {message}"
+            );
+            answered |= message.get("return").is_some();
+            happened |= wanted(&message);
+        }
+    }
+
+    /// Runs a command that goes on in the background, to its end.
+    fn job(&mut self, command: &str, arguments: Value) {
+        let id = arguments["job-id"].clone();
+        self.run_until(command, &arguments, |message| {
+            message["event"] == json!("JOB_STATUS_CHANGE")
+                && message["data"] == json!({ "id": id, "status": "concluded" })
+        });
+        let jobs = self.run("query-jobs", json!({}));
+        let job = jobs
+            .as_array()
+            .and_then(|jobs| jobs.iter().find(|job| job["id"] == id))
+            .unwrap_or_else(|| panic!("{command}: no job in {jobs}"));
+        assert!(job.get("error").is_none(), "{command}: {job}");
+        self.run("job-dismiss", json!({ "id": id }));
+    }
+
+    fn report_migration(&mut self) {
+        let events = json!({ "capability": "events", "state": true });
+        self.run(
+            "migrate-set-capabilities",
+            json!({ "capabilities": [events] }),
+        );
+    }
+
+    fn migrate(&mut self, to: &str) {
+        self.run_until("migrate", &json!({ "uri": to }), |message| {
+            let status = &message["data"]["status"];
+            assert_ne!(status, "failed", "{message}");
+            message["event"] == json!("MIGRATION") && status == "completed"
+        });
+    }
+}
+
+/// The shell of a guest, over its second serial port.
+#[derive(Debug)]
+struct Shell {
+    stream: BufReader<UnixStream>,
+    console: PathBuf,
+    log: PathBuf,
+}
+
+impl Shell {
+    fn wait_until_ready(&mut self) {
+        // Firmware may have written to the port before.
+        while !self.line().ends_with("guest-is-ready") {}
+    }
+
+    fn send(&mut self, script: &str) {
+        let text = format!("{}\nend-of-script\n", script.trim_end());
+        if let Err(error) = self.stream.get_mut().write_all(text.as_bytes()) {
+            panic!("the guest's shell: {error}; {}", self.story());
+        }
+    }
+
+    fn run(&mut self, script: &str) -> (i32, String) {
+        self.send(script);
+        let line = self.line();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let ["result", status, length] = words.as_slice() else {
+            panic!("the guest's shell answers {line:?}; {}", self.story());
+        };
+        let number = |word: &str| word.parse::<u32>().expect("a number");
+        let mut output = vec![0; usize::try_from(number(length)).expect("a length")];
+        if let Err(error) = self.stream.read_exact(&mut output) {
+            panic!("the guest's shell: {error}; {}", self.story());
+        }
+        let status = i32::try_from(number(status)).expect("a status");
+        (status, String::from_utf8_lossy(&output).into_owned())
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        match self.stream.read_until(b'\n', &mut line) {
+            Ok(0) => panic!("QEMU closed the guest's serial port; {}", self.story()),
+            Ok(_) => String::from_utf8_lossy(&line).trim_end().to_owned(),
+            Err(error) => panic!(
+                "the guest's serial port: {error} after {:?}; {}",
+                String::from_utf8_lossy(&line),
+                self.story()
+            ),
+        }
+    }
+
+    /// What is known of the guest when something has gone wrong.
+    fn story(&self) -> String {
+        format!(
+            "its console:\n{}\n--- QEMU:\n{}",
+            read_text(&self.console),
+            read_text(&self.log)
+        )
+    }
+}
+
+/// Code and variables of OVMF, by the names of Debian and Ubuntu.
+fn ovmf() -> (&'static str, &'static str) {
+    [
+        (
+            "/usr/share/OVMF/OVMF_CODE_4M.fd",
+            "/usr/share/OVMF/OVMF_VARS_4M.fd",
+        ),
+        (
+            "/usr/share/OVMF/OVMF_CODE.fd",
+            "/usr/share/OVMF/OVMF_VARS.fd",
+        ),
+    ]
+    .into_iter()
+    .find(|(code, variables)| Path::new(code).exists() && Path::new(variables).exists())
+    .unwrap_or_else(|| panic!("ovmf is not installed: {ADVICE}"))
+}
+
+fn read_text(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
