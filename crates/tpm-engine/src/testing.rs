@@ -39,6 +39,8 @@ pub struct Script {
     pub canceled: AtomicBool,
     /// Storage cannot be written.
     pub storage_down: AtomicBool,
+    /// Storage has room for nothing new.
+    pub storage_full: AtomicBool,
     entropy: AtomicU64,
 }
 
@@ -77,6 +79,10 @@ impl Platform for ScriptedPlatform {
 
     fn storage_available(&self) -> bool {
         !self.script.storage_down.load(Ordering::Relaxed)
+    }
+
+    fn storage_has_room(&self) -> bool {
+        !self.script.storage_full.load(Ordering::Relaxed)
     }
 }
 
