@@ -15,7 +15,6 @@ mod run;
 mod serve;
 mod simulator;
 mod sockets;
-mod state;
 mod swtpm;
 mod vm;
 
@@ -44,6 +43,8 @@ enum Verb {
     Vm(vm::Vm),
     Provider(provider::Provider),
     Run(run::Run),
+    #[command(hide = true)]
+    RunWatcher(run::WatcherVerb),
     Swtpm(swtpm::Swtpm),
     Simulator(simulator::SimulatorVerb),
     Completions(completions::Completions),
@@ -56,6 +57,7 @@ impl Verb {
             Self::Vm(verb) => verb.execute(),
             Self::Provider(verb) => verb.execute(),
             Self::Run(verb) => verb.execute(),
+            Self::RunWatcher(verb) => verb.execute(),
             Self::Swtpm(verb) => verb.execute(),
             Self::Simulator(verb) => verb.execute(),
             Self::Completions(verb) => verb.execute(),

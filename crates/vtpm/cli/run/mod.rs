@@ -1,53 +1,75 @@
-//! `vtpm run -- CMD`: a command with a TPM of its own.
+//! `vtpm run -- CMD`: a command with TPMs of its own.
+
+mod child;
+mod faults;
+mod folder;
+mod private_tpm;
+mod watcher;
 
 use std::ffi::OsString;
-use std::future::Future;
-use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::process::{ExitCode, ExitStatus};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use rustix::process::{Pid, Signal, getpgrp, kill_process};
-use rustix::termios::tcgetpgrp;
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
-use tpm_server::simulator::Simulator;
-use tpm_server::swtpm::{Endpoints, Options, Server};
-use tpm_server::{Device, Settings, StartupKind};
-use vm_store::StateKey;
+use tokio::task::JoinSet;
 
-use super::sockets::{IntoServer, listen_tcp_pair, listen_unix};
-use super::state::{FolderStore, PrivateFolder};
+use self::faults::Fault;
+use self::folder::PrivateFolder;
+use self::private_tpm::PrivateTpm;
+use self::watcher::Watcher;
+pub(super) use self::watcher::WatcherVerb;
 use super::{Threads, log, profile, runtime};
-use crate::platform;
 
-/// What a shell answers for a command that cannot be run, or is not there.
-const CANNOT_RUN: u8 = 126;
-const NOT_FOUND: u8 = 127;
-/// What a shell adds to the number of the signal that ended a command.
-const BY_SIGNAL: i32 = 128;
+/// What is answered when not the command failed but what was to go before it; as of `env`, `timeout` and their like.
+const NO_TPM: u8 = 125;
+
+const AFTER_HELP: &str = "\
+What the command finds in its environment:
+  TPM2TOOLS_TCTI, TSS2_TCTI, TPM2OPENSSL_TCTI, TPM2_PKCS11_TCTI, TPM2TSSENGINE_TCTI
+      the first TPM, for tpm2-tss and what is built on it
+  TCTI, TEST_TCTI
+      the same over TCP, for tss-esapi, which knows no unix sockets
+  TPM_INTERFACE_TYPE, TPM_SERVER_TYPE, TPM_SERVER_NAME, TPM_COMMAND_PORT, TPM_PLATFORM_PORT
+      the same, for IBM's TSS
+  VTPM_COUNT, VTPM_TCTI_1 to VTPM_TCTI_N
+      how many TPMs there are, and each of them
+  VTPM_CONTROL_1 to VTPM_CONTROL_N
+      each one's control socket, as QEMU's chardev takes it (not with --tcti mssim)
+
+Faults; --fault can be given several times, and every TPM has all of them:
+  power-cut-at=N   after the N-th command, whose answer is lost; the TPM comes up again from what was durable
+  nv-full          storage takes no more: TPM_RC_NV_SPACE for what is new, TPM_RC_NV_UNAVAILABLE for other writes
+  lockout          the TPM is in dictionary attack lockout
+  slow=MS          each answer takes so many milliseconds more
+  failure-mode     the TPM is in failure mode until its next power cycle
+
+The exit code is that of the command, 128 + N if signal N ended it, 127 if there is no such command, 126 if it cannot be run,
+125 if its TPM could not be made.";
 
 /// Runs a command with a private TPM that is ready before the command starts and gone after it ends
-///
-/// The environment of the command says where the TPM is: TPM2TOOLS_TCTI, TSS2_TCTI, TPM2OPENSSL_TCTI, TPM2_PKCS11_TCTI and
-/// TPM2TSSENGINE_TCTI for tpm2-tss, TPM_INTERFACE_TYPE and its companions for IBM's TSS.
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Run {
+    /// How many TPMs the command gets, each with its own sockets and, with --keep, its own folder DIR/1 to DIR/N
+    #[arg(short = 'n', long, value_name = "N", default_value = "1")]
+    count: NonZeroU16,
     /// The protocol between the command and its TPM
     #[arg(long, value_enum, default_value_t = Tcti::Swtpm)]
     tcti: Tcti,
     /// Keep the state in this folder; the next run with it goes on with the same TPM
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Make everything random follow from this number: same commands, same answers. Never for real secrets
+    /// Make everything random, and the clock, follow from this number: same commands, same answers. Never for real secrets
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// What a new TPM is like
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// What goes wrong: power-cut-at=N, nv-full, lockout, slow=MS or failure-mode
+    #[arg(long = "fault", value_name = "FAULT")]
+    faults: Vec<Fault>,
     /// The command and its arguments
     #[arg(
         required = true,
@@ -60,7 +82,7 @@ pub(crate) struct Run {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Tcti {
-    /// swtpm's, on a unix socket, and on TCP for those who know nothing else
+    /// swtpm's, on unix sockets; the first TPM also on TCP, for those who know nothing else
     Swtpm,
     /// The TCG simulator's, on TCP
     Mssim,
@@ -69,233 +91,189 @@ enum Tcti {
 impl Run {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         log::to_stderr("warn");
-        let profile = self.profile.as_deref().map(profile::by_name).transpose()?;
-        let platform = self
-            .seed
-            .map_or_else(platform::real, platform::deterministic);
-        let private = PrivateFolder::new().context("a private folder for the TPM")?;
-        let folder = self
-            .keep
-            .clone()
-            .unwrap_or_else(|| private.path().join("state"));
-        let settings = Settings {
-            profile,
-            platform,
-            auto_shutdown: true,
-            incoming: false,
-        };
-        let device = Device::new(
-            Box::new(FolderStore::new(folder, StateKey::Beside)),
-            settings,
-        );
+        self.run().or_else(|error| {
+            log::complain(&error);
+            Ok(ExitCode::from(NO_TPM))
+        })
+    }
+
+    fn run(self) -> anyhow::Result<ExitCode> {
+        faults::check(&self.faults)?;
+        let folder = PrivateFolder::new().context("a private folder for sockets")?;
+        // It starts while the TPM does: nobody waits for it.
+        let mut watcher = Watcher::start(folder.path());
         let runtime = runtime(Threads::One)?;
-        let code = runtime.block_on(async {
-            device.power_on().await?;
-            device.startup(StartupKind::Clear).await?;
-            let code = match self.tcti {
-                Tcti::Swtpm => self.with_swtpm(&device, private.path()).await,
-                Tcti::Mssim => self.with_simulator(&device).await,
-            };
-            if self.keep.is_some() {
-                device.close().await;
-            }
-            code
-        });
+        let code = runtime.block_on(self.with_tpms(&folder, &mut watcher));
         drop(runtime);
-        drop(private);
+        drop(folder);
+        // Last, as it is there for the case that this process does not get so far.
+        drop(watcher);
         code
     }
 
-    async fn with_swtpm(&self, device: &Device, folder: &Path) -> anyhow::Result<ExitCode> {
-        let socket = folder.join("tpm");
-        let (data, _data_file) = listen_unix(&socket, 0o600)?;
-        let (control, _control_file) = listen_unix(&folder.join("tpm.ctrl"), 0o600)?;
-        let (data_port, control_port) = listen_tcp_pair()?;
-        let port = data_port.local_addr()?.port();
-        let unix = Endpoints {
-            data_listener: Some(data.into_server()?),
-            control_listener: Some(control.into_server()?),
-            ..Endpoints::default()
-        };
-        let tcp = Endpoints {
-            data_listener: Some(data_port.into_server()?),
-            control_listener: Some(control_port.into_server()?),
-            ..Endpoints::default()
-        };
-        let (first, second) = (
-            Server::new(device.clone(), Options::default()),
-            Server::new(device.clone(), Options::default()),
-        );
-        let serving = async {
-            tokio::join!(first.serve(unix), second.serve(tcp));
-        };
-        let environment = environment(&format!("swtpm:path={}", socket.display()), "raw", port);
-        self.run_beside(Box::pin(serving), &environment, || {
-            first.stop();
-            second.stop();
-        })
-        .await
-    }
-
-    async fn with_simulator(&self, device: &Device) -> anyhow::Result<ExitCode> {
-        let (commands, platform) = listen_tcp_pair()?;
-        let port = commands.local_addr()?.port();
-        let simulator = Simulator::new(device.clone());
-        let serving = simulator.serve(commands.into_server()?, platform.into_server()?);
-        let environment = environment(&format!("mssim:host=127.0.0.1,port={port}"), "mssim", port);
-        self.run_beside(Box::pin(serving), &environment, || simulator.stop())
-            .await
-    }
-
-    /// Runs the command while the server serves; the server may end before, if the command asks it to.
-    async fn run_beside(
+    async fn with_tpms(
         &self,
-        serving: Pin<Box<dyn Future<Output = ()> + '_>>,
-        environment: &[(&str, String)],
-        stop: impl FnOnce(),
+        folder: &PrivateFolder,
+        watcher: &mut Watcher,
     ) -> anyhow::Result<ExitCode> {
-        let command = async {
-            let code = self.run_command(environment).await;
-            stop();
-            code
-        };
-        let (code, ()) = tokio::join!(command, serving);
+        let mut tpms = Vec::new();
+        for number in 1..=self.count.get() {
+            let tpm = self
+                .make(folder, number)
+                .await
+                .with_context(|| format!("TPM {number}"))?;
+            tpms.push(tpm);
+        }
+        let environment = environment(&tpms);
+        let mut serving = JoinSet::new();
+        for tpm in &mut tpms {
+            tpm.serve(&mut serving);
+        }
+        let code = child::run(&self.command, &environment, watcher).await;
+        for tpm in &tpms {
+            tpm.stop();
+        }
+        while serving.join_next().await.is_some() {}
+        if self.keep.is_some() {
+            for tpm in &tpms {
+                tpm.close().await;
+            }
+        }
         code
     }
 
-    async fn run_command(&self, environment: &[(&str, String)]) -> anyhow::Result<ExitCode> {
-        let (name, arguments) = self.command.split_first().context("no command")?;
-        // Listening begins before there is a child that a signal could be meant for.
-        let mut forwarding = Forwarding::new()?;
-        let spawned = Command::new(name)
-            .args(arguments)
-            .envs(environment.iter().map(|(key, value)| (key, value)))
-            .spawn();
-        let mut child = match spawned {
-            Ok(child) => child,
-            Err(error) => {
-                let code = if error.kind() == io::ErrorKind::NotFound {
-                    NOT_FOUND
-                } else {
-                    CANNOT_RUN
-                };
-                log::complain(
-                    &anyhow::Error::from(error).context(name.to_string_lossy().into_owned()),
-                );
-                return Ok(ExitCode::from(code));
-            }
-        };
-        Ok(exit_code(forwarding.wait(&mut child).await?))
-    }
-}
-
-fn environment(tcti: &str, server_type: &str, port: u16) -> Vec<(&'static str, String)> {
-    let tss2 = [
-        "TPM2TOOLS_TCTI",
-        "TSS2_TCTI",
-        "TPM2OPENSSL_TCTI",
-        "TPM2_PKCS11_TCTI",
-        "TPM2TSSENGINE_TCTI",
-    ];
-    let mut environment: Vec<_> = tss2
-        .into_iter()
-        .map(|name| (name, tcti.to_owned()))
-        .collect();
-    environment.extend([
-        ("TPM_INTERFACE_TYPE", "socsim".to_owned()),
-        ("TPM_SERVER_TYPE", server_type.to_owned()),
-        ("TPM_SERVER_NAME", "127.0.0.1".to_owned()),
-        ("TPM_COMMAND_PORT", port.to_string()),
-        ("TPM_PLATFORM_PORT", port.saturating_add(1).to_string()),
-    ]);
-    environment
-}
-
-/// As a shell tells it.
-fn exit_code(status: ExitStatus) -> ExitCode {
-    let number = status.code().or_else(|| {
-        status
-            .signal()
-            .map(|signal| BY_SIGNAL.saturating_add(signal))
-    });
-    ExitCode::from(
-        number
-            .and_then(|number| u8::try_from(number).ok())
-            .unwrap_or(u8::MAX),
-    )
-}
-
-/// Signals that are passed on to the command, which decides what becomes of it.
-struct Forwarding {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    quit: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
-    user_1: tokio::signal::unix::Signal,
-    user_2: tokio::signal::unix::Signal,
-}
-
-impl Forwarding {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            hang_up: signal(SignalKind::hangup())?,
-            user_1: signal(SignalKind::user_defined1())?,
-            user_2: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    async fn wait(&mut self, child: &mut Child) -> io::Result<ExitStatus> {
-        loop {
-            let received = tokio::select! {
-                status = child.wait() => return status,
-                _ = self.terminate.recv() => Signal::TERM,
-                _ = self.interrupt.recv() => Signal::INT,
-                _ = self.quit.recv() => Signal::QUIT,
-                _ = self.hang_up.recv() => Signal::HUP,
-                _ = self.user_1.recv() => Signal::USR1,
-                _ = self.user_2.recv() => Signal::USR2,
-            };
-            // What the keyboard sends, the terminal has sent to the command as well.
-            let from_keyboard = matches!(received, Signal::INT | Signal::QUIT) && in_foreground();
-            if let (false, Some(pid)) = (
-                from_keyboard,
-                child.id().and_then(|id| Pid::from_raw(id.cast_signed())),
-            ) {
-                // A command that is gone already needs no signal.
-                let _ = kill_process(pid, received);
-            }
+    async fn make(&self, folder: &PrivateFolder, number: u16) -> anyhow::Result<PrivateTpm> {
+        let kept = self.keep.as_ref().map(|folder| match self.count.get() {
+            1 => folder.clone(),
+            _ => folder.join(number.to_string()),
+        });
+        let profile = self.profile.as_deref().map(profile::by_name).transpose()?;
+        let seed = self.seed.map(|seed| (seed, u64::from(number)));
+        let device = private_tpm::device(kept, profile, seed, &self.faults).await?;
+        match self.tcti {
+            Tcti::Swtpm => PrivateTpm::behind_swtpm(device, folder.path(), number),
+            Tcti::Mssim => PrivateTpm::behind_simulator(device),
         }
     }
 }
 
-fn in_foreground() -> bool {
-    tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground == getpgrp())
+/// What the command is told about its TPMs.
+fn environment(tpms: &[PrivateTpm]) -> Vec<(String, OsString)> {
+    let mut environment: Vec<(String, OsString)> = Vec::new();
+    let mut say = |name: &str, value: OsString| environment.push((name.to_owned(), value));
+    if let Some(first) = tpms.first() {
+        for name in [
+            "TPM2TOOLS_TCTI",
+            "TSS2_TCTI",
+            "TPM2OPENSSL_TCTI",
+            "TPM2_PKCS11_TCTI",
+            "TPM2TSSENGINE_TCTI",
+        ] {
+            say(name, first.tcti().to_owned());
+        }
+        if let Some(tcp) = first.tcp() {
+            say("TCTI", tcp.tcti().into());
+            say("TEST_TCTI", tcp.tcti().into());
+            say("TPM_INTERFACE_TYPE", "socsim".into());
+            say("TPM_SERVER_TYPE", tcp.server_type.into());
+            say("TPM_SERVER_NAME", "127.0.0.1".into());
+            say("TPM_COMMAND_PORT", tcp.port.to_string().into());
+            say(
+                "TPM_PLATFORM_PORT",
+                tcp.port.saturating_add(1).to_string().into(),
+            );
+        }
+    }
+    say("VTPM_COUNT", tpms.len().to_string().into());
+    for (tpm, number) in tpms.iter().zip(1_u32..) {
+        say(&format!("VTPM_TCTI_{number}"), tpm.tcti().to_owned());
+        if let Some(control) = tpm.control() {
+            say(&format!("VTPM_CONTROL_{number}"), control.into());
+        }
+    }
+    environment
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
-    #[test]
-    fn exit_codes_are_those_of_a_shell() {
-        assert_eq!(exit_code(ExitStatus::from_raw(7 << 8)), ExitCode::from(7));
-        assert_eq!(exit_code(ExitStatus::from_raw(15)), ExitCode::from(143));
+    #[derive(Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        run: Run,
+    }
+
+    fn parse(arguments: &str) -> Result<Run, String> {
+        CommandLine::try_parse_from(format!("run {arguments}").split_whitespace())
+            .map(|parsed| parsed.run)
+            .map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn every_library_is_told_where_its_tpm_is() {
+        let folder = PrivateFolder::new().unwrap();
+        let run = parse("-n 2 -- true").unwrap();
+        let tpms = [
+            run.make(&folder, 1).await.unwrap(),
+            run.make(&folder, 2).await.unwrap(),
+        ];
+        let environment = environment(&tpms);
+        let value = |name: &str| {
+            let found = environment.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| value.to_str().unwrap().to_owned())
+        };
+        let path = |name: &str| format!("{}/{name}", folder.path().display());
+        let first = format!("swtpm:path={}", path("tpm"));
+        assert_eq!(value("TPM2TOOLS_TCTI").as_ref(), Some(&first));
+        assert_eq!(value("VTPM_TCTI_1").as_ref(), Some(&first));
+        assert_eq!(
+            value("VTPM_TCTI_2"),
+            Some(format!("swtpm:path={}", path("tpm2")))
+        );
+        assert_eq!(value("VTPM_CONTROL_2"), Some(path("tpm2.ctrl")));
+        assert_eq!(value("VTPM_COUNT").as_deref(), Some("2"));
+        let port: u16 = value("TPM_COMMAND_PORT").unwrap().parse().unwrap();
+        assert_eq!(value("TPM_PLATFORM_PORT"), Some((port + 1).to_string()));
+        assert_eq!(
+            value("TCTI"),
+            Some(format!("swtpm:host=127.0.0.1,port={port}"))
+        );
     }
 
     #[test]
-    fn every_library_is_told_where_its_tpm_is() {
-        let environment = environment("swtpm:path=/x/tpm", "raw", 4000);
-        let value = |name: &str| {
-            environment
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| value.as_str())
-        };
-        assert_eq!(value("TPM2TOOLS_TCTI"), Some("swtpm:path=/x/tpm"));
-        assert_eq!(value("TPM_COMMAND_PORT"), Some("4000"));
-        assert_eq!(value("TPM_PLATFORM_PORT"), Some("4001"));
+    fn options_end_where_the_command_begins() {
+        let run = parse("--seed 7 pytest -n 4 --keep x").unwrap();
+        assert_eq!(run.command, ["pytest", "-n", "4", "--keep", "x"]);
+        assert_eq!((run.count.get(), run.keep), (1, None));
+    }
+
+    #[test]
+    fn a_wrong_fault_is_answered_with_those_that_there_are() {
+        for wrong in [
+            "nv",
+            "slow",
+            "slow=",
+            "slow=-1",
+            "slow=1s",
+            "power-cut-at=0",
+            "power-cut-at",
+            "nv-full=1",
+        ] {
+            let message = parse(&format!("--fault {wrong} -- true")).err().unwrap();
+            for fault in [
+                "power-cut-at=N",
+                "nv-full",
+                "lockout",
+                "slow=MS",
+                "failure-mode",
+            ] {
+                assert!(message.contains(fault), "{message}");
+            }
+        }
+        for wrong in ["-n 0 -- true", "--seed x -- true", "--tcti device -- true"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

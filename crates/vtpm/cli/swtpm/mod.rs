@@ -22,10 +22,10 @@ use tpm_engine::Profile;
 use tpm_server::swtpm::{Endpoints, Options, Server};
 use tpm_server::{BlobKey, Device, Listener, MemoryStore, Settings, StateStore, Stream};
 use vm_store::StateKey;
+use vtpm_host::FolderStore;
 
 use super::process::{Background, PidFile, Readiness, asked_to_end, inherited, into_background};
 use super::sockets::{IntoServer, SocketFile, listen_tcp, listen_unix};
-use super::state::FolderStore;
 use super::{Threads, log, profile, runtime};
 use crate::platform;
 use arguments::{

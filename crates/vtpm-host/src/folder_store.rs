@@ -1,0 +1,142 @@
+//! The state of a TPM that belongs to one process: a folder with the encrypted files of `vm-store`, and the key that opens them.
+
+use std::future::ready;
+use std::path::PathBuf;
+
+use tpm_server::{SaveFuture, StateStore, StoreError, Stored};
+use vm_store::{Contents, LinuxBackend, OpenOptions, SectionKind, StateFolder, StateKey, VmFile};
+
+/// A state folder as the storage of one TPM.
+#[derive(Debug)]
+pub struct FolderStore {
+    path: PathBuf,
+    key: StateKey,
+    folder: Option<StateFolder>,
+    file: Option<VmFile>,
+}
+
+impl FolderStore {
+    /// The folder at `path`, which is not touched until its state is loaded.
+    pub fn new(path: PathBuf, key: StateKey) -> Self {
+        Self {
+            path,
+            key,
+            folder: None,
+            file: None,
+        }
+    }
+
+    /// The kinds and sizes of the state that is there.
+    pub fn sizes(&mut self) -> Result<Vec<(&'static str, usize)>, StoreError> {
+        let stored = self.load()?;
+        let volatile = stored
+            .as_ref()
+            .and_then(|stored| stored.volatile.as_ref())
+            .map(|bytes| ("volatile", bytes.len()));
+        Ok(stored
+            .map(|stored| ("permanent", stored.permanent.len()))
+            .into_iter()
+            .chain(volatile)
+            .collect())
+    }
+
+    fn save_now(&mut self, state: &Stored) -> Result<(), StoreError> {
+        let mut contents = Contents::of_tpm(state.permanent.clone());
+        if let Some(volatile) = &state.volatile {
+            contents.set(SectionKind::TPM_VOLATILE, volatile.clone());
+        }
+        if let Some(file) = &mut self.file {
+            file.save(&contents).map_err(StoreError::new)?;
+        } else {
+            let folder = self
+                .folder
+                .as_ref()
+                .ok_or_else(|| StoreError::new("the state folder was given up"))?;
+            self.file = Some(folder.create(&contents).map_err(StoreError::new)?);
+        }
+        Ok(())
+    }
+}
+
+impl StateStore for FolderStore {
+    fn load(&mut self) -> Result<Option<Stored>, StoreError> {
+        self.release();
+        let folder = StateFolder::open(&LinuxBackend, &self.path, self.key.clone())
+            .map_err(StoreError::new)?;
+        let found = folder
+            .load(&OpenOptions::default())
+            .map_err(StoreError::new)?;
+        self.folder = Some(folder);
+        let Some((file, contents)) = found else {
+            return Ok(None);
+        };
+        self.file = Some(file);
+        let section = |kind| contents.get(kind).map(|bytes| bytes.to_vec().into());
+        let permanent = section(SectionKind::TPM_PERMANENT);
+        let missing = || {
+            StoreError::new(format!(
+                "{}: the files hold no TPM state",
+                self.path.display()
+            ))
+        };
+        Ok(Some(Stored {
+            permanent: permanent.ok_or_else(missing)?,
+            volatile: section(SectionKind::TPM_VOLATILE),
+        }))
+    }
+
+    /// The process has one TPM and nothing better to do than to wait: a thread of its own would only make it wait longer.
+    fn save<'a>(&'a mut self, state: &'a Stored) -> SaveFuture<'a> {
+        Box::pin(ready(self.save_now(state)))
+    }
+
+    fn release(&mut self) {
+        self.file = None;
+        self.folder = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zeroize::Zeroizing;
+
+    fn state(byte: u8, volatile: Option<u8>) -> Stored {
+        let bytes = |byte| Zeroizing::new(vec![byte; 1000]);
+        Stored {
+            permanent: bytes(byte),
+            volatile: volatile.map(bytes),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_saved_is_loaded_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let mut store = FolderStore::new(path.clone(), StateKey::Beside);
+        assert_eq!(store.load().unwrap(), None);
+        for state in [state(1, None), state(2, Some(3)), state(4, None)] {
+            store.save(&state).await.unwrap();
+            store.release();
+            assert_eq!(
+                FolderStore::new(path.clone(), StateKey::Beside)
+                    .load()
+                    .unwrap(),
+                Some(state)
+            );
+            store.load().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_has_one_user_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = FolderStore::new(folder.path().join("state"), StateKey::Beside);
+        store.load().unwrap();
+        store.save(&state(1, None)).await.unwrap();
+        let mut other = FolderStore::new(folder.path().join("state"), StateKey::Beside);
+        assert!(other.load().is_err());
+        store.release();
+        assert!(other.load().is_ok());
+    }
+}
