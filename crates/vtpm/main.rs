@@ -3,7 +3,8 @@
 mod cli;
 mod config;
 mod daemon;
-mod platform;
+
+use vtpm_host::platform;
 
 fn main() -> std::process::ExitCode {
     cli::main()

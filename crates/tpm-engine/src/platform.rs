@@ -27,4 +27,9 @@ pub trait Platform: Send {
     fn storage_available(&self) -> bool {
         true
     }
+
+    /// Whether non-volatile storage has room for anything new; if not, commands that take more of it answer `TPM_RC_NV_SPACE`.
+    fn storage_has_room(&self) -> bool {
+        true
+    }
 }

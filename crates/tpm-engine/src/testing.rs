@@ -41,6 +41,8 @@ pub struct Script {
     pub storage_down: AtomicBool,
     /// How much entropy was drawn; setting it makes another TPM.
     pub entropy: AtomicU64,
+    /// Storage has room for nothing new.
+    pub storage_full: AtomicBool,
 }
 
 /// A platform whose answers a test sets; its entropy is a counter, so that runs repeat.
@@ -78,6 +80,10 @@ impl Platform for ScriptedPlatform {
 
     fn storage_available(&self) -> bool {
         !self.script.storage_down.load(Ordering::Relaxed)
+    }
+
+    fn storage_has_room(&self) -> bool {
+        !self.script.storage_full.load(Ordering::Relaxed)
     }
 }
 

@@ -22,7 +22,7 @@ mod testing;
 mod wire;
 
 pub use blob::BlobKey;
-pub use device::{BufferSizes, Device, DeviceError, PlatformMaker, Settings, StartupKind};
+pub use device::{BufferSizes, Device, DeviceError, Faults, PlatformMaker, Settings, StartupKind};
 pub use signals::Signals;
 pub use store::{MemoryStore, SaveFuture, StateStore, StoreError, Stored};
 pub use stream::{Listener, Stream};

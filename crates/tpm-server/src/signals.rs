@@ -14,6 +14,7 @@ pub struct Signals {
     powered: AtomicBool,
     physical_presence: AtomicBool,
     storage_off: AtomicBool,
+    storage_full: AtomicBool,
     longest_command: AtomicUsize,
 }
 
@@ -63,6 +64,16 @@ impl Signals {
     /// Makes non-volatile storage available, or takes it away.
     pub fn set_storage_available(&self, on: bool) {
         self.storage_off.store(!on, Ordering::Relaxed);
+    }
+
+    /// Whether non-volatile storage has room for anything new.
+    pub fn storage_has_room(&self) -> bool {
+        !self.storage_full.load(Ordering::Relaxed)
+    }
+
+    /// Makes room in non-volatile storage, or takes what is free.
+    pub fn set_storage_has_room(&self, on: bool) {
+        self.storage_full.store(!on, Ordering::Relaxed);
     }
 
     /// Whether the TPM has power; readable while a command holds the device.

@@ -167,6 +167,7 @@ impl Simulator {
                 {
                     Ok(()) | Err(Refused::Off) => {}
                     Err(Refused::Storage) => response.extend(bare_response(rc::NV_UNAVAILABLE)),
+                    Err(Refused::PowerCut) => return Next::Close,
                 }
                 answer_command(answer, &response);
             }

@@ -290,6 +290,10 @@ impl Server {
                 } => {
                     self.execute(command, locality, &mut answer).await;
                     wire.take(taken);
+                    if answer.is_empty() {
+                        // The power failed, and whoever waits for the answer shall not wait for ever.
+                        break;
+                    }
                 }
             }
             if let Err(error) = wire.send(&answer).await {
@@ -315,6 +319,9 @@ impl Server {
             self.execute_bare(command, Some(locality), answer).await;
         } else {
             answer.extend(bare_response(rc::LOCALITY));
+        }
+        if answer.len() == 4 {
+            return answer.clear();
         }
         let length = u32::try_from(answer.len().saturating_sub(4)).unwrap_or(0);
         for (to, from) in answer.iter_mut().zip(length.to_be_bytes()) {

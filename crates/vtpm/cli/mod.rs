@@ -15,7 +15,6 @@ mod run;
 mod serve;
 mod simulator;
 mod sockets;
-mod state;
 mod swtpm;
 mod swtpm_bios;
 mod swtpm_client;
@@ -47,6 +46,8 @@ enum Verb {
     Vm(vm::Vm),
     Provider(provider::Provider),
     Run(run::Run),
+    #[command(hide = true)]
+    RunWatcher(run::WatcherVerb),
     Swtpm(swtpm::Swtpm),
     SwtpmIoctl(swtpm_ioctl::SwtpmIoctl),
     SwtpmBios(swtpm_bios::SwtpmBios),
@@ -61,6 +62,7 @@ impl Verb {
             Self::Vm(verb) => verb.execute(),
             Self::Provider(verb) => verb.execute(),
             Self::Run(verb) => verb.execute(),
+            Self::RunWatcher(verb) => verb.execute(),
             Self::Swtpm(verb) => verb.execute(),
             Self::SwtpmIoctl(verb) => verb.execute(),
             Self::SwtpmBios(verb) => verb.execute(),

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use tpm_server::simulator::Simulator;
-use tpm_server::{Device, Settings};
+use tpm_server::{Device, MemoryStore, Settings, StateStore};
 use vm_store::StateKey;
+use vtpm_host::FolderStore;
 
 use super::process::{Readiness, asked_to_end};
 use super::sockets::{IntoServer, listen_tcp};
-use super::state::{FolderStore, PrivateFolder};
 use super::{Threads, log, profile, runtime};
 use crate::platform;
 
@@ -46,15 +46,10 @@ impl SimulatorVerb {
                 .with_context(|| format!("TCP port {port} of {}", self.bind))
         };
         let (commands, platform_port) = (listen(self.port)?, listen(next)?);
-        let private = if self.state.is_some() {
-            None
-        } else {
-            Some(PrivateFolder::new().context("a private folder")?)
+        let store: Box<dyn StateStore> = match self.state {
+            Some(folder) => Box::new(FolderStore::new(folder, StateKey::Beside)),
+            None => Box::new(MemoryStore::default()),
         };
-        let folder = self
-            .state
-            .or_else(|| Some(private.as_ref()?.path().join("state")))
-            .context("no state folder")?;
         // The platform port says when power comes and goes, and a mainboard that cuts it does not ask the TPM before.
         let settings = Settings {
             profile,
@@ -62,10 +57,7 @@ impl SimulatorVerb {
             auto_shutdown: false,
             incoming: false,
         };
-        let device = Device::new(
-            Box::new(FolderStore::new(folder, StateKey::Beside)),
-            settings,
-        );
+        let device = Device::new(store, settings);
         runtime(Threads::One)?.block_on(async {
             let simulator = Simulator::new(device.clone());
             // Nobody could be told later that the state cannot be opened.

@@ -159,6 +159,9 @@ impl Nv {
 impl Tpm {
     /// Bytes of NV memory that are free.
     fn nv_free(&self) -> usize {
+        if !self.platform.storage_has_room() {
+            return 0;
+        }
         free(self.profile.nv_memory, self.nv.size())
     }
 

@@ -1,5 +1,6 @@
 //! One TPM and its storage: executes, makes durable, and only then answers.
 
+mod faults;
 mod power;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use crate::frame::{bare_response, rc};
 use crate::signals::Signals;
 use crate::store::{StateStore, StoreError, Stored};
 
+pub use faults::Faults;
 pub use transfer::BufferSizes;
 pub(crate) use transfer::StateKind;
 
@@ -98,6 +100,8 @@ pub(crate) enum Refused {
     Off,
     /// The storage is not ours at present.
     Storage,
+    /// The power failed: there is no answer, and never will be.
+    PowerCut,
 }
 
 impl Device {
@@ -124,6 +128,7 @@ impl Device {
             largest_buffer: transfer::USUAL_BUFFER,
             response: Vec::new(),
             blob: None,
+            faults: Faults::default(),
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -137,10 +142,10 @@ impl Device {
     }
 
     /// Executes one command, at `locality` if one is given, and appends the whole response to `out`. By then everything that the
-    /// response promises is durable. A TPM without power answers `TPM_RC_FAILURE`.
+    /// response promises is durable. A TPM without power answers `TPM_RC_FAILURE`; one whose power fails, nothing.
     pub async fn execute(&self, command: &[u8], locality: Option<u8>, out: &mut Vec<u8>) {
         match self.try_execute(command, locality, out).await {
-            Ok(()) => {}
+            Ok(()) | Err(Refused::PowerCut) => {}
             Err(Refused::Off) => out.extend(bare_response(rc::FAILURE)),
             Err(Refused::Storage) => out.extend(bare_response(rc::NV_UNAVAILABLE)),
         }
@@ -152,6 +157,7 @@ impl Device {
         locality: Option<u8>,
         out: &mut Vec<u8>,
     ) -> Result<(), Refused> {
+        let before = out.len();
         if Tpm::takes_long(command) {
             // The thread keeps the lock even if nobody waits for the outcome any more, so the TPM is never lost half way.
             let mut inner = self.lock_owned().await;
@@ -163,13 +169,14 @@ impl Device {
             });
             let mut inner = finished.await.map_err(|_| Refused::Off)?;
             inner.settle_and_answer(out).await;
+            inner.suffer(out, before).await
         } else {
             let mut inner = self.lock().await;
             inner.admit(locality)?;
             inner.run(command);
             inner.settle_and_answer(out).await;
+            inner.suffer(out, before).await
         }
-        Ok(())
     }
 
     async fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -264,6 +271,7 @@ struct Inner {
     response: Vec<u8>,
     /// The blob that is being read in pieces.
     blob: Option<(StateKind, Zeroizing<Vec<u8>>)>,
+    faults: Faults,
 }
 
 impl Drop for Inner {

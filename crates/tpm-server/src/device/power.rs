@@ -11,7 +11,7 @@ use crate::frame::{rc, response_code};
 const SHUTDOWN_STATE: [u8; 12] = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 1, 0x45, 0, 1];
 const SHUTDOWN_CLEAR: [u8; 12] = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 1, 0x45, 0, 0];
 const STARTUP_STATE: [u8; 12] = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 1];
-const STARTUP_CLEAR: [u8; 12] = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
+pub(super) const STARTUP_CLEAR: [u8; 12] = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
 
 impl Device {
     /// Gives the TPM power, or takes it away and gives it again. State that was received or stored for it is taken up now: all of
@@ -146,7 +146,7 @@ impl Inner {
             .map_err(|error| refused(error.to_string()))
     }
 
-    async fn power_up(&mut self) -> Result<(), DeviceError> {
+    pub(super) async fn power_up(&mut self) -> Result<(), DeviceError> {
         if let Some(permanent) = self.staged_permanent.take() {
             return self.power_up_received(&permanent).await;
         }

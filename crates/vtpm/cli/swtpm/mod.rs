@@ -23,10 +23,10 @@ use tpm_engine::Profile;
 use tpm_server::swtpm::{Options, Server};
 use tpm_server::{BlobKey, Device, MemoryStore, Settings, StateStore};
 use vm_store::StateKey;
+use vtpm_host::FolderStore;
 
 use super::process::{Background, PidFile, Readiness, asked_to_end, inherited, into_background};
 use super::sockets::{Activated, activated};
-use super::state::FolderStore;
 use super::{Threads, log, profile, runtime};
 use crate::platform;
 use arguments::{

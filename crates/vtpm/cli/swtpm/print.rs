@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 use tpm_server::{Device, MemoryStore, Settings};
+use vtpm_host::FolderStore;
 
-use crate::cli::state::FolderStore;
 use crate::cli::{Threads, runtime};
 use crate::platform;
 

@@ -212,6 +212,9 @@ impl Tpm {
 
     /// Objects that can still be made persistent.
     pub(crate) fn persistent_room(&self) -> usize {
+        if !self.platform.storage_has_room() {
+            return 0;
+        }
         let most = usize::try_from(self.profile.persistent_objects).unwrap_or(usize::MAX);
         most.saturating_sub(self.objects.persistent.len())
     }

@@ -201,6 +201,17 @@ mod tests {
     }
 
     #[test]
+    fn it_needs_room_to_make_an_object_persistent_and_none_to_remove_it() {
+        let mut tpm = testing::started();
+        let object = object(&mut tpm);
+        evict(&mut tpm, OWNER, object, OWNED).unwrap();
+        tpm.script.storage_full.store(true, Ordering::Relaxed);
+        let next = TpmHandle(0x8100_0007);
+        assert_eq!(evict(&mut tpm, OWNER, object, next), Err(Rc::NV_SPACE));
+        assert_eq!(evict(&mut tpm, OWNER, OWNED, OWNED), Ok(()));
+    }
+
+    #[test]
     fn it_needs_storage() {
         let mut tpm = testing::started();
         let object = object(&mut tpm);

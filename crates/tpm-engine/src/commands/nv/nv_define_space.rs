@@ -212,4 +212,16 @@ mod tests {
         let refused = define_public(&mut tpm, public(INDEX, OPEN, 8));
         assert_eq!(refused, Err(Rc::NV_UNAVAILABLE));
     }
+
+    #[test]
+    fn storage_without_room_takes_no_index_and_keeps_those_it_has() {
+        let mut tpm = testing::started();
+        define_public(&mut tpm, public(INDEX, OPEN, 8)).unwrap();
+        tpm.script.storage_full.store(true, Ordering::Relaxed);
+        let refused = define_public(&mut tpm, public(OTHER, OPEN, 8));
+        assert_eq!(refused, Err(Rc::NV_SPACE));
+        assert_eq!(tpm.counters_available(), 0);
+        tpm.script.storage_full.store(false, Ordering::Relaxed);
+        assert!(define_public(&mut tpm, public(OTHER, OPEN, 8)).is_ok());
+    }
 }

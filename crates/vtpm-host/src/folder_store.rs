@@ -1,19 +1,14 @@
 //! The state of a TPM that belongs to one process: a folder with the encrypted files of `vm-store`, and the key that opens them.
 
-use std::fs::DirBuilder;
 use std::future::ready;
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rand::TryRng;
-use rand::rngs::SysRng;
 use tpm_server::{SaveFuture, StateStore, StoreError, Stored};
 use vm_store::{Contents, LinuxBackend, OpenOptions, SectionKind, StateFolder, StateKey, VmFile};
 
 /// A state folder as the storage of one TPM.
 #[derive(Debug)]
-pub(crate) struct FolderStore {
+pub struct FolderStore {
     path: PathBuf,
     key: StateKey,
     folder: Option<StateFolder>,
@@ -22,7 +17,7 @@ pub(crate) struct FolderStore {
 
 impl FolderStore {
     /// The folder at `path`, which is not touched until its state is loaded.
-    pub(crate) fn new(path: PathBuf, key: StateKey) -> Self {
+    pub fn new(path: PathBuf, key: StateKey) -> Self {
         Self {
             path,
             key,
@@ -32,7 +27,7 @@ impl FolderStore {
     }
 
     /// The kinds and sizes of the state that is there.
-    pub(crate) fn sizes(&mut self) -> Result<Vec<(&'static str, usize)>, StoreError> {
+    pub fn sizes(&mut self) -> Result<Vec<(&'static str, usize)>, StoreError> {
         let stored = self.load()?;
         let volatile = stored
             .as_ref()
@@ -101,60 +96,9 @@ impl StateStore for FolderStore {
     }
 }
 
-/// A folder for this process alone, in memory if the machine has a place for that; gone when it is dropped.
-#[derive(Debug)]
-pub(crate) struct PrivateFolder(PathBuf);
-
-impl PrivateFolder {
-    pub(crate) fn new() -> io::Result<Self> {
-        let base = private_base();
-        let mut random = [0; 8];
-        SysRng
-            .try_fill_bytes(&mut random)
-            .map_err(io::Error::other)?;
-        let path = base.join(format!(
-            "vtpm-{}-{}",
-            std::process::id(),
-            hex::encode(random)
-        ));
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for PrivateFolder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, folder = %self.0.display(), "a private folder was left behind");
-        }
-    }
-}
-
-fn private_base() -> PathBuf {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
-    let shared_memory = PathBuf::from("/dev/shm");
-    runtime
-        .into_iter()
-        .chain([shared_memory])
-        .find(|path| is_writable(path))
-        .unwrap_or_else(std::env::temp_dir)
-}
-
-fn is_writable(path: &Path) -> bool {
-    use rustix::fs::{Access, access};
-    path.is_dir() && access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
     use zeroize::Zeroizing;
 
     fn state(byte: u8, volatile: Option<u8>) -> Stored {
@@ -194,18 +138,5 @@ mod tests {
         assert!(other.load().is_err());
         store.release();
         assert!(other.load().is_ok());
-    }
-
-    #[test]
-    fn a_private_folder_is_private_and_goes() {
-        let folder = PrivateFolder::new().unwrap();
-        let path = folder.path().to_path_buf();
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
-        std::fs::write(path.join("file"), "x").unwrap();
-        drop(folder);
-        assert!(!path.exists());
     }
 }

@@ -1,6 +1,7 @@
 //! The world around a TPM: entropy of the operating system, a monotonic clock, and what the sockets signal.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use rand::TryRng;
@@ -11,7 +12,7 @@ use tpm_server::{PlatformMaker, Signals};
 use zeroize::Zeroizing;
 
 /// Makes platforms with the entropy of the operating system and its clock.
-pub(crate) fn real() -> PlatformMaker {
+pub fn real() -> PlatformMaker {
     let start = Instant::now();
     Box::new(move |signals| {
         Box::new(RealPlatform {
@@ -21,11 +22,16 @@ pub(crate) fn real() -> PlatformMaker {
     })
 }
 
-/// Makes platforms whose entropy and clock follow from `seed` alone: same commands, same bytes. For tests, never for secrets.
-pub(crate) fn deterministic(seed: u64) -> PlatformMaker {
+/// Makes platforms whose entropy and clock follow from `seed` and `instance` alone: same commands, same bytes. For tests, never
+/// for secrets. Several TPMs of one seed differ by their `instance`.
+pub fn deterministic(seed: u64, instance: u64) -> PlatformMaker {
+    let made = AtomicU64::new(0);
     Box::new(move |signals| {
         Box::new(DeterministicPlatform {
             seed,
+            instance,
+            // A TPM that is loaded again must not repeat itself.
+            load: made.fetch_add(1, Ordering::Relaxed),
             blocks: 0,
             milliseconds: 0,
             signals: Arc::clone(signals),
@@ -68,10 +74,16 @@ impl Platform for RealPlatform {
     fn storage_available(&self) -> bool {
         self.signals.storage_available()
     }
+
+    fn storage_has_room(&self) -> bool {
+        self.signals.storage_has_room()
+    }
 }
 
 struct DeterministicPlatform {
     seed: u64,
+    instance: u64,
+    load: u64,
     blocks: u64,
     milliseconds: u64,
     signals: Arc<Signals>,
@@ -81,8 +93,9 @@ impl Platform for DeterministicPlatform {
     fn entropy(&mut self, out: &mut [u8]) {
         for piece in out.chunks_mut(32) {
             let mut hash = Sha256::new_with_prefix(b"vtpm deterministic entropy");
-            hash.update(self.seed.to_be_bytes());
-            hash.update(self.blocks.to_be_bytes());
+            for part in [self.seed, self.instance, self.load, self.blocks] {
+                hash.update(part.to_be_bytes());
+            }
             self.blocks = self.blocks.wrapping_add(1);
             let block = Zeroizing::new(<[u8; 32]>::from(hash.finalize()));
             for (to, from) in piece.iter_mut().zip(block.iter()) {
@@ -112,6 +125,10 @@ impl Platform for DeterministicPlatform {
     fn storage_available(&self) -> bool {
         self.signals.storage_available()
     }
+
+    fn storage_has_room(&self) -> bool {
+        self.signals.storage_has_room()
+    }
 }
 
 #[cfg(test)]
@@ -126,8 +143,12 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_bytes_and_another_gives_others() {
-        assert_eq!(draw(&deterministic(7)), draw(&deterministic(7)));
-        assert_ne!(draw(&deterministic(7)), draw(&deterministic(8)));
+        let first = deterministic(7, 0);
+        let bytes = draw(&first);
+        assert_eq!(bytes, draw(&deterministic(7, 0)));
+        assert_ne!(bytes, draw(&deterministic(8, 0)));
+        assert_ne!(bytes, draw(&deterministic(7, 1)));
+        assert_ne!(bytes, draw(&first), "a second load draws on");
     }
 
     #[test]
