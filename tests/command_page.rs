@@ -102,7 +102,7 @@ fn handles(info: &CommandInfo) -> String {
         .join(", ")
 }
 
-/// The text of every file under the engine's commands.
+/// The text of every file under the engine's commands, with that of its tests if they have a file of their own.
 fn sources() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/tpm-engine/src/commands");
     let mut folders: Vec<PathBuf> = vec![root];
@@ -113,7 +113,10 @@ fn sources() -> Vec<String> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                texts.push(fs::read_to_string(path).expect("a source is text"));
+                let mut text = fs::read_to_string(&path).expect("a source is text");
+                let tests = fs::read_to_string(path.with_extension("").join("tests.rs"));
+                text.extend(tests);
+                texts.push(text);
             }
         }
     }

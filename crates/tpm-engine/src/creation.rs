@@ -87,6 +87,7 @@ impl Tpm {
         public: TpmtPublic,
         create: &TpmsSensitiveCreate,
     ) -> Result<Object, Rc> {
+        self.power.first_use(public.object_type().id())?;
         let stirring = if Hierarchy::from_handle(hierarchy) == Some(Hierarchy::Endorsement) {
             let proofs = [TpmHandle::OWNER, TpmHandle::ENDORSEMENT];
             Some(proofs.map(|handle| self.hierarchies.proof(handle)))
@@ -111,6 +112,7 @@ impl Tpm {
         public: TpmtPublic,
         create: &TpmsSensitiveCreate,
     ) -> Result<Object, Rc> {
+        self.power.first_use(public.object_type().id())?;
         let Self {
             random,
             platform,

@@ -6,7 +6,7 @@ use crate::state::Tpm;
 use alloc::vec::Vec;
 use tpm_wire::codec::{Input, Marshal, Parse, parse_all, response_code};
 use tpm_wire::commands;
-use tpm_wire::constants::{TpmCap, TpmSt};
+use tpm_wire::constants::{TpmAlgId, TpmCap, TpmSt};
 use tpm_wire::frame::{HEADER_SIZE, Header};
 use tpm_wire::handles::TpmHandle;
 use tpm_wire::rc::{Position, Rc};
@@ -213,27 +213,44 @@ impl Tpm {
         Err(Rc::FAILURE)
     }
 
-    /// Whether a command may run for many milliseconds: making RSA keys and self-tests.
+    /// Whether a command may run for many milliseconds: making an RSA key, and the full self-test.
     ///
-    /// It only looks at the bytes; a front end sends such commands to a thread of their own.
+    /// It only looks at a few bytes, of which none needs to be right; a front end sends such commands to a thread of their own.
     #[must_use]
     pub fn takes_long(command: &[u8]) -> bool {
-        let Some(code) = command
-            .get(6..HEADER_SIZE)
-            .and_then(|code| code.first_chunk::<4>())
-        else {
-            return false;
+        let code = command.get(6..HEADER_SIZE).and_then(<[u8]>::first_chunk);
+        let makes_key = match code.map(|code| u32::from_be_bytes(*code)) {
+            Some(code) if code == commands::SelfTest::INFO.code => false,
+            Some(code)
+                if code == commands::CreatePrimary::INFO.code
+                    || code == commands::Create::INFO.code
+                    || code == commands::CreateLoaded::INFO.code =>
+            {
+                true
+            }
+            _ => return false,
         };
-        let code = u32::from_be_bytes(*code);
-        [
-            commands::CreatePrimary::INFO.code,
-            commands::Create::INFO.code,
-            commands::CreateLoaded::INFO.code,
-            commands::SelfTest::INFO.code,
-            commands::IncrementalSelfTest::INFO.code,
-        ]
-        .contains(&code)
+        if makes_key {
+            type_of_new_key(command) == Some(TpmAlgId::RSA)
+        } else {
+            // The one parameter is the last byte.
+            command.last() == Some(&1)
+        }
     }
+}
+
+/// The type in the template of a command that creates an object. Parameter encryption hides neither it nor a size.
+fn type_of_new_key(command: &[u8]) -> Option<TpmAlgId> {
+    let tag = command.first_chunk()?;
+    let mut rest = command.get(HEADER_SIZE + 4..)?;
+    if *tag == TpmSt::SESSIONS.0.to_be_bytes() {
+        let (size, after) = rest.split_first_chunk()?;
+        rest = after.get(usize::try_from(u32::from_be_bytes(*size)).ok()?..)?;
+    }
+    let (size, after) = rest.split_first_chunk()?;
+    let template = after.get(usize::from(u16::from_be_bytes(*size))..)?;
+    let id = template.get(2..)?.first_chunk()?;
+    Some(TpmAlgId(u16::from_be_bytes(*id)))
 }
 
 fn finish_header(out: &mut [u8], tag: TpmSt, rc: Rc) {
@@ -252,7 +269,20 @@ fn finish_header(out: &mut [u8], tag: TpmSt, rc: Rc) {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing;
+    use crate::commands::object::build::{
+        FIXED, STORAGE, ecc_template, rsa_template, sealed_template, sensitive,
+    };
+    use crate::state::Tpm;
+    use crate::testing::{self, Auth, encode};
+    use alloc::vec::Vec;
+    use tpm_wire::buffers::{Tpm2b, Tpm2bData, Tpm2bTemplate};
+    use tpm_wire::codec::Marshal;
+    use tpm_wire::commands::{
+        Create, CreateLoaded, CreatePrimary, GetRandom, IncrementalSelfTest, SelfTest,
+    };
+    use tpm_wire::handles::{TpmHandle, TpmiDhParent, TpmiRhHierarchy};
+    use tpm_wire::object::{Tpm2bPublic, TpmtPublic};
+    use tpm_wire::pcr::TpmlPcrSelection;
 
     #[test]
     fn a_command_of_tpm_1_2_is_answered_as_by_a_tpm_2_0() {
@@ -260,5 +290,79 @@ mod tests {
         const BAD_TAG: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0x1E];
         assert_eq!(testing::manufactured().execute(&GET_TICKS), BAD_TAG);
         assert_eq!(testing::started().execute(&GET_TICKS), BAD_TAG);
+    }
+
+    /// The bytes of the three commands that create an object, with sessions of different sizes.
+    fn creations(public: &TpmtPublic) -> Vec<Vec<u8>> {
+        let mut commands = Vec::new();
+        let long_session = Auth {
+            hmac: [7; 32].to_vec(),
+            ..Auth::session(TpmHandle(0x0200_0000))
+        };
+        let two = [Auth::password(b"password"), long_session];
+        for authorizations in [&[][..], &[Auth::password(&[])], &two] {
+            let in_sensitive = Tpm2b(sensitive(b"authorization", &[]));
+            let create = Create {
+                parent_handle: TpmHandle(0x8000_0000).into(),
+                in_sensitive: in_sensitive.clone(),
+                in_public: Tpm2bPublic(public.clone()),
+                outside_info: Tpm2bData::EMPTY,
+                creation_pcr: TpmlPcrSelection::new(),
+            };
+            commands.push(encode(&create, authorizations));
+            let primary = CreatePrimary {
+                primary_handle: Some(TpmiRhHierarchy(TpmHandle::OWNER)),
+                in_sensitive: in_sensitive.clone(),
+                in_public: Tpm2bPublic(public.clone()),
+                outside_info: Tpm2bData::EMPTY,
+                creation_pcr: TpmlPcrSelection::new(),
+            };
+            commands.push(encode(&primary, authorizations));
+            let loaded = CreateLoaded {
+                parent_handle: Some(TpmiDhParent(TpmHandle(0x8000_0000))),
+                in_sensitive,
+                in_public: Tpm2bTemplate::new(public.to_bytes()).unwrap(),
+            };
+            commands.push(encode(&loaded, authorizations));
+        }
+        commands
+    }
+
+    #[test]
+    fn of_the_keys_only_those_of_rsa_take_long_to_make() {
+        let rsa = creations(&rsa_template(FIXED | STORAGE));
+        assert!(rsa.iter().all(|command| Tpm::takes_long(command)));
+        for public in [ecc_template(FIXED | STORAGE), sealed_template()] {
+            let others = creations(&public);
+            assert!(!others.iter().any(|command| Tpm::takes_long(command)));
+        }
+    }
+
+    #[test]
+    fn of_the_self_tests_only_the_full_one_takes_long() {
+        for full_test in [true, false] {
+            let bytes = encode(&SelfTest { full_test }, &[]);
+            assert_eq!(Tpm::takes_long(&bytes), full_test);
+        }
+        let incremental = IncrementalSelfTest {
+            to_test: Default::default(),
+        };
+        assert!(!Tpm::takes_long(&encode(&incremental, &[])));
+        assert!(!Tpm::takes_long(&encode(
+            &GetRandom { bytes_requested: 1 },
+            &[]
+        )));
+    }
+
+    #[test]
+    fn commands_that_are_cut_do_not_take_long() {
+        for command in creations(&rsa_template(FIXED | STORAGE)) {
+            // Up to the type of the key: header, handle, sessions, sensitive data, size.
+            let whole = command.len();
+            let decided = (0..=whole)
+                .position(|size| Tpm::takes_long(&command[..size]))
+                .unwrap();
+            assert!(decided > 14 && decided < whole);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Power: `_TPM_Init`, `TPM2_Startup`, `TPM2_Shutdown`, failure mode, and the hash sequence of a dynamic root of trust (Part 1, 12).
 
 use crate::algorithms::{hash_algorithm, small};
-use crate::commands::testing::Untested;
+use crate::commands::testing::SelfTests;
 use crate::pcr::{DRTM_PCR, HCRTM_PCR};
 use crate::state::Tpm;
 use alloc::vec::Vec;
@@ -36,8 +36,8 @@ pub(crate) struct Power {
     pub(crate) just_shut_down: bool,
     /// The run before this one ended with an orderly shutdown (`TPMA_STARTUP_CLEAR.orderly`).
     pub(crate) was_orderly: bool,
-    /// Self-tests that were not run since `_TPM_Init`.
-    pub(crate) untested: Untested,
+    /// The self-tests, and which were not run since `_TPM_Init`.
+    pub(crate) self_tests: SelfTests,
     /// The size that the host chose for command and response buffers; a setting of the host, not part of the state.
     buffer_size: Option<usize>,
     /// What `TPM2_Shutdown(STATE)` saved.
@@ -82,6 +82,12 @@ impl Power {
     pub(crate) fn forget_orderly_shutdown(&mut self) {
         self.orderly = None;
         self.saved_state = Zeroizing::new(Vec::new());
+    }
+
+    /// Enters failure mode. Returns the response code to give back.
+    pub(crate) const fn fail(&mut self, reason: &'static str) -> Rc {
+        self.failure = Some(reason);
+        Rc::FAILURE
     }
 
     pub(crate) fn marshal_permanent(&self, out: &mut Vec<u8>) {
@@ -155,7 +161,7 @@ impl Tpm {
         self.power.just_shut_down = false;
         self.power.hcrtm = false;
         self.power.drtm = None;
-        self.power.untested = Untested::all(&self.profile.limits);
+        self.power.self_tests.init(&self.profile.limits);
         self.management.init();
         self.objects.flush_if(|_| true);
         self.sessions.startup(true);
@@ -175,8 +181,7 @@ impl Tpm {
 
     /// Enters failure mode: a condition that must hold does not. Returns the response code to give back.
     pub fn fail(&mut self, reason: &'static str) -> Rc {
-        self.power.failure = Some(reason);
-        Rc::FAILURE
+        self.power.fail(reason)
     }
 
     /// Voids an orderly shutdown: state that it saved is about to change (Part 3, 9.4).
@@ -214,28 +219,37 @@ impl Tpm {
                 return Err(Rc::LOCALITY);
             }
         }
-        let kind = match (self.power.orderly, startup_type) {
+        let mut kind = match (self.power.orderly, startup_type) {
             (Some(TpmSu::State), TpmSu::State) => StartupKind::Resume,
             (Some(TpmSu::State), TpmSu::Clear) => StartupKind::Restart,
             _ => StartupKind::Reset,
         };
-        if kind != StartupKind::Reset {
-            let saved = core::mem::take(&mut self.power.saved_state);
-            if self
-                .restore_groups(&saved, kind == StartupKind::Resume)
-                .is_err()
-            {
-                // The next startup is a TPM Reset, which needs no saved state.
-                self.power.forget_orderly_shutdown();
-                self.persist = true;
-                return Err(self.fail("the state that TPM2_Shutdown saved is damaged"));
+        self.power.test_at_startup()?;
+        if kind != StartupKind::Reset && !self.restore_saved(kind)? {
+            // A TPM Reset needs nothing that was saved, so that the TPM is never stuck.
+            if kind == StartupKind::Resume {
+                return Err(Rc::NV_UNINITIALIZED);
             }
+            kind = StartupKind::Reset;
         }
         self.start(kind, locality);
         self.power.started = true;
         self.power.startup_locality_3 = locality_3;
         self.persist = true;
         Ok(())
+    }
+
+    /// Takes back what `TPM2_Shutdown(STATE)` saved. If that is damaged, nothing changes and the answer is no.
+    fn restore_saved(&mut self, kind: StartupKind) -> Result<bool, Rc> {
+        let before = self.saved_groups();
+        let saved = core::mem::take(&mut self.power.saved_state);
+        let resume = kind == StartupKind::Resume;
+        let restored = self.restore_groups(&saved, resume).is_ok();
+        self.power.saved_state = saved;
+        if !restored && self.restore_groups(&before, resume).is_err() {
+            return Err(self.fail("the state of a moment ago cannot be taken back"));
+        }
+        Ok(restored)
     }
 
     fn start(&mut self, kind: StartupKind, locality: u8) {

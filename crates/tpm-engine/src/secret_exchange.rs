@@ -15,6 +15,7 @@ use tpm_wire::algorithm::{TpmiAlgHash, TpmiAlgPublic, TpmsEccPoint, TpmtRsaSchem
 use tpm_wire::attributes::TpmaObject;
 use tpm_wire::buffers::{Tpm2bEncryptedSecret, Tpm2bSeed};
 use tpm_wire::codec::{Input, Limits, Marshal, Parse, response_code};
+use tpm_wire::constants::TpmAlgId;
 use tpm_wire::handles::TpmHandle;
 use tpm_wire::object::{TpmtPublic, TpmuPublicId, TpmuPublicParms};
 use tpm_wire::rc::Rc;
@@ -39,6 +40,7 @@ impl Tpm {
         label: &[u8],
         secret: &Tpm2bEncryptedSecret,
     ) -> Result<Tpm2bSeed, Rc> {
+        self.test_exchange(key)?;
         let object = self.objects.get(key)?;
         match object.public.object_type() {
             TpmiAlgPublic::Rsa => rsa_decrypt(object, label, secret, &mut self.random),
@@ -57,6 +59,7 @@ impl Tpm {
         key: TpmHandle,
         label: &[u8],
     ) -> Result<(Tpm2bSeed, Tpm2bEncryptedSecret), Rc> {
+        self.test_exchange(key)?;
         let public = &self.objects.get(key)?.public;
         if !public.has(TpmaObject::DECRYPT) {
             return Err(Rc::ATTRIBUTES);
@@ -66,6 +69,15 @@ impl Tpm {
             TpmiAlgPublic::Rsa => rsa_encrypt(public, name_alg, label, &mut self.random),
             TpmiAlgPublic::Ecc => ecc_encrypt(public, name_alg, label, &mut self.random),
             TpmiAlgPublic::KeyedHash | TpmiAlgPublic::SymCipher => Err(Rc::TYPE),
+        }
+    }
+
+    /// Tests what sends secrets to a key, if it is used for the first time.
+    fn test_exchange(&mut self, key: TpmHandle) -> Result<(), Rc> {
+        match self.objects.get(key)?.public.object_type() {
+            TpmiAlgPublic::Rsa => self.power.first_use(TpmAlgId::OAEP),
+            TpmiAlgPublic::Ecc => self.power.first_use(TpmAlgId::ECDH),
+            TpmiAlgPublic::KeyedHash | TpmiAlgPublic::SymCipher => Ok(()),
         }
     }
 }

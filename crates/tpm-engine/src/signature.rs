@@ -159,6 +159,7 @@ impl Tpm {
         scheme: &TpmtSigScheme,
         digest: &[u8],
     ) -> Result<TpmtSignature, Rc> {
+        self.power.first_use(scheme.algorithm())?;
         let key = self.objects.find(key).ok_or(Rc::KEY)?;
         let hash = scheme.hash_alg();
         let hasher = hash_algorithm(hash);

@@ -288,6 +288,9 @@ impl Tpm {
         let restored = self.read_volatile(volatile);
         if restored.is_err() {
             self.init();
+        } else if self.power.started {
+            // No startup follows that would test; a wrong answer leaves the TPM in failure mode.
+            let _ = self.power.test_at_startup();
         }
         restored
     }

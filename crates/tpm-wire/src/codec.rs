@@ -361,18 +361,20 @@ impl<T: Nullable> Marshal for Option<T> {
     }
 }
 
-/// The TPML lists: a count of 32 bits, then the elements; more than `MAX` are `TPM_RC_SIZE`.
+/// The TPML lists: a count of 32 bits, then the elements; more than `MAX` are `TPM_RC_SIZE`, whether they are there or not.
 impl<T: Parse, const MAX: usize> Parse for ArrayVec<T, MAX> {
     fn parse(input: Input<'_>) -> Parsed<'_, Self> {
         let (mut rest, count) = u32::parse(input)?;
         let mut list = Self::new();
+        if usize::try_from(count).is_ok_and(|count| count > MAX) {
+            return refuse(Rc::SIZE);
+        }
         for _ in 0..count {
-            if list.is_full() {
-                return refuse(Rc::SIZE);
-            }
             let element;
             (rest, element) = T::parse(rest)?;
-            list.push(element);
+            if list.try_push(element).is_err() {
+                return refuse(Rc::SIZE);
+            }
         }
         Ok((rest, list))
     }
@@ -469,4 +471,26 @@ impl Parse for TpmsEmpty {
 
 impl Marshal for TpmsEmpty {
     fn marshal(&self, _: &mut Vec<u8>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Input, Limits, Parse, response_code};
+    use crate::rc::Rc;
+    use arrayvec::ArrayVec;
+
+    #[test]
+    fn a_list_that_says_it_is_too_long_is_size_before_its_elements_are_looked_at() {
+        let limits = Limits::ALL;
+        let refused = |bytes: &[u8]| {
+            ArrayVec::<u16, 2>::parse(Input::new(bytes, &limits))
+                .map(|_| ())
+                .map_err(response_code)
+        };
+        assert_eq!(refused(&[0, 0, 0, 2, 1, 1, 2, 2]), Ok(()));
+        assert_eq!(refused(&[0, 0, 0, 2, 1, 1, 2]), Err(Rc::INSUFFICIENT));
+        assert_eq!(refused(&[0, 0, 0, 3]), Err(Rc::SIZE));
+        assert_eq!(refused(&[0xFF; 4]), Err(Rc::SIZE));
+        assert_eq!(refused(&[0, 0, 0]), Err(Rc::INSUFFICIENT));
+    }
 }

@@ -7,7 +7,7 @@ use core::fmt;
 
 use aes::{Aes128Dec, Aes128Enc, Aes192Dec, Aes192Enc, Aes256Dec, Aes256Enc};
 use camellia::{Camellia128, Camellia192, Camellia256};
-use cipher::{Block, BlockCipherEncrypt, KeyInit};
+use cipher::{Block, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use des::{TdesEde2, TdesEde3};
 use sm4::Sm4;
 use zeroize::Zeroize;
@@ -124,7 +124,8 @@ pub fn encrypt(
     data: &mut [u8],
 ) -> Result<(), SymmetricError> {
     check_sizes(cipher, mode, iv, data)?;
-    forward(cipher, key, iv, data, Direction::Encrypt, mode)
+    let runs = Runs::of(cipher, key.len())?;
+    (runs.forward)(mode, Direction::Encrypt, key, iv, data)
 }
 
 /// Decrypts in place; the inverse of [`encrypt`], with the same result in `iv`.
@@ -139,22 +140,12 @@ pub fn decrypt(
     data: &mut [u8],
 ) -> Result<(), SymmetricError> {
     check_sizes(cipher, mode, iv, data)?;
-    if !mode.whole_blocks_only() {
-        return forward(cipher, key, iv, data, Direction::Decrypt, mode);
+    let runs = Runs::of(cipher, key.len())?;
+    if mode.whole_blocks_only() {
+        (runs.backward)(mode, key, iv, data)
+    } else {
+        (runs.forward)(mode, Direction::Decrypt, key, iv, data)
     }
-    let run = match (cipher, key.len()) {
-        (BlockCipher::Aes, 16) => modes::backward::<Aes128Dec>,
-        (BlockCipher::Aes, 24) => modes::backward::<Aes192Dec>,
-        (BlockCipher::Aes, 32) => modes::backward::<Aes256Dec>,
-        (BlockCipher::Camellia, 16) => modes::backward::<Camellia128>,
-        (BlockCipher::Camellia, 24) => modes::backward::<Camellia192>,
-        (BlockCipher::Camellia, 32) => modes::backward::<Camellia256>,
-        (BlockCipher::Tdes, 16) => modes::backward::<TdesEde2>,
-        (BlockCipher::Tdes, 24) => modes::backward::<TdesEde3>,
-        (BlockCipher::Sm4, 16) => modes::backward::<Sm4>,
-        _ => return Err(SymmetricError::KeySize),
-    };
-    run(mode, key, iv, data)
 }
 
 /// Encrypts in CFB mode without giving the chaining value back.
@@ -235,27 +226,39 @@ enum Direction {
     Decrypt,
 }
 
-fn forward(
-    cipher: BlockCipher,
-    key: &[u8],
-    iv: &mut [u8],
-    data: &mut [u8],
-    direction: Direction,
-    mode: Mode,
-) -> Result<(), SymmetricError> {
-    let run = match (cipher, key.len()) {
-        (BlockCipher::Aes, 16) => modes::forward::<Aes128Enc>,
-        (BlockCipher::Aes, 24) => modes::forward::<Aes192Enc>,
-        (BlockCipher::Aes, 32) => modes::forward::<Aes256Enc>,
-        (BlockCipher::Camellia, 16) => modes::forward::<Camellia128>,
-        (BlockCipher::Camellia, 24) => modes::forward::<Camellia192>,
-        (BlockCipher::Camellia, 32) => modes::forward::<Camellia256>,
-        (BlockCipher::Tdes, 16) => modes::forward::<TdesEde2>,
-        (BlockCipher::Tdes, 24) => modes::forward::<TdesEde3>,
-        (BlockCipher::Sm4, 16) => modes::forward::<Sm4>,
-        _ => return Err(SymmetricError::KeySize),
-    };
-    run(mode, direction, key, iv, data)
+type Forward = fn(Mode, Direction, &[u8], &mut [u8], &mut [u8]) -> Result<(), SymmetricError>;
+type Backward = fn(Mode, &[u8], &mut [u8], &mut [u8]) -> Result<(), SymmetricError>;
+
+/// The modes of one cipher with keys of one size.
+struct Runs {
+    /// All modes that need the cipher's encryption alone, for both directions.
+    forward: Forward,
+    /// Decryption of whole blocks.
+    backward: Backward,
+}
+
+impl Runs {
+    const fn new<E: KeyInit + BlockCipherEncrypt, D: KeyInit + BlockCipherDecrypt>() -> Self {
+        Self {
+            forward: modes::forward::<E>,
+            backward: modes::backward::<D>,
+        }
+    }
+
+    fn of(cipher: BlockCipher, key_size: usize) -> Result<Self, SymmetricError> {
+        Ok(match (cipher, key_size) {
+            (BlockCipher::Aes, 16) => Self::new::<Aes128Enc, Aes128Dec>(),
+            (BlockCipher::Aes, 24) => Self::new::<Aes192Enc, Aes192Dec>(),
+            (BlockCipher::Aes, 32) => Self::new::<Aes256Enc, Aes256Dec>(),
+            (BlockCipher::Camellia, 16) => Self::new::<Camellia128, Camellia128>(),
+            (BlockCipher::Camellia, 24) => Self::new::<Camellia192, Camellia192>(),
+            (BlockCipher::Camellia, 32) => Self::new::<Camellia256, Camellia256>(),
+            (BlockCipher::Tdes, 16) => Self::new::<TdesEde2, TdesEde2>(),
+            (BlockCipher::Tdes, 24) => Self::new::<TdesEde3, TdesEde3>(),
+            (BlockCipher::Sm4, 16) => Self::new::<Sm4, Sm4>(),
+            _ => return Err(SymmetricError::KeySize),
+        })
+    }
 }
 
 fn check_sizes(

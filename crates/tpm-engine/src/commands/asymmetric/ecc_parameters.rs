@@ -56,9 +56,12 @@ fn trimmed(number: &[u8]) -> Tpm2bEccParameter {
 
 #[cfg(test)]
 mod tests {
+    use crate::profile::Profile;
     use crate::testing;
     use tpm_wire::algorithm::TpmiEccCurve;
-    use tpm_wire::commands::EccParameters;
+    use tpm_wire::commands::{EccParameters, Startup};
+    use tpm_wire::constants::TpmSu;
+    use tpm_wire::rc::Rc;
 
     #[test]
     fn numbers_are_as_long_as_libtpms_gives_them() {
@@ -81,5 +84,18 @@ mod tests {
             let parameters = tpm.run(EccParameters { curve_id }).unwrap().parameters;
             assert_eq!(parameters.curve_id, curve_id.id());
         }
+    }
+
+    #[test]
+    fn a_curve_that_the_profile_has_not_is_refused_by_the_parser() {
+        // Hence `TPM_RC_VALUE` does not occur.
+        let mut profile = Profile::default();
+        let curve_id = TpmiEccCurve::BnP638;
+        profile.limits.remove_curve(curve_id.id().0);
+        let mut tpm = testing::with_profile(profile);
+        let startup_type = TpmSu::Clear;
+        tpm.run(Startup { startup_type }).unwrap();
+        let rc = Rc::CURVE.at(EccParameters::curve_id);
+        assert_eq!(tpm.run(EccParameters { curve_id }), Err(rc));
     }
 }

@@ -17,6 +17,7 @@ use tpm_wire::algorithm::{
 };
 use tpm_wire::attributes::TpmaObject;
 use tpm_wire::buffers::Tpm2bEccParameter;
+use tpm_wire::constants::TpmAlgId;
 use tpm_wire::object::{TpmsEccParms, TpmsRsaParms, TpmuPublicParms};
 use tpm_wire::rc::{Position, Rc};
 
@@ -26,6 +27,17 @@ enum Padding {
     Raw,
     Rsaes,
     Oaep(HashAlgorithm),
+}
+
+impl Padding {
+    /// The algorithm to test before it is used.
+    const fn algorithm(&self) -> TpmAlgId {
+        match self {
+            Self::Raw => TpmAlgId::RSA,
+            Self::Rsaes => TpmAlgId::RSAES,
+            Self::Oaep(_) => TpmAlgId::OAEP,
+        }
+    }
 }
 
 /// The padding to use: that of the key, or the one given, or the one given if both agree (Part 3, 14.2).
@@ -109,7 +121,7 @@ fn kdf2_hash(
 }
 
 /// Whether a key exchange may use the key: its scheme is this one, or open.
-fn exchanges_by(parameters: &TpmsEccParms, wanted: tpm_wire::constants::TpmAlgId) -> bool {
+fn exchanges_by(parameters: &TpmsEccParms, wanted: TpmAlgId) -> bool {
     parameters
         .scheme
         .as_ref()

@@ -8,6 +8,7 @@ use tpm_crypto::ecc::exchange;
 use tpm_wire::algorithm::TpmiEccKeyExchange;
 use tpm_wire::buffers::Tpm2b;
 use tpm_wire::commands::{ZGen2Phase, ZGen2PhaseResponse};
+use tpm_wire::constants::TpmAlgId;
 use tpm_wire::rc::Rc;
 use zeroize::Zeroizing;
 
@@ -21,6 +22,7 @@ impl Execute for ZGen2Phase {
         if !exchanges_by(parameters, self.in_scheme.id()) {
             return Err(Rc::SCHEME.at(Self::in_scheme));
         }
+        tpm.power.first_use(TpmAlgId::ECDH)?;
         let ours = ecc_private(key).map_err(|rc| rc.at(Self::key_a))?;
         let curve = ours.curve();
         let theirs = ecc_point(curve, &self.in_qs_b).map_err(|rc| rc.at(Self::in_qs_b))?;
@@ -158,5 +160,29 @@ mod tests {
         beside.in_qe_b.0.x = beside.in_qe_b.y.clone();
         let rc = Rc::ECC_POINT.at(ZGen2Phase::in_qe_b);
         assert_eq!(tpm.run(beside), Err(rc));
+    }
+
+    #[test]
+    fn key_then_scheme_then_points_then_counter() {
+        let mut tpm = testing::started();
+        let key = load(&mut tpm, ecc(Some(TpmtEccScheme::Ecmqv(SHA256)), DECRYPTS));
+        let signs = load(&mut tpm, ecc(None, SIGNS));
+        let mut wrong = command(signs, 9);
+        wrong.in_qs_b.0.x = wrong.in_qs_b.y.clone();
+        wrong.in_qe_b.0.x = wrong.in_qe_b.y.clone();
+        let rc = Rc::ATTRIBUTES.at(ZGen2Phase::key_a);
+        assert_eq!(tpm.run(wrong.clone()), Err(rc));
+        wrong.key_a = key;
+        let rc = Rc::SCHEME.at(ZGen2Phase::in_scheme);
+        assert_eq!(tpm.run(wrong.clone()), Err(rc));
+        wrong.in_scheme = TpmiEccKeyExchange::Ecmqv;
+        let rc = Rc::ECC_POINT.at(ZGen2Phase::in_qs_b);
+        assert_eq!(tpm.run(wrong.clone()), Err(rc));
+        wrong.in_qs_b = command(key, 0).in_qs_b;
+        let rc = Rc::ECC_POINT.at(ZGen2Phase::in_qe_b);
+        assert_eq!(tpm.run(wrong.clone()), Err(rc));
+        wrong.in_qe_b = command(key, 0).in_qe_b;
+        let rc = Rc::VALUE.at(ZGen2Phase::counter);
+        assert_eq!(tpm.run(wrong), Err(rc));
     }
 }

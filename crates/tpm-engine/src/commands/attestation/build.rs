@@ -1,6 +1,6 @@
 //! What the tests of attestations share.
 
-use crate::commands::signature::build::{SHA256, SIGNS, ecc, load};
+use crate::commands::signature::build::{ECDAA_KEY, SHA256, SIGNS, ecc, load};
 use crate::testing::TestTpm;
 use tpm_wire::algorithm::{TpmiAlgHash, TpmtEccScheme, TpmtSignature};
 use tpm_wire::attest::TpmsAttest;
@@ -14,6 +14,11 @@ pub(crate) fn signer(tpm: &mut TestTpm, hierarchy: TpmHandle) -> TpmiDhObject {
     let mut key = ecc(Some(TpmtEccScheme::Ecdsa(SHA256)), SIGNS);
     key.hierarchy = hierarchy;
     load(tpm, key)
+}
+
+/// A key that signs anonymously.
+pub(crate) fn anonymous_signer(tpm: &mut TestTpm) -> TpmiDhObject {
+    load(tpm, ecc(Some(ECDAA_KEY), SIGNS))
 }
 
 /// Qualifying data.

@@ -45,6 +45,7 @@ mod tests {
     use crate::commands::attestation::build::*;
     use crate::commands::signature::build::*;
     use crate::testing::{self, TestTpm};
+    use core::sync::atomic::Ordering;
     use tpm_wire::attest::TpmuAttest;
     use tpm_wire::buffers::Tpm2bDigest;
     use tpm_wire::commands::CertifyCreation;
@@ -112,5 +113,34 @@ mod tests {
         let with_open = command(&mut tpm, TpmHandle::OWNER, Some(open));
         let rc = Rc::SCHEME.at(CertifyCreation::in_scheme);
         assert_eq!(tpm.run(with_open), Err(rc));
+    }
+
+    #[test]
+    fn an_anonymous_key_needs_a_commit_that_is_open_and_storage_what_a_shutdown_saved() {
+        let mut tpm = testing::started();
+        let key = anonymous_signer(&mut tpm);
+        let mut anonymous = command(&mut tpm, TpmHandle::OWNER, Some(key));
+        anonymous.in_scheme = Some(ecdaa(0));
+        assert_eq!(tpm.run(anonymous), Err(Rc::VALUE));
+        let key = signer(&mut tpm, TpmHandle::OWNER);
+        let signed = command(&mut tpm, TpmHandle::OWNER, Some(key));
+        shut_down(&mut tpm);
+        tpm.script.storage_down.store(true, Ordering::Relaxed);
+        assert_eq!(tpm.run(signed), Err(Rc::NV_UNAVAILABLE));
+    }
+
+    #[test]
+    fn key_then_scheme_then_ticket() {
+        let mut tpm = testing::started();
+        let storage = load(&mut tpm, ecc(None, STORES));
+        let open = load(&mut tpm, ecc(None, SIGNS));
+        for (key, rc) in [
+            (storage, Rc::KEY.at(CertifyCreation::sign_handle)),
+            (open, Rc::SCHEME.at(CertifyCreation::in_scheme)),
+        ] {
+            let mut wrong = command(&mut tpm, TpmHandle::OWNER, Some(key));
+            wrong.creation_ticket.digest = Tpm2bDigest::EMPTY;
+            assert_eq!(tpm.run(wrong), Err(rc));
+        }
     }
 }

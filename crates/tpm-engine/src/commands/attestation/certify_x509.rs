@@ -115,6 +115,9 @@ fn modulus_size(key: &Object) -> usize {
 
 #[cfg(test)]
 mod tests {
+    // Not tested, since they cannot occur: `TPM_RC_BINDING` (a key whose halves do not match cannot be loaded) and
+    // `TPM_RC_HASH` (the parser refuses a scheme with a hash that is not implemented).
+
     use super::der;
     use crate::commands::attestation::build::nonce;
     use crate::commands::signature::build::*;

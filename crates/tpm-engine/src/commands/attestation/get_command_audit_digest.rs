@@ -49,6 +49,7 @@ mod tests {
     use crate::commands::attestation::build::*;
     use crate::commands::signature::build::*;
     use crate::testing;
+    use core::sync::atomic::Ordering;
     use tpm_wire::algorithm::TpmiAlgHash;
     use tpm_wire::attest::{TpmsCommandAuditInfo, TpmuAttest};
     use tpm_wire::buffers::Tpm2bDigest;
@@ -99,5 +100,19 @@ mod tests {
         let open = load(&mut tpm, ecc(None, SIGNS));
         let rc = Rc::SCHEME.at(GetCommandAuditDigest::in_scheme);
         assert_eq!(tpm.run(command(Some(open))), Err(rc));
+    }
+
+    #[test]
+    fn an_anonymous_key_needs_a_commit_that_is_open_and_storage_what_a_shutdown_saved() {
+        let mut tpm = testing::started();
+        let key = anonymous_signer(&mut tpm);
+        let mut anonymous = command(Some(key));
+        anonymous.in_scheme = Some(ecdaa(0));
+        assert_eq!(tpm.run(anonymous), Err(Rc::VALUE));
+        let key = signer(&mut tpm, TpmHandle::OWNER);
+        let signed = command(Some(key));
+        shut_down(&mut tpm);
+        tpm.script.storage_down.store(true, Ordering::Relaxed);
+        assert_eq!(tpm.run(signed), Err(Rc::NV_UNAVAILABLE));
     }
 }

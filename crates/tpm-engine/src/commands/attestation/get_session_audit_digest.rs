@@ -43,6 +43,7 @@ mod tests {
     use crate::policy::PolicyState;
     use crate::session::Session;
     use crate::testing::{self, TestTpm};
+    use core::sync::atomic::Ordering;
     use tpm_wire::algorithm::TpmiAlgHash;
     use tpm_wire::attest::{TpmsSessionAuditInfo, TpmuAttest};
     use tpm_wire::buffers::{Small, Tpm2bDigest, Tpm2bNonce};
@@ -111,5 +112,20 @@ mod tests {
         let open = load(&mut tpm, ecc(None, SIGNS));
         let rc = Rc::SCHEME.at(GetSessionAuditDigest::in_scheme);
         assert_eq!(tpm.run(command(Some(open), session)), Err(rc));
+    }
+
+    #[test]
+    fn an_anonymous_key_needs_a_commit_that_is_open_and_storage_what_a_shutdown_saved() {
+        let mut tpm = testing::started();
+        let session = session(&mut tpm, Some(Tpm2bDigest::zeros(32)));
+        let key = anonymous_signer(&mut tpm);
+        let mut anonymous = command(Some(key), session);
+        anonymous.in_scheme = Some(ecdaa(0));
+        assert_eq!(tpm.run(anonymous), Err(Rc::VALUE));
+        let key = signer(&mut tpm, TpmHandle::OWNER);
+        let signed = command(Some(key), session);
+        shut_down(&mut tpm);
+        tpm.script.storage_down.store(true, Ordering::Relaxed);
+        assert_eq!(tpm.run(signed), Err(Rc::NV_UNAVAILABLE));
     }
 }

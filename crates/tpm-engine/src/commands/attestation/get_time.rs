@@ -75,4 +75,18 @@ mod tests {
         let rc = Rc::SCHEME.at(GetTime::in_scheme);
         assert_eq!(tpm.run(get_time(Some(open))), Err(rc));
     }
+
+    #[test]
+    fn an_anonymous_key_needs_a_commit_that_is_open_and_storage_what_a_shutdown_saved() {
+        let mut tpm = testing::started();
+        let key = anonymous_signer(&mut tpm);
+        let mut anonymous = get_time(Some(key));
+        anonymous.in_scheme = Some(ecdaa(0));
+        assert_eq!(tpm.run(anonymous), Err(Rc::VALUE));
+        let key = signer(&mut tpm, TpmHandle::OWNER);
+        let signed = get_time(Some(key));
+        shut_down(&mut tpm);
+        tpm.script.storage_down.store(true, Ordering::Relaxed);
+        assert_eq!(tpm.run(signed), Err(Rc::NV_UNAVAILABLE));
+    }
 }

@@ -30,8 +30,11 @@ impl Execute for Quote {
 #[cfg(test)]
 mod tests {
     use crate::commands::attestation::build::*;
-    use crate::commands::signature::build::{SHA256, SIGNS, bytes, ecc, hmac, load, rsa};
+    use crate::commands::signature::build::{
+        SHA256, SIGNS, bytes, ecc, ecdaa, hmac, load, rsa, shut_down,
+    };
     use crate::testing;
+    use core::sync::atomic::Ordering;
     use tpm_wire::algorithm::{TpmiAlgHash, TpmtSigScheme};
     use tpm_wire::attest::TpmuAttest;
     use tpm_wire::commands::Quote;
@@ -147,5 +150,19 @@ mod tests {
         );
         let rc = Rc::KEY.at(Quote::sign_handle);
         assert_eq!(tpm.run(quote(Some(storage))), Err(rc));
+    }
+
+    #[test]
+    fn an_anonymous_key_needs_a_commit_that_is_open_and_storage_what_a_shutdown_saved() {
+        let mut tpm = testing::started();
+        let key = anonymous_signer(&mut tpm);
+        let mut anonymous = quote(Some(key));
+        anonymous.in_scheme = Some(ecdaa(0));
+        assert_eq!(tpm.run(anonymous), Err(Rc::VALUE));
+        let key = signer(&mut tpm, TpmHandle::OWNER);
+        let signed = quote(Some(key));
+        shut_down(&mut tpm);
+        tpm.script.storage_down.store(true, Ordering::Relaxed);
+        assert_eq!(tpm.run(signed), Err(Rc::NV_UNAVAILABLE));
     }
 }

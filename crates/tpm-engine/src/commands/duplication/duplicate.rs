@@ -86,6 +86,7 @@ mod tests {
     use crate::commands::duplication::build::{duplicate, import, movable};
     use crate::commands::object::build::{self, AES_128_CFB, FIXED, MOVABLE, STORAGE, passwords};
     use crate::testing;
+    use tpm_wire::algorithm::TpmiAlgHash;
     use tpm_wire::attributes::TpmaObject;
     use tpm_wire::commands::{Duplicate, Load, Unseal};
     use tpm_wire::handles::TpmHandle;
@@ -210,5 +211,56 @@ mod tests {
         let parent = build::put(&mut tpm, public, None);
         let refused = duplicate(&mut tpm, object, parent, &[], None).err();
         assert_eq!(refused, Some(Rc::KEY));
+    }
+
+    #[test]
+    fn an_object_without_name_algorithm_is_type_at_handle_1() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let object = movable(&mut tpm, root, NONE);
+        // No policy session fits an object without a hash, hence the action alone.
+        let mut nameless = tpm.objects.get(object).unwrap().clone();
+        nameless.public.name_alg = None;
+        let command = Duplicate {
+            object_handle: tpm.objects.load(nameless).unwrap().into(),
+            new_parent_handle: Some(root.into()),
+            encryption_key_in: Default::default(),
+            symmetric_alg: None,
+        };
+        let refused = crate::execute::Execute::execute(command, &mut tpm).err();
+        assert_eq!(refused, Some(Rc::TYPE.at(Duplicate::object_handle)));
+    }
+
+    #[test]
+    fn a_new_rsa_parent_too_short_for_two_digests_is_hash_and_for_the_seed_too_is_value() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let object = movable(&mut tpm, root, NONE);
+        for (name_alg, rc) in [
+            (TpmiAlgHash::Sha512, Rc::HASH),
+            (TpmiAlgHash::Sha384, Rc::VALUE),
+        ] {
+            let parent = build::short_storage_rsa(&mut tpm, name_alg);
+            let refused = duplicate(&mut tpm, object, parent, &[], None).err();
+            assert_eq!(refused, Some(rc));
+        }
+    }
+
+    #[test]
+    fn object_then_new_parent_then_symmetric_algorithm_then_key() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let object = movable(&mut tpm, root, TpmaObject::ENCRYPTED_DUPLICATION);
+        let key = build::signing_key_ecc(&mut tpm, root);
+        let no_parent = duplicate(&mut tpm, object, key, &[1], None).err();
+        assert_eq!(no_parent, Some(Rc::TYPE.at(Duplicate::new_parent_handle)));
+        let no_inner = duplicate(&mut tpm, object, TpmHandle::NULL, &[1], None).err();
+        assert_eq!(no_inner, Some(Rc::SYMMETRIC.at(Duplicate::symmetric_alg)));
+        let cipher = Some(AES_128_CFB);
+        let no_outer = duplicate(&mut tpm, object, TpmHandle::NULL, &[1], cipher).err();
+        assert_eq!(
+            no_outer,
+            Some(Rc::HIERARCHY.at(Duplicate::new_parent_handle))
+        );
     }
 }

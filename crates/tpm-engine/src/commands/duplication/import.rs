@@ -97,6 +97,12 @@ impl Execute for Import {
 
 #[cfg(test)]
 mod tests {
+    use tpm_wire::buffers::Small;
+    use tpm_wire::codec::Marshal;
+    use tpm_wire::object::{TpmtSensitive, TpmuPublicId, TpmuSensitiveComposite};
+    // Not tested, since they cannot occur: `TPM_RC_OBJECT_MEMORY` (no slot is needed) and `TPM_RC_NO_RESULT` (no curve has a
+    // point that a key multiplies to infinity).
+
     use crate::commands::duplication::build::{duplicate, import, movable};
     use crate::commands::object::build::{
         self, AES_128_CFB, FIXED, MOVABLE, STORAGE, passwords, vector,
@@ -303,5 +309,70 @@ mod tests {
         public.object_attributes |= TpmaObject::SIGN;
         let refused = import(&mut tpm, root, public, &made.duplicate, &[], None).err();
         assert_eq!(refused, Some(Rc::SCHEME.at(Import::object_public)));
+    }
+
+    /// Imports, without wraps, a key of which both areas are known.
+    fn known(change: impl FnOnce(&mut TpmtPublic, &mut TpmtSensitive)) -> Option<Rc> {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let (mut public, mut area) = build::ecc_generator(MOVABLE | TpmaObject::SIGN);
+        change(&mut public, &mut area);
+        let mut blob = Vec::new();
+        tpm_wire::buffers::marshal_with_size(&mut blob, |out| area.marshal(out));
+        import(&mut tpm, root, public, &blob, &[], None).err()
+    }
+
+    #[test]
+    fn areas_that_do_not_belong_together_are_binding() {
+        assert_eq!(known(|_, _| {}), None);
+        let other = known(|_, area| {
+            area.sensitive = TpmuSensitiveComposite::Ecc(Small::new(&[2]).unwrap());
+        });
+        assert_eq!(other, Some(Rc::BINDING));
+    }
+
+    #[test]
+    fn schemes_and_keys_of_the_public_area_are_blamed_on_parameter_2() {
+        let at = |rc: Rc| Some(rc.at(Import::object_public));
+        let hash = known(|public, _| public.name_alg = None);
+        assert_eq!(hash, at(Rc::HASH));
+        let kdf = known(|public, _| *public = build::with_kdf(public.clone()));
+        assert_eq!(kdf, at(Rc::KDF));
+        let symmetric =
+            known(|public, _| *public = build::with_symmetric(public.clone(), Some(128)));
+        assert_eq!(symmetric, at(Rc::SYMMETRIC));
+        let policy = known(|public, _| public.auth_policy = Small::zeros(20));
+        assert_eq!(policy, at(Rc::SIZE));
+        let modulus = known(|public, area| {
+            *public = build::rsa_public(MOVABLE | TpmaObject::SIGN);
+            *area = build::rsa_sensitive();
+            if let TpmuPublicId::Rsa(modulus) = &mut public.unique {
+                modulus.as_mut_slice()[0] = 0x7F;
+            }
+        });
+        assert_eq!(modulus, at(Rc::KEY));
+        let kind = known(|_, area| area.sensitive = build::rsa_sensitive().sensitive);
+        assert_eq!(kind, Some(Rc::TYPE.at(Import::duplicate)));
+    }
+
+    #[test]
+    fn attributes_then_parent_then_inner_key_then_seed_then_duplicate() {
+        let mut tpm = testing::started();
+        let parent = build::vector_storage_ecc(&mut tpm);
+        let key = build::signing_key_ecc(&mut tpm, parent);
+        let mut fixed = object();
+        fixed.object_attributes |= TpmaObject::FIXED_TPM;
+        let inner = Some((AES_128_CFB, &[0; 15][..]));
+        let mut run = |parent, public: &TpmtPublic, inner| {
+            import(&mut tpm, parent, public.clone(), &[0], &[1], inner).err()
+        };
+        let attributes = Rc::ATTRIBUTES.at(Import::object_public);
+        assert_eq!(run(key, &fixed, inner), Some(attributes));
+        let no_parent = Rc::TYPE.at(Import::parent_handle);
+        assert_eq!(run(key, &object(), inner), Some(no_parent));
+        let size = Rc::SIZE.at(Import::encryption_key);
+        assert_eq!(run(parent, &object(), inner), Some(size));
+        let seed = Rc::INSUFFICIENT.at(Import::in_sym_seed);
+        assert_eq!(run(parent, &object(), None), Some(seed));
     }
 }

@@ -60,6 +60,10 @@ fn is_storage_key(tpm: &Tpm, handle: tpm_wire::handles::TpmHandle) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tpm_wire::algorithm::TpmiAlgHash;
+    // `TPM_RC_KEY_SIZE` does not occur: a seed has no size of its own. `TPM_RC_ATTRIBUTES` neither: a new parent that does
+    // not decrypt is no storage key.
+
     use crate::commands::duplication::build::{duplicate, import, movable};
     use crate::commands::object::build::{self, FIXED, STORAGE};
     use crate::testing::{self, TestTpm};
@@ -196,5 +200,48 @@ mod tests {
         let name = Tpm2bName::EMPTY;
         let refused = rewrap(&mut tpm, TpmHandle::NULL, parent, &[0], &name, &[]).err();
         assert_eq!(refused, Some(Rc::KEY));
+    }
+
+    #[test]
+    fn a_new_rsa_parent_too_short_for_two_digests_is_hash() {
+        let mut tpm = testing::started();
+        let parent = build::short_storage_rsa(&mut tpm, TpmiAlgHash::Sha512);
+        let name = Tpm2bName::EMPTY;
+        let refused = rewrap(&mut tpm, TpmHandle::NULL, parent, &[0], &name, &[]).err();
+        assert_eq!(refused, Some(Rc::HASH));
+    }
+
+    #[test]
+    fn a_duplicate_without_the_form_of_a_wrap_is_refused_at_parameter_1() {
+        let mut tpm = testing::started();
+        let (root, _, name, made) = duplicated(&mut tpm);
+        for (blob, rc) in [
+            (&[0][..], Rc::INSUFFICIENT),
+            (&[0, 9, 1], Rc::INSUFFICIENT),
+            (&[0, 65], Rc::SIZE),
+        ] {
+            let refused = rewrap(&mut tpm, root, root, blob, &name, &made.out_sym_seed).err();
+            assert_eq!(refused, Some(rc.at(Rewrap::in_duplicate)));
+        }
+    }
+
+    #[test]
+    fn old_parent_then_seed_then_duplicate_then_new_parent() {
+        let mut tpm = testing::started();
+        let (root, _, name, made) = duplicated(&mut tpm);
+        let key = build::signing_key_ecc(&mut tpm, root);
+        let mut run =
+            |old, blob: &[u8], seed: &[u8]| rewrap(&mut tpm, old, key, blob, &name, seed).err();
+        assert_eq!(run(key, &[0], &[]), Some(Rc::HANDLE.at(Rewrap::old_parent)));
+        assert_eq!(run(key, &[0], &[1]), Some(Rc::TYPE.at(Rewrap::old_parent)));
+        assert_eq!(
+            run(root, &[0], &[1]),
+            Some(Rc::VALUE.at(Rewrap::in_sym_seed))
+        );
+        let seed = &made.out_sym_seed;
+        let form = Rc::INSUFFICIENT.at(Rewrap::in_duplicate);
+        assert_eq!(run(root, &[0], seed), Some(form));
+        let new = Rc::TYPE.at(Rewrap::new_parent);
+        assert_eq!(run(root, &made.duplicate, seed), Some(new));
     }
 }

@@ -8,6 +8,7 @@ use tpm_crypto::ecc::{Point, ecdaa};
 use tpm_wire::algorithm::{Tpm2bEccPoint, TpmsEccPoint, TpmtEccScheme};
 use tpm_wire::buffers::{Tpm2b, Tpm2bEccParameter};
 use tpm_wire::commands::{Commit, CommitResponse};
+use tpm_wire::constants::TpmAlgId;
 use tpm_wire::object::TpmuPublicParms;
 use tpm_wire::rc::Rc;
 
@@ -24,6 +25,7 @@ impl Execute for Commit {
         if self.s2.is_empty() != self.y2.is_empty() {
             return Err(Rc::SIZE.at(Self::y2));
         }
+        tpm.power.first_use(TpmAlgId::ECDH)?;
         let private = ecc_private(key).map_err(|_| no_key)?;
         let curve = private.curve();
         let p2 = if self.s2.is_empty() {
@@ -65,6 +67,9 @@ fn optional(point: Option<Point>) -> Tpm2bEccPoint {
 
 #[cfg(test)]
 mod tests {
+    // Not tested, since they cannot occur: `TPM_RC_ATTRIBUTES` (a key with an anonymous scheme signs) and
+    // `TPM_RC_NO_RESULT` (no curve has a point that a key multiplies to infinity).
+
     use crate::commands::signature::build::*;
     use crate::keys::{ecc_private, wire_point};
     use crate::testing;
@@ -175,5 +180,25 @@ mod tests {
         let made = tpm.run(ephemeral).unwrap();
         assert!(!tpm.power.is_orderly());
         assert_eq!((made.q.x.len(), made.counter), (32, 1));
+    }
+
+    #[test]
+    fn key_then_scheme_then_sizes_then_second_point_then_first() {
+        let mut tpm = testing::started();
+        let mut wrong = commit(load(&mut tpm, rsa(None, SIGNS)));
+        wrong.s2 = Tpm2bSensitiveData::new([9].to_vec()).unwrap();
+        wrong.p1.0.x = Tpm2bEccParameter::zeros(32);
+        let mut refused = |command: &Commit| tpm.run(command.clone()).err();
+        assert_eq!(refused(&wrong), Some(Rc::KEY.at(Commit::sign_handle)));
+        wrong.sign_handle = load(&mut tpm, ecc(None, SIGNS));
+        let mut refused = |command: &Commit| tpm.run(command.clone()).err();
+        assert_eq!(refused(&wrong), Some(Rc::SCHEME.at(Commit::sign_handle)));
+        wrong.sign_handle = load(&mut tpm, ecc(Some(ECDAA_KEY), SIGNS));
+        let mut refused = |command: &Commit| tpm.run(command.clone()).err();
+        assert_eq!(refused(&wrong), Some(Rc::SIZE.at(Commit::y2)));
+        wrong.y2 = Tpm2bEccParameter::zeros(32);
+        assert_eq!(refused(&wrong), Some(Rc::ECC_POINT.at(Commit::s2)));
+        (wrong.s2, wrong.y2) = second_point();
+        assert_eq!(refused(&wrong), Some(Rc::ECC_POINT.at(Commit::p1)));
     }
 }

@@ -128,4 +128,20 @@ mod tests {
         tpm.run(complete(Some(0), sequence)).unwrap();
         assert!(!tpm.power.is_orderly());
     }
+
+    #[test]
+    fn the_sequence_is_looked_at_before_the_locality_and_that_before_storage() {
+        let mut tpm = testing::started();
+        let hash = start(&mut tpm, Some(TpmiAlgHash::Sha256));
+        let sequence = event(&mut tpm);
+        shut_down(&mut tpm);
+        tpm.script.storage_down.store(true, Ordering::Relaxed);
+        let rc = Rc::MODE.at(EventSequenceComplete::sequence_handle);
+        assert_eq!(tpm.run(complete(Some(17), hash)), Err(rc));
+        assert_eq!(tpm.run(complete(Some(17), sequence)), Err(Rc::LOCALITY));
+        assert_eq!(
+            tpm.run(complete(Some(0), sequence)),
+            Err(Rc::NV_UNAVAILABLE)
+        );
+    }
 }

@@ -36,3 +36,27 @@ impl Execute for HashSequenceStart {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    // What a sequence comes to is tested with `TPM2_SequenceComplete` and `TPM2_EventSequenceComplete`.
+    use crate::commands::object::build::fill_slots;
+    use crate::testing;
+    use tpm_wire::algorithm::TpmiAlgHash;
+    use tpm_wire::buffers::Tpm2bAuth;
+    use tpm_wire::commands::HashSequenceStart;
+    use tpm_wire::rc::Rc;
+
+    #[test]
+    fn without_a_slot_it_is_object_memory() {
+        let mut tpm = testing::started();
+        fill_slots(&mut tpm, 1);
+        for hash_alg in [Some(TpmiAlgHash::Sha256), None] {
+            let auth = Tpm2bAuth::EMPTY;
+            let command = HashSequenceStart { auth, hash_alg };
+            let started = tpm.run(command.clone()).unwrap().sequence_handle;
+            assert_eq!(tpm.run(command), Err(Rc::OBJECT_MEMORY));
+            tpm.objects.flush(started.0);
+        }
+    }
+}

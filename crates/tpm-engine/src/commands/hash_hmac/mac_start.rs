@@ -31,3 +31,46 @@ impl Execute for MacStart {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    // What a sequence comes to is tested with `TPM2_SequenceComplete`.
+    use crate::commands::object::build::fill_slots;
+    use crate::commands::signature::build::*;
+    use crate::commands::symmetric::build::unfit_for_mac;
+    use crate::testing;
+    use tpm_wire::algorithm::TpmiAlgMacScheme;
+    use tpm_wire::buffers::Tpm2bAuth;
+    use tpm_wire::commands::MacStart;
+    use tpm_wire::handles::TpmiDhObject;
+    use tpm_wire::rc::Rc;
+
+    fn start(handle: TpmiDhObject, in_scheme: Option<TpmiAlgMacScheme>) -> MacStart {
+        MacStart {
+            handle,
+            auth: Tpm2bAuth::EMPTY,
+            in_scheme,
+        }
+    }
+
+    #[test]
+    fn keys_and_schemes_that_do_not_fit_are_refused() {
+        for (key, in_scheme, rc) in unfit_for_mac(MacStart::handle, MacStart::in_scheme) {
+            let mut tpm = testing::started();
+            let handle = load(&mut tpm, key);
+            assert_eq!(tpm.run(start(handle, in_scheme)), Err(rc));
+        }
+    }
+
+    #[test]
+    fn without_a_slot_it_is_object_memory_but_the_key_is_looked_at_before() {
+        let mut tpm = testing::started();
+        let good = load(&mut tpm, hmac(None, SIGNS));
+        let other = load(&mut tpm, rsa(None, SIGNS));
+        fill_slots(&mut tpm, 0);
+        let sha256 = Some(TpmiAlgMacScheme::Sha256);
+        assert_eq!(tpm.run(start(good, sha256)), Err(Rc::OBJECT_MEMORY));
+        let rc = Rc::TYPE.at(MacStart::handle);
+        assert_eq!(tpm.run(start(other, sha256)), Err(rc));
+    }
+}

@@ -188,33 +188,8 @@ mod tests {
         let key = load(&mut tpm, hmac(None, SIGNS));
         let rc = Rc::MODE.at(SequenceComplete::sequence_handle);
         assert_eq!(tpm.run(complete(key, b"")), Err(rc));
-        let command = SequenceUpdate {
-            sequence_handle: key,
-            buffer: buffer(b""),
-        };
-        assert_eq!(tpm.run(command), Err(rc));
         let event = start(&mut tpm, None);
         assert_eq!(tpm.run(complete(event, b"")), Err(rc));
-    }
-
-    #[test]
-    fn sequences_need_a_free_slot() {
-        let mut tpm = testing::started();
-        let key = load(&mut tpm, hmac(None, SIGNS));
-        while tpm.objects.free() > 0 {
-            start(&mut tpm, SHA256);
-        }
-        for hash_alg in [SHA256, None] {
-            let auth = Tpm2bAuth::EMPTY;
-            let command = HashSequenceStart { auth, hash_alg };
-            assert_eq!(tpm.run(command), Err(Rc::OBJECT_MEMORY));
-        }
-        let command = MacStart {
-            handle: key,
-            auth: Tpm2bAuth::EMPTY,
-            in_scheme: Some(TpmiAlgMacScheme::Sha256),
-        };
-        assert_eq!(tpm.run(command), Err(Rc::OBJECT_MEMORY));
     }
 
     #[test]

@@ -29,7 +29,12 @@ impl Execute for ActivateCredential {
 
 #[cfg(test)]
 mod tests {
+    // Not tested, since they cannot occur: `TPM_RC_ATTRIBUTES` (a key that does not decrypt is `TPM_RC_TYPE`) and
+    // `TPM_RC_NO_RESULT` (no curve has a point that a key multiplies to infinity).
+
     use crate::commands::object::build::{self, vector};
+    use crate::protection::Protector;
+    use crate::secret_exchange::IDENTITY;
     use crate::testing::{self, TestTpm};
     use alloc::vec::Vec;
     use tpm_wire::algorithm::TpmiAlgHash;
@@ -134,5 +139,41 @@ mod tests {
             let refused = activate(&mut tpm, object, key, &[], &[]);
             assert_eq!(refused, Err(Rc::TYPE.at(ActivateCredential::key_handle)));
         }
+    }
+
+    #[test]
+    fn a_blob_whose_content_is_no_digest_is_refused_at_parameter_1() {
+        let mut tpm = testing::started();
+        let object = object(&mut tpm);
+        let key = build::vector_storage_ecc(&mut tpm);
+        let name = tpm.entity_name(object);
+        let (seed, secret) = tpm.encrypt_secret(key, IDENTITY).unwrap();
+        for (content, rc) in [
+            (&[][..], Rc::INSUFFICIENT),
+            (&[0, 4, 1, 2, 3], Rc::INSUFFICIENT),
+            (&[0, 1, 1, 1], Rc::SIZE),
+            (&[0, 65], Rc::SIZE),
+        ] {
+            let public = &tpm.objects.get(key).unwrap().public;
+            let protector = Protector::with_seed(public, &seed).unwrap();
+            let content = zeroize::Zeroizing::new(content.to_vec());
+            let blob = protector.wrap(&name, None, content).unwrap();
+            let refused = activate(&mut tpm, object, key, &blob, &secret);
+            let expected = rc.at(ActivateCredential::credential_blob);
+            assert_eq!(refused, Err(expected));
+        }
+    }
+
+    #[test]
+    fn key_then_secret_then_blob() {
+        let mut tpm = testing::started();
+        let object = object(&mut tpm);
+        let key = build::vector_storage_ecc(&mut tpm);
+        let other = build::rsa_key(&mut tpm);
+        let refused = activate(&mut tpm, object, other, &[1], &[1]);
+        assert_eq!(refused, Err(Rc::TYPE.at(ActivateCredential::key_handle)));
+        let refused = activate(&mut tpm, object, key, &[1], &[1]);
+        let expected = Rc::INSUFFICIENT.at(ActivateCredential::secret);
+        assert_eq!(refused, Err(expected));
     }
 }

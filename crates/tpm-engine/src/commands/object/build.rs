@@ -1,19 +1,21 @@
 //! Keys and sealed data for the tests of this and other chapters.
 
 use crate::object::{Lineage, Object, Sequence, SequenceState, Slot};
+use crate::protection::Protector;
 use crate::testing::{Auth, TestTpm};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use tpm_crypto::drbg::Drbg;
 use tpm_crypto::ecc;
 use tpm_wire::algorithm::{
     TpmiAlgHash, TpmiAlgSymMode, TpmiAlgSymObject, TpmiEccCurve, TpmiRsaKeyBits, TpmsEccPoint,
-    TpmsSchemeHash, TpmtKeyedhashScheme, TpmtSymDefObject,
+    TpmsSchemeHash, TpmtEccScheme, TpmtKdfScheme, TpmtKeyedhashScheme, TpmtSymDefObject,
 };
 use tpm_wire::attributes::TpmaObject;
 use tpm_wire::buffers::{
-    Small, Tpm2b, Tpm2bAuth, Tpm2bData, Tpm2bDigest, Tpm2bPrivateKeyRsa, Tpm2bPublicKeyRsa,
-    Tpm2bSeed, Tpm2bSensitiveData,
+    Small, Tpm2b, Tpm2bAuth, Tpm2bData, Tpm2bDigest, Tpm2bPrivate, Tpm2bPrivateKeyRsa,
+    Tpm2bPublicKeyRsa, Tpm2bSeed, Tpm2bSensitiveData,
 };
 use tpm_wire::commands::{
     Create, CreatePrimary, CreatePrimaryResponse, CreateResponse, Load, LoadExternal,
@@ -25,6 +27,7 @@ use tpm_wire::object::{
 };
 use tpm_wire::pcr::TpmlPcrSelection;
 use tpm_wire::rc::Rc;
+use zeroize::Zeroizing;
 
 /// Modulus of a fixed RSA key of 2048 bits.
 pub(crate) const RSA_MODULUS: &str = "aa88e79bc3e5855741dd9f153d5027da5df5ed998b8fb77b1f42e6f9f8262ea2f7eca6af8ea2a83eef81456f973814bd\
@@ -345,3 +348,92 @@ pub(crate) fn fill_slots(tpm: &mut TestTpm, free: usize) {
         sequence(tpm);
     }
 }
+
+/// The template of an ECC key with a KDF, which no key may have.
+pub(crate) fn with_kdf(mut public: TpmtPublic) -> TpmtPublic {
+    if let TpmuPublicParms::Ecc(parameters) = &mut public.parameters {
+        parameters.kdf = Some(TpmtKdfScheme::Kdf2(SHA256));
+    }
+    public
+}
+
+/// The template of an ECC key with a scheme that signs.
+pub(crate) fn with_scheme(mut public: TpmtPublic) -> TpmtPublic {
+    if let TpmuPublicParms::Ecc(parameters) = &mut public.parameters {
+        parameters.scheme = Some(TpmtEccScheme::Ecdsa(SHA256));
+    }
+    public
+}
+
+/// The template of an ECC key with AES in CFB mode of so many bits, or without a cipher.
+pub(crate) fn with_symmetric(mut public: TpmtPublic, key_bits: Option<u16>) -> TpmtPublic {
+    if let TpmuPublicParms::Ecc(parameters) = &mut public.parameters {
+        parameters.symmetric = key_bits.map(|key_bits| TpmtSymDefObject {
+            key_bits,
+            ..AES_128_CFB
+        });
+    }
+    public
+}
+
+/// The template of an RSA signing key of so many bits.
+pub(crate) fn with_key_bits(bits: u16) -> TpmtPublic {
+    let mut public = rsa_template(FIXED | TpmaObject::SIGN);
+    if let TpmuPublicParms::Rsa(parameters) = &mut public.parameters {
+        parameters.key_bits = TpmiRsaKeyBits(bits);
+    }
+    public
+}
+
+/// The template of a triple DES key with two keys, for any mode.
+pub(crate) fn with_tdes() -> TpmtPublic {
+    let mut public = symmetric_template(None);
+    if let TpmuPublicParms::SymCipher(cipher) = &mut public.parameters {
+        (cipher.algorithm, cipher.key_bits) = (TpmiAlgSymObject::Tdes, 128);
+    }
+    public
+}
+
+/// An RSA storage key of 1024 bits with this Name algorithm, of which the public area alone is loaded.
+pub(crate) fn short_storage_rsa(tpm: &mut TestTpm, name_alg: TpmiAlgHash) -> TpmHandle {
+    let mut public = with_key_bits(1024);
+    public.object_attributes = FIXED | STORAGE;
+    public.name_alg = Some(name_alg);
+    if let TpmuPublicParms::Rsa(parameters) = &mut public.parameters {
+        parameters.symmetric = Some(AES_128_CFB);
+    }
+    let modulus = Tpm2bPublicKeyRsa::new(vec![0xFF; 128]).unwrap();
+    public.unique = TpmuPublicId::Rsa(modulus);
+    load_external(tpm, public, None).unwrap()
+}
+
+/// Makes the private area of an object as whoever knows the seed of its parent can.
+pub(crate) fn forge(
+    tpm: &TestTpm,
+    parent: TpmHandle,
+    public: &TpmtPublic,
+    sensitive: &TpmtSensitive,
+) -> Tpm2bPrivate {
+    let parent = Protector::parent(tpm.objects.get(parent).unwrap()).unwrap();
+    let mut random = Drbg::new(&[5; 32], &[]);
+    parent
+        .wrap_private(
+            &Object::name_of(public),
+            public.name_alg,
+            sensitive,
+            &mut random,
+        )
+        .unwrap()
+}
+
+/// A wrap whose integrity is right and whose encrypted part are these bytes, at most one block.
+pub(crate) fn forge_encrypted(protector: &Protector<'_>, name: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let wrap = |data: Vec<u8>| protector.wrap(name, None, Zeroizing::new(data)).unwrap();
+    let zeros = wrap(vec![0; bytes.len()]);
+    let stream = &zeros[zeros.len() - bytes.len()..];
+    wrap(stream.iter().zip(bytes).map(|(a, b)| a ^ b).collect())
+}
+
+const SHA256: TpmsSchemeHash = TpmsSchemeHash {
+    hash_alg: TpmiAlgHash::Sha256,
+};

@@ -57,6 +57,9 @@ mod tests {
         self, FIXED, MOVABLE, STORAGE, create, ecc_template, hmac_template, sealed_template,
         sensitive, symmetric_template,
     };
+    use crate::commands::object::build::{
+        with_kdf, with_key_bits, with_scheme, with_symmetric, with_tdes,
+    };
     use crate::testing;
     use core::sync::atomic::Ordering;
     use tpm_wire::algorithm::{TpmiAlgHash, TpmiAlgSymMode};
@@ -65,6 +68,7 @@ mod tests {
     use tpm_wire::commands::{Create, ReadPublic};
     use tpm_wire::constants::TpmAlgId;
     use tpm_wire::handles::TpmHandle;
+    use tpm_wire::object::{TpmtPublic, TpmuPublicParms};
     use tpm_wire::rc::Rc;
 
     const SIGN: TpmaObject = TpmaObject::SIGN;
@@ -186,5 +190,72 @@ mod tests {
         let public = build::rsa_template(FIXED | SIGN);
         let refused = create(&mut tpm, root, public, sensitive(&[], &[]));
         assert_eq!(refused.err(), Some(Rc::CANCELED));
+    }
+
+    #[test]
+    fn schemes_symmetric_algorithms_and_sizes_of_the_template_are_blamed_on_parameter_2() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let storage = || ecc_template(FIXED | STORAGE);
+        let at = |rc: Rc| Some(rc.at(Create::in_public));
+        for (public, rc) in [
+            (with_kdf(ecc_template(FIXED | SIGN)), Rc::KDF),
+            (with_scheme(storage()), Rc::SCHEME),
+            (with_symmetric(storage(), None), Rc::SYMMETRIC),
+            (with_symmetric(storage(), Some(256)), Rc::SYMMETRIC),
+            (
+                with_symmetric(ecc_template(FIXED | SIGN), Some(128)),
+                Rc::SYMMETRIC,
+            ),
+            (with_key_bits(1536), Rc::VALUE),
+        ] {
+            let refused = create(&mut tpm, root, public, sensitive(&[], &[])).err();
+            assert_eq!(refused, at(rc));
+        }
+    }
+
+    #[test]
+    fn keys_and_data_that_the_caller_gives_are_checked_and_blamed_on_nothing() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let mut run = |mut public: TpmtPublic, data: &[u8]| {
+            public.object_attributes = public.object_attributes.without(ORIGIN);
+            create(&mut tpm, root, public, sensitive(&[], data)).err()
+        };
+        // A weak key of DES, twice.
+        assert_eq!(run(with_tdes(), &[1; 16]), Some(Rc::KEY));
+        assert_eq!(run(with_tdes(), &[1; 8]), Some(Rc::KEY_SIZE));
+        // An HMAC key may be as long as a block of its hash, data as long as the buffer.
+        assert_eq!(run(hmac_template(), &[1; 65]), Some(Rc::SIZE));
+        assert_eq!(run(hmac_template(), &[1; 64]), None);
+    }
+
+    #[test]
+    fn an_exponent_that_is_small_or_no_prime_is_range() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        for exponent in [3, 65536, 65539 * 3] {
+            let mut public = build::rsa_template(FIXED | SIGN);
+            if let TpmuPublicParms::Rsa(parameters) = &mut public.parameters {
+                parameters.exponent = exponent;
+            }
+            let refused = create(&mut tpm, root, public, sensitive(&[], &[])).err();
+            assert_eq!(refused, Some(Rc::RANGE), "{exponent}");
+        }
+    }
+
+    #[test]
+    fn parent_then_slot_then_template_then_authorization_value() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let key = build::signing_key_ecc(&mut tpm, root);
+        let long = || sensitive(&[1; 33], b"data");
+        let bad = create(&mut tpm, root, hmac_template(), long()).err();
+        assert_eq!(bad, Some(Rc::ATTRIBUTES.at(Create::in_public)));
+        build::fill_slots(&mut tpm, 0);
+        let full = create(&mut tpm, root, hmac_template(), long()).err();
+        assert_eq!(full, Some(Rc::OBJECT_MEMORY));
+        let no_parent = create(&mut tpm, key, hmac_template(), long()).err();
+        assert_eq!(no_parent, Some(Rc::TYPE.at(Create::parent_handle)));
     }
 }

@@ -67,7 +67,7 @@ type Checked = (tpm_wire::object::TpmtPublic, TpmsSensitiveCreate);
 /// The steps of the three forms.
 trait Forms {
     fn checked(self, lineage: Lineage<'_>, limits: &Limits) -> Result<Checked, Rc>;
-    fn derive(self, tpm: &Tpm, parent: TpmHandle) -> Result<Object, Rc>;
+    fn derive(self, tpm: &mut Tpm, parent_handle: TpmHandle) -> Result<Object, Rc>;
 }
 
 impl Forms for CreateLoaded {
@@ -81,7 +81,7 @@ impl Forms for CreateLoaded {
         Ok((public, create))
     }
 
-    fn derive(self, tpm: &Tpm, parent: TpmHandle) -> Result<Object, Rc> {
+    fn derive(self, tpm: &mut Tpm, parent_handle: TpmHandle) -> Result<Object, Rc> {
         let limits = &tpm.profile.limits;
         let at_public = |rc: Rc| rc.at(Self::in_public);
         let template: DerivationTemplate =
@@ -97,7 +97,7 @@ impl Forms for CreateLoaded {
         if public.has(TpmaObject::SENSITIVE_DATA_ORIGIN) {
             return Err(Rc::ATTRIBUTES);
         }
-        let parent = tpm.objects.get(parent)?;
+        let parent = tpm.objects.get(parent_handle)?;
         check_attributes(Some(Lineage::Child(parent)), &public).map_err(at_public)?;
         // Label and context of the template go before those of the sensitive data.
         if !create.data.is_empty() {
@@ -111,12 +111,15 @@ impl Forms for CreateLoaded {
             }
         }
         create.data = Default::default();
+        tpm.power.first_use(public.object_type().id())?;
         derive(parent, public, &create, &label_and_context)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    // `TPM_RC_FW_LIMITED` does not occur: this TPM derives the seeds of firmware-limited hierarchies itself.
+
     use crate::commands::object::build::{
         self, FIXED, MOVABLE, STORAGE, ecc_template, hmac_template, rsa_template, sensitive,
         template,
@@ -409,5 +412,61 @@ mod tests {
             Some(Rc::SIZE.at(CreateLoaded::in_sensitive))
         );
         assert_eq!(run([&hmac[..], &[0]].concat(), &[]), at(Rc::SIZE));
+    }
+
+    #[test]
+    fn templates_are_checked_as_for_other_creations() {
+        let mut tpm = testing::started();
+        let at = |rc: Rc| Some(rc.at(CreateLoaded::in_public));
+        let storage = || ecc_template(FIXED | STORAGE);
+        for (public, rc) in [
+            (
+                build::with_kdf(ecc_template(FIXED | TpmaObject::SIGN)),
+                Rc::KDF,
+            ),
+            (build::with_scheme(storage()), Rc::SCHEME),
+            (build::with_symmetric(storage(), None), Rc::SYMMETRIC),
+            (build::with_key_bits(1536), Rc::VALUE),
+        ] {
+            let template = public.to_bytes();
+            let refused = run(&mut tpm, TpmHandle::OWNER, sensitive(&[], &[]), template).err();
+            assert_eq!(refused, at(rc));
+        }
+    }
+
+    #[test]
+    fn keys_that_the_caller_gives_are_checked() {
+        let mut tpm = testing::started();
+        let mut public = build::with_tdes();
+        let origin = TpmaObject::SENSITIVE_DATA_ORIGIN;
+        public.object_attributes = public.object_attributes.without(origin);
+        let mut refused = |data: &[u8]| {
+            let create = sensitive(&[], data);
+            run(&mut tpm, TpmHandle::OWNER, create, public.to_bytes()).err()
+        };
+        assert_eq!(refused(&[1; 16]), Some(Rc::KEY));
+        assert_eq!(refused(&[1; 15]), Some(Rc::KEY_SIZE));
+    }
+
+    #[test]
+    fn a_hierarchy_of_a_later_security_version_is_svn_limited_at_handle_1() {
+        let mut tpm = testing::started();
+        let template = ecc_template(FIXED | STORAGE).to_bytes();
+        let later = TpmHandle(TpmHandle::SVN_OWNER_BASE.0 | 0xFFFF);
+        let refused = run(&mut tpm, later, sensitive(&[], &[]), template).err();
+        let rc = Rc::SVN_LIMITED.at(CreateLoaded::parent_handle);
+        assert_eq!(refused, Some(rc));
+    }
+
+    #[test]
+    fn a_label_that_is_cut_is_refused_after_the_attributes_and_blamed_on_nothing() {
+        let mut tpm = testing::started();
+        let parent = derivation_parent(&mut tpm, b"secret");
+        let template = derivation(&hmac(), b"", b"");
+        let refused = run(&mut tpm, parent, sensitive(&[], &[0, 9, 1]), template).err();
+        assert_eq!(refused, Some(Rc::INSUFFICIENT));
+        let template = derivation(&hmac_template(), b"", b"");
+        let refused = run(&mut tpm, parent, sensitive(&[], &[0, 9, 1]), template).err();
+        assert_eq!(refused, Some(Rc::ATTRIBUTES));
     }
 }

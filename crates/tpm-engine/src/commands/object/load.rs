@@ -44,9 +44,13 @@ mod tests {
     };
     use crate::testing::{self, TestTpm};
     use tpm_wire::attributes::TpmaObject;
+    use tpm_wire::buffers::Small;
     use tpm_wire::buffers::Tpm2bPrivate;
     use tpm_wire::commands::{CreateResponse, Load, ReadPublic};
     use tpm_wire::handles::TpmHandle;
+    use tpm_wire::object::{
+        Tpm2bPublic, TpmtPublic, TpmtSensitive, TpmuPublicId, TpmuSensitiveComposite,
+    };
     use tpm_wire::rc::Rc;
 
     /// A child of a storage key.
@@ -177,5 +181,107 @@ mod tests {
         // Well-formed, but not what makes the public area: it would need fixedTPM, which this parent cannot give.
         let area = [0, 10, 0, 8, 0, 0, 0, 0, 0, 2, 1, 2];
         assert_eq!(wrap(&area), Some(Rc::ATTRIBUTES.at(Load::in_public)));
+    }
+
+    /// Loads under a parent that can be duplicated, whose seed others may know, so that everything is checked.
+    fn forged(change: impl FnOnce(&mut TpmtPublic, &mut TpmtSensitive)) -> Option<Rc> {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let public = ecc_template(MOVABLE | STORAGE);
+        let parent = build::child(&mut tpm, root, public, sensitive(&[], &[]));
+        let (mut public, mut area) = build::ecc_generator(MOVABLE | TpmaObject::SIGN);
+        change(&mut public, &mut area);
+        let in_private = build::forge(&tpm, parent, &public, &area);
+        let refused = tpm.run(Load {
+            parent_handle: parent.into(),
+            in_private,
+            in_public: Tpm2bPublic(public),
+        });
+        refused.err()
+    }
+
+    #[test]
+    fn areas_that_do_not_belong_together_are_binding() {
+        assert_eq!(forged(|_, _| {}), None);
+        let other_key = forged(|_, area| {
+            area.sensitive = TpmuSensitiveComposite::Ecc(Small::new(&[2]).unwrap());
+        });
+        assert_eq!(other_key, Some(Rc::BINDING));
+        let other_prime = forged(|public, area| {
+            *public = build::rsa_public(MOVABLE | TpmaObject::SIGN);
+            *area = build::rsa_sensitive();
+            if let TpmuSensitiveComposite::Rsa(prime) = &mut area.sensitive {
+                prime.as_mut_slice()[60] ^= 1;
+            }
+        });
+        assert_eq!(other_prime, Some(Rc::BINDING));
+    }
+
+    #[test]
+    fn a_public_area_that_breaks_the_rules_is_blamed_on_parameter_2() {
+        let at = |rc: Rc| Some(rc.at(Load::in_public));
+        let kdf = forged(|public, _| *public = build::with_kdf(public.clone()));
+        assert_eq!(kdf, at(Rc::KDF));
+        let scheme = forged(|public, _| {
+            public.object_attributes = MOVABLE | TpmaObject::DECRYPT;
+            *public = build::with_scheme(public.clone());
+        });
+        assert_eq!(scheme, at(Rc::SCHEME));
+        let symmetric =
+            forged(|public, _| *public = build::with_symmetric(public.clone(), Some(128)));
+        assert_eq!(symmetric, at(Rc::SYMMETRIC));
+        let policy = forged(|public, _| public.auth_policy = Small::zeros(20));
+        assert_eq!(policy, at(Rc::SIZE));
+        let modulus = forged(|public, area| {
+            *public = build::rsa_public(MOVABLE | TpmaObject::SIGN);
+            *area = build::rsa_sensitive();
+            if let TpmuPublicId::Rsa(modulus) = &mut public.unique {
+                modulus.as_mut_slice()[0] = 0x7F;
+            }
+        });
+        assert_eq!(modulus, at(Rc::KEY));
+    }
+
+    #[test]
+    fn a_sensitive_area_of_another_kind_or_size_is_blamed_on_parameter_1() {
+        let at = |rc: Rc| Some(rc.at(Load::in_private));
+        let kind = forged(|_, area| area.sensitive = build::rsa_sensitive().sensitive);
+        assert_eq!(kind, at(Rc::TYPE));
+        let seed = forged(|_, area| area.seed_value = Small::zeros(33));
+        assert_eq!(seed, at(Rc::KEY_SIZE));
+    }
+
+    #[test]
+    fn a_public_area_without_name_algorithm_is_hash_at_parameter_2() {
+        let mut tpm = testing::started();
+        let (root, mut created) = created(&mut tpm);
+        created.out_public.0.name_alg = None;
+        let refused = load(&mut tpm, root, &created);
+        assert_eq!(refused, Err(Rc::HASH.at(Load::in_public)));
+    }
+
+    #[test]
+    fn an_initialization_vector_that_is_no_block_is_value_at_parameter_1() {
+        let mut tpm = testing::started();
+        let (root, mut created) = created(&mut tpm);
+        let name = crate::object::Object::name_of(&created.out_public);
+        let parent = tpm.objects.get(root).unwrap();
+        let parent = crate::protection::Protector::parent(parent).unwrap();
+        let blob = build::forge_encrypted(&parent, &name, &[0, 8, 1, 2, 3, 4, 5, 6, 7, 8]);
+        created.out_private = Tpm2bPrivate::new(blob).unwrap();
+        let refused = load(&mut tpm, root, &created);
+        assert_eq!(refused, Err(Rc::VALUE.at(Load::in_private)));
+    }
+
+    #[test]
+    fn slot_then_private_area_then_parent() {
+        let mut tpm = testing::started();
+        let (root, mut created) = created(&mut tpm);
+        let key = build::signing_key_ecc(&mut tpm, root);
+        created.out_private = Tpm2bPrivate::EMPTY;
+        let refused = load(&mut tpm, key, &created);
+        assert_eq!(refused, Err(Rc::SIZE.at(Load::in_private)));
+        build::fill_slots(&mut tpm, 0);
+        assert_eq!(load(&mut tpm, key, &created), Err(Rc::OBJECT_MEMORY));
     }
 }

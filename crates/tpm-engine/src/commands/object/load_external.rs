@@ -43,6 +43,8 @@ impl Execute for LoadExternal {
 
 #[cfg(test)]
 mod tests {
+    // `TPM_RC_HASH` is the parser's: without a Name algorithm nothing is asked of the hash, with one it is there.
+
     use crate::commands::object::build::{
         self, FIXED, STORAGE, ecc_generator, external_sensitive, load_external, rsa_public,
         rsa_sensitive,
@@ -296,5 +298,38 @@ mod tests {
         assert_eq!(refused(&mut tpm, cipher.clone(), Some(sym(16))), None);
         let wrong = refused(&mut tpm, cipher, Some(sym(32)));
         assert_eq!(wrong, Some(IN_PRIVATE(Rc::KEY_SIZE)));
+    }
+
+    #[test]
+    fn policies_kdfs_and_symmetric_algorithms_are_checked() {
+        let mut tpm = testing::started();
+        let (public, area) = ecc_generator(USE);
+        let code = refused(&mut tpm, build::with_kdf(public.clone()), None);
+        assert_eq!(code, Some(IN_PUBLIC(Rc::KDF)));
+        let symmetric = build::with_symmetric(public.clone(), Some(128));
+        let code = refused(&mut tpm, symmetric, None);
+        assert_eq!(code, Some(IN_PUBLIC(Rc::SYMMETRIC)));
+        let mut policy = public;
+        policy.auth_policy = Small::zeros(20);
+        // Of a public area alone the policy is never used.
+        assert_eq!(refused(&mut tpm, policy.clone(), None), None);
+        let code = refused(&mut tpm, policy, Some(area));
+        assert_eq!(code, Some(IN_PUBLIC(Rc::SIZE)));
+    }
+
+    #[test]
+    fn slot_then_hierarchy_then_attributes() {
+        let mut tpm = testing::started();
+        let mut command = LoadExternal {
+            in_private: Tpm2bSensitive(Some(rsa_sensitive())),
+            in_public: Tpm2b(rsa_public(USE | TpmaObject::FIXED_TPM)),
+            hierarchy: Some(TpmiRhHierarchy(TpmHandle::OWNER)),
+        };
+        let rc = Rc::HIERARCHY.at(LoadExternal::hierarchy);
+        assert_eq!(tpm.run(command.clone()).err(), Some(rc));
+        build::fill_slots(&mut tpm, 0);
+        assert_eq!(tpm.run(command.clone()).err(), Some(Rc::OBJECT_MEMORY));
+        command.hierarchy = None;
+        assert_eq!(tpm.run(command).err(), Some(Rc::OBJECT_MEMORY));
     }
 }

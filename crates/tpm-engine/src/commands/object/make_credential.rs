@@ -36,6 +36,7 @@ mod tests {
         self, FIXED, STORAGE, ecc_generator, load_external, rsa_public,
     };
     use crate::testing::{self, TestTpm};
+    use tpm_wire::algorithm::TpmiAlgHash;
     use tpm_wire::buffers::{Tpm2bDigest, Tpm2bName, Tpm2bPublicKeyRsa};
     use tpm_wire::commands::{ActivateCredential, MakeCredential, MakeCredentialResponse};
     use tpm_wire::handles::TpmHandle;
@@ -134,5 +135,20 @@ mod tests {
         }
         let key = load_external(&mut tpm, public, None).unwrap();
         assert_eq!(make(&mut tpm, key, b"", b"name").err(), Some(Rc::KEY));
+    }
+
+    #[test]
+    fn an_rsa_key_too_short_for_two_digests_is_hash_and_for_the_seed_too_is_value() {
+        let mut tpm = testing::started();
+        let too_short = build::short_storage_rsa(&mut tpm, TpmiAlgHash::Sha512);
+        assert_eq!(
+            make(&mut tpm, too_short, b"", b"name").err(),
+            Some(Rc::HASH)
+        );
+        let short = build::short_storage_rsa(&mut tpm, TpmiAlgHash::Sha384);
+        assert_eq!(make(&mut tpm, short, b"", b"name").err(), Some(Rc::VALUE));
+        // The credential is looked at before.
+        let refused = make(&mut tpm, short, &[1; 49], b"name").err();
+        assert_eq!(refused, Some(Rc::SIZE.at(MakeCredential::credential)));
     }
 }

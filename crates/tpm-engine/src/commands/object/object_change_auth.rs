@@ -109,4 +109,17 @@ mod tests {
         // A primary object has no parent that a handle could name.
         assert_eq!(tpm.run(command(root, root, &[])).err(), expected);
     }
+
+    #[test]
+    fn the_object_is_looked_at_before_the_value_and_that_before_the_parent() {
+        let mut tpm = testing::started();
+        let root = build::primary_storage_ecc(&mut tpm);
+        let sealed = build::sealed(&mut tpm, root, &[], b"data");
+        let sequence = build::sequence(&mut tpm);
+        let mut refused = |object| tpm.run(command(object, sealed, &[1; 65 - 1])).err();
+        let kind = Rc::TYPE.at(ObjectChangeAuth::object_handle);
+        assert_eq!(refused(sequence), Some(kind));
+        let size = Rc::SIZE.at(ObjectChangeAuth::new_auth);
+        assert_eq!(refused(sealed), Some(size));
+    }
 }

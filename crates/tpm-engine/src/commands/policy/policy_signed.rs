@@ -49,12 +49,13 @@ impl Execute for PolicySigned {
 }
 
 /// Checks the signature over what is authorized.
-fn check_signature(tpm: &Tpm, command: &PolicySigned) -> Result<(), Rc> {
+fn check_signature(tpm: &mut Tpm, command: &PolicySigned) -> Result<(), Rc> {
     // An anonymous signature cannot be verified by a TPM; a sequence is no key.
     let scheme = Rc::SCHEME.at(PolicySigned::auth);
     if matches!(command.auth, TpmtSignature::Ecdaa(_)) {
         return Err(scheme);
     }
+    tpm.power.first_use(command.auth.algorithm())?;
     let key = tpm.objects.find(command.auth_object.0).ok_or(scheme)?;
     let signed = hash(
         command.auth.hash_alg(),

@@ -40,6 +40,8 @@ impl Execute for Sign {
 
 #[cfg(test)]
 mod tests {
+    // `TPM_RC_BINDING` does not occur: a key whose halves do not match cannot be loaded.
+
     use crate::commands::signature::build::*;
     use crate::testing::{self, TestTpm};
     use tpm_wire::algorithm::*;
@@ -269,5 +271,32 @@ mod tests {
                 Err(Rc::SCHEME.at(Sign::in_scheme))
             );
         }
+    }
+
+    #[test]
+    fn key_then_attributes_then_scheme_then_ticket() {
+        let mut tpm = testing::started();
+        let sha1 = TpmsSchemeHash {
+            hash_alg: TpmiAlgHash::Sha1,
+        };
+        let own = || Some(TpmtEccScheme::Ecdsa(SHA256));
+        let x509 = TpmaObject::X509_SIGN;
+        for (key, rc) in [
+            (ecc(None, DECRYPTS | x509), Rc::KEY.at(Sign::key_handle)),
+            (
+                ecc(own(), SIGNS | x509),
+                Rc::ATTRIBUTES.at(Sign::key_handle),
+            ),
+            (ecc(own(), ATTESTS), Rc::SCHEME.at(Sign::in_scheme)),
+        ] {
+            let key = load(&mut tpm, key);
+            let mut command = sign(key, Some(TpmtSigScheme::Ecdsa(sha1.clone())));
+            command.digest = Tpm2bDigest::zeros(3);
+            assert_eq!(tpm.run(command), Err(rc));
+        }
+        let key = load(&mut tpm, ecc(own(), ATTESTS));
+        let mut command = sign(key, None);
+        command.digest = Tpm2bDigest::zeros(3);
+        assert_eq!(tpm.run(command), Err(Rc::TICKET.at(Sign::validation)));
     }
 }

@@ -14,6 +14,7 @@ impl Execute for VerifySignature {
             .find(self.key_handle.0)
             .filter(|key| key.public.has(TpmaObject::SIGN))
             .ok_or(Rc::ATTRIBUTES.at(Self::key_handle))?;
+        tpm.power.first_use(self.signature.algorithm())?;
         tpm.verify_signature(key, &self.signature, &self.digest)
             .map_err(|rc| rc.at(Self::signature))?;
         // A key without a Name could be any key: no ticket tells of it.

@@ -68,4 +68,16 @@ mod tests {
         tpm.script.storage_down.store(true, Ordering::Relaxed);
         assert_eq!(tpm.run(STATE), Err(Rc::NV_UNAVAILABLE));
     }
+
+    #[test]
+    fn storage_is_looked_at_before_the_type() {
+        let mut tpm = testing::started();
+        tpm.run(PcrAllocate {
+            auth_handle: TpmHandle::PLATFORM.into(),
+            pcr_allocation: Default::default(),
+        })
+        .unwrap();
+        tpm.script.storage_down.store(true, Ordering::Relaxed);
+        assert_eq!(tpm.run(STATE), Err(Rc::NV_UNAVAILABLE));
+    }
 }

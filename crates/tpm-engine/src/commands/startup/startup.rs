@@ -287,16 +287,30 @@ mod tests {
     }
 
     #[test]
-    fn a_saved_state_that_is_damaged_is_failure_mode() {
-        let mut tpm = testing::started();
-        shut_down(&mut tpm, TpmSu::State);
-        tpm.init();
-        tpm.power.saved_state.truncate(100);
-        assert_eq!(start(&mut tpm, TpmSu::State), Err(Rc::FAILURE));
-        assert!(tpm.failure().is_some());
-        // The platform gets out of it by a TPM Reset.
-        tpm.init();
-        start(&mut tpm, TpmSu::Clear).unwrap();
+    fn a_saved_state_that_is_damaged_is_nv_uninitialized_until_a_startup_clear() {
+        for cut in [0, 5, 100, 500] {
+            let mut tpm = testing::started();
+            shut_down(&mut tpm, TpmSu::State);
+            tpm.init();
+            assert!(tpm.power.saved_state.len() > cut);
+            tpm.power.saved_state.truncate(cut);
+            for _ in 0..2 {
+                let resumed = start(&mut tpm, TpmSu::State);
+                assert_eq!(resumed, Err(Rc::NV_UNINITIALIZED));
+            }
+            start(&mut tpm, TpmSu::Clear).unwrap();
+            assert_eq!(counts(&mut tpm), (2, 0), "a TPM Reset");
+        }
+    }
+
+    #[test]
+    fn storage_is_looked_at_before_the_locality_and_that_before_the_type() {
+        let mut tpm = testing::manufactured();
+        at_locality(&tpm, 2);
+        tpm.script.storage_down.store(true, Ordering::Relaxed);
+        assert_eq!(start(&mut tpm, TpmSu::State), Err(Rc::NV_UNAVAILABLE));
+        tpm.script.storage_down.store(false, Ordering::Relaxed);
+        assert_eq!(start(&mut tpm, TpmSu::State), Err(Rc::LOCALITY));
     }
 
     #[test]

@@ -34,15 +34,13 @@ impl Execute for EncryptDecrypt2 {
 #[cfg(test)]
 mod tests {
     use crate::commands::signature::build::*;
+    use crate::commands::symmetric::build::{BOTH, Wrong, unfit_keys, unfit_parameters};
     use crate::testing;
     use tpm_wire::algorithm::*;
-    use tpm_wire::attributes::TpmaObject;
     use tpm_wire::buffers::*;
     use tpm_wire::commands::{EncryptDecrypt, EncryptDecrypt2};
     use tpm_wire::handles::TpmiDhObject;
     use tpm_wire::rc::Rc;
-
-    const BOTH: TpmaObject = TpmaObject(0x0006_0440);
 
     fn iv() -> Tpm2bIv {
         Tpm2bIv::new(&bytes("0ab306823035661bb8dba21cc2535231")).unwrap()
@@ -146,85 +144,28 @@ mod tests {
 
     #[test]
     fn keys_that_do_not_fit_are_refused() {
-        let restricted = BOTH | TpmaObject::RESTRICTED;
         let mut tpm = testing::started();
-        for (key, decrypt, rc) in [
-            (hmac(None, BOTH), false, Rc::KEY),
-            (aes(None, SIGNS), true, Rc::ATTRIBUTES),
-            (aes(None, DECRYPTS), false, Rc::ATTRIBUTES),
-            (aes(None, restricted), false, Rc::ATTRIBUTES),
-            (aes(Some(TpmiAlgSymMode::Cmac), BOTH), false, Rc::MODE),
-        ] {
+        for (key, decrypt, rc) in unfit_keys() {
             let mut command = command(load(&mut tpm, key), &plain());
             (command.decrypt, command.mode) = (decrypt, Some(TpmiAlgCipherMode::Cfb));
             let rc = rc.at(EncryptDecrypt2::key_handle);
-            assert_eq!(tpm.run(old(&command)).unwrap_err(), rc);
             assert_eq!(tpm.run(command), Err(rc));
         }
     }
 
     #[test]
-    fn parameters_that_do_not_fit_are_refused_where_they_stand() {
+    fn mode_then_iv_then_data_are_refused_where_they_stand() {
         let mut tpm = testing::started();
-        let open = load(&mut tpm, aes(None, BOTH));
-        let cfb = load(&mut tpm, aes(Some(TpmiAlgSymMode::Cfb), BOTH));
-        let cbc = Some(TpmiAlgCipherMode::Cbc);
-        let ecb = Some(TpmiAlgCipherMode::Ecb);
-        let short = Tpm2bIv::new(&[0; 8]).unwrap();
-        for (key, mode, iv_in, data, new, old_rc) in [
-            (
-                open,
-                None,
-                iv(),
-                16,
-                Rc::MODE.at(EncryptDecrypt2::mode),
-                Rc::MODE.at(EncryptDecrypt::mode),
-            ),
-            (
-                cfb,
-                cbc,
-                iv(),
-                16,
-                Rc::MODE.at(EncryptDecrypt2::mode),
-                Rc::MODE.at(EncryptDecrypt::mode),
-            ),
-            (
-                open,
-                cbc,
-                short,
-                16,
-                Rc::SIZE.at(EncryptDecrypt2::iv_in),
-                Rc::SIZE.at(EncryptDecrypt::iv_in),
-            ),
-            (
-                open,
-                ecb,
-                iv(),
-                16,
-                Rc::SIZE.at(EncryptDecrypt2::iv_in),
-                Rc::SIZE.at(EncryptDecrypt::iv_in),
-            ),
-            (
-                open,
-                cbc,
-                iv(),
-                17,
-                Rc::SIZE.at(EncryptDecrypt2::in_data),
-                Rc::SIZE.at(EncryptDecrypt::in_data),
-            ),
-            (
-                open,
-                ecb,
-                Tpm2bIv::EMPTY,
-                17,
-                Rc::SIZE.at(EncryptDecrypt2::in_data),
-                Rc::SIZE.at(EncryptDecrypt::in_data),
-            ),
-        ] {
-            let mut command = command(key, &plain()[..data]);
-            (command.mode, command.iv_in) = (mode, iv_in);
-            assert_eq!(tpm.run(old(&command)).unwrap_err(), old_rc);
-            assert_eq!(tpm.run(command), Err(new));
+        for (mode_of_key, mode, iv, size, wrong) in unfit_parameters() {
+            let key = load(&mut tpm, aes(mode_of_key, BOTH));
+            let mut command = command(key, &plain()[..size]);
+            (command.mode, command.iv_in) = (mode, iv);
+            let rc = match wrong {
+                Wrong::Mode => Rc::MODE.at(EncryptDecrypt2::mode),
+                Wrong::Iv => Rc::SIZE.at(EncryptDecrypt2::iv_in),
+                Wrong::Data => Rc::SIZE.at(EncryptDecrypt2::in_data),
+            };
+            assert_eq!(tpm.run(command), Err(rc));
         }
     }
 }

@@ -26,13 +26,12 @@ impl Execute for Mac {
 #[cfg(test)]
 mod tests {
     use crate::commands::signature::build::*;
+    use crate::commands::symmetric::build::unfit_for_mac;
     use crate::testing;
     use tpm_wire::algorithm::*;
-    use tpm_wire::attributes::TpmaObject;
     use tpm_wire::buffers::*;
-    use tpm_wire::commands::{Mac, MacStart};
+    use tpm_wire::commands::Mac;
     use tpm_wire::handles::TpmiDhObject;
-    use tpm_wire::rc::Rc;
 
     fn mac(handle: TpmiDhObject, in_scheme: Option<TpmiAlgMacScheme>) -> Mac {
         Mac {
@@ -79,35 +78,10 @@ mod tests {
 
     #[test]
     fn keys_and_schemes_that_do_not_fit_are_refused() {
-        let sha1 = Some(TpmiAlgMacScheme::Sha1);
-        let cmac = Some(TpmiAlgMacScheme::Cmac);
-        let restricted = SIGNS | TpmaObject::RESTRICTED;
-        let cfb = Some(TpmiAlgSymMode::Cfb);
-        for (key, scheme, rc) in [
-            (rsa(None, SIGNS), sha1, Rc::TYPE.at(Mac::handle)),
-            (hmac(None, SIGNS), None, Rc::VALUE.at(Mac::in_scheme)),
-            (hmac(own(), SIGNS), sha1, Rc::VALUE.at(Mac::in_scheme)),
-            (aes(None, SIGNS), None, Rc::VALUE.at(Mac::in_scheme)),
-            (aes(cfb, SIGNS), cmac, Rc::VALUE.at(Mac::in_scheme)),
-            (hmac(None, SIGNS), cmac, Rc::SCHEME.at(Mac::in_scheme)),
-            (aes(cfb, SIGNS), None, Rc::SCHEME.at(Mac::in_scheme)),
-            (aes(None, SIGNS), sha1, Rc::SCHEME.at(Mac::in_scheme)),
-            (
-                hmac(own(), restricted),
-                None,
-                Rc::ATTRIBUTES.at(Mac::handle),
-            ),
-            (hmac(own(), DECRYPTS), None, Rc::KEY.at(Mac::handle)),
-        ] {
+        for (key, in_scheme, rc) in unfit_for_mac(Mac::handle, Mac::in_scheme) {
             let mut tpm = testing::started();
             let handle = load(&mut tpm, key);
-            assert_eq!(tpm.run(mac(handle, scheme)), Err(rc));
-            let start = MacStart {
-                handle,
-                auth: Tpm2bAuth::EMPTY,
-                in_scheme: scheme,
-            };
-            assert_eq!(tpm.run(start), Err(rc));
+            assert_eq!(tpm.run(mac(handle, in_scheme)), Err(rc));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Symmetric primitives (Part 3, 15).
 
+#[cfg(test)]
+pub(crate) mod build;
 mod encrypt_decrypt;
 mod encrypt_decrypt2;
 mod hash;

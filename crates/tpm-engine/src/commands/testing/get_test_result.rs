@@ -16,7 +16,7 @@ impl Execute for GetTestResult {
         // In failure mode the data tells the reason, in words.
         let (reason, result) = match tpm.power.failure {
             Some(reason) => (reason, Rc::FAILURE),
-            None if tpm.power.untested.is_empty() => ("", Rc::SUCCESS),
+            None if tpm.power.self_tests.are_done() => ("", Rc::SUCCESS),
             None => ("", Rc::NEEDS_TEST),
         };
         Ok(GetTestResultResponse {

@@ -13,7 +13,7 @@ use tpm_crypto::symmetric::{BlockCipher, Mode, decrypt, encrypt};
 use tpm_wire::constants::TpmAlgId;
 
 /// A test: true if the answer is right.
-type Test = fn(&mut Drbg) -> bool;
+pub(super) type Test = fn(&mut Drbg) -> bool;
 
 /// The algorithms that have a test, at most 64.
 pub(super) const TESTS: &[(TpmAlgId, Test)] = &[

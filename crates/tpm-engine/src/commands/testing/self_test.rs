@@ -15,6 +15,9 @@ impl Execute for SelfTest {
 
 #[cfg(test)]
 mod tests {
+    // `TPM_RC_TESTING` is never answered: a test is over before the command is. A wrong answer, `TPM_RC_FAILURE`, is tested
+    // in `testing/tests.rs`.
+
     use crate::testing::{self, TestTpm};
     use core::sync::atomic::Ordering;
     use tpm_wire::commands::{IncrementalSelfTest, SelfTest};

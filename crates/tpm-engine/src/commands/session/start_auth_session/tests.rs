@@ -291,3 +291,44 @@ fn the_last_place_is_kept_for_the_oldest_saved_session_when_the_gap_is_full() {
     tpm.sessions.context_counter += 0xFFFF;
     assert_eq!(tpm.run(plain()).err(), Some(Rc::CONTEXT_GAP));
 }
+
+#[test]
+fn nonce_then_key_then_salt_then_bind_then_symmetric_algorithm() {
+    let mut tpm = testing::started();
+    let root = build::primary_storage_ecc(&mut tpm);
+    let (public, _) = build::ecc_generator(TpmaObject::SIGN);
+    let public_only = build::load_external(&mut tpm, public, None).unwrap();
+    let symmetric = build::symmetric_key(&mut tpm, root);
+    let mut command = StartAuthSession {
+        nonce_caller: Tpm2bNonce::zeros(15),
+        tpm_key: Some(symmetric.into()),
+        bind: Some(public_only.into()),
+        symmetric: Some(TpmtSymDef::Block(tpm_wire::algorithm::TpmtSymDefObject {
+            mode: None,
+            ..build::AES_128_CFB
+        })),
+        ..plain()
+    };
+    let mut refused = |command: &StartAuthSession| tpm.run(command.clone()).err();
+    let nonce = Rc::SIZE.at(StartAuthSession::nonce_caller);
+    assert_eq!(refused(&command), Some(nonce));
+    command.nonce_caller = Tpm2bNonce::zeros(16);
+    let kind = Rc::KEY.at(StartAuthSession::tpm_key);
+    assert_eq!(refused(&command), Some(kind));
+    // That the salt is missing is seen before that the key cannot read it.
+    command.tpm_key = Some(public_only.into());
+    let salt = Rc::VALUE.at(StartAuthSession::encrypted_salt);
+    assert_eq!(refused(&command), Some(salt));
+    command.encrypted_salt = Tpm2bEncryptedSecret::new(b"salt".to_vec()).unwrap();
+    let public = Rc::HANDLE.at(StartAuthSession::tpm_key);
+    assert_eq!(refused(&command), Some(public));
+    command.tpm_key = Some(root.into());
+    assert_eq!(refused(&command), Some(salt));
+    command.tpm_key = None;
+    command.encrypted_salt = Tpm2bEncryptedSecret::EMPTY;
+    let bind = Rc::HANDLE.at(StartAuthSession::bind);
+    assert_eq!(refused(&command), Some(bind));
+    command.bind = None;
+    let mode = Rc::MODE.at(StartAuthSession::symmetric);
+    assert_eq!(refused(&command), Some(mode));
+}
