@@ -2,6 +2,7 @@
 
 use crate::algorithms::{hash_algorithm, small};
 use crate::hierarchy::EntityPolicy;
+use crate::profile::Profile;
 use crate::state_format::{Group, Section};
 use alloc::vec::Vec;
 use tpm_crypto::hash::hash;
@@ -92,33 +93,19 @@ pub(crate) struct Pcrs {
 }
 
 impl Pcrs {
-    /// Banks of a new TPM: SHA-1, SHA-256, SHA-384 and SHA-512 with all PCR; the other hashes can be allocated.
-    pub(crate) fn manufacture(implemented: impl Fn(TpmiAlgHash) -> bool) -> Self {
-        const ACTIVE: [TpmiAlgHash; 4] = [
-            TpmiAlgHash::Sha1,
-            TpmiAlgHash::Sha256,
-            TpmiAlgHash::Sha384,
-            TpmiAlgHash::Sha512,
-        ];
-        let mut banks = Vec::new();
-        for hash in ACTIVE.iter().chain(
-            TpmiAlgHash::ALL
-                .iter()
-                .filter(|hash| !ACTIVE.contains(hash)),
-        ) {
-            if implemented(*hash) {
-                let allocated = TpmsPcrSelect(if ACTIVE.contains(hash) {
-                    [0xFF; 3]
-                } else {
-                    [0; 3]
-                });
-                banks.push(Bank {
-                    hash: *hash,
-                    allocated,
-                    values: Vec::new(),
-                });
-            }
-        }
+    /// Banks of a new TPM: those of its profile with all PCR, and the other hashes, which can be allocated.
+    pub(crate) fn manufacture(profile: &Profile) -> Self {
+        let hashes = TpmiAlgHash::ALL.iter().copied();
+        let others = hashes.filter(|hash| {
+            profile.limits.has_algorithm(hash.id()) && !profile.pcr_banks.contains(hash)
+        });
+        let bank = |hash, byte| Bank {
+            hash,
+            allocated: TpmsPcrSelect([byte; 3]),
+            values: Vec::new(),
+        };
+        let active = profile.pcr_banks.iter().map(|hash| bank(*hash, 0xFF));
+        let banks = active.chain(others.map(|hash| bank(hash, 0))).collect();
         let mut pcrs = Self {
             banks,
             pending: None,

@@ -72,7 +72,7 @@ impl Tpm {
     /// A TPM without secrets, to be manufactured or loaded.
     pub(crate) fn blank(profile: Profile, mut platform: Box<dyn Platform>) -> Self {
         let random = seeded(&mut *platform);
-        let pcrs = Pcrs::manufacture(|hash| profile.limits.has_algorithm(hash.id()));
+        let pcrs = Pcrs::manufacture(&profile);
         Self {
             platform,
             random,

@@ -17,6 +17,7 @@ pub struct Limits {
     rsa_key_sizes: u8,
     aes_key_sizes: u8,
     camellia_key_sizes: u8,
+    tdes_key_sizes: u8,
     /// Slots for transient objects: handles beyond them are refused by their value.
     pub transient_objects: u32,
     /// Active sessions of each kind that have a handle.
@@ -35,6 +36,7 @@ impl Limits {
         rsa_key_sizes: 0xF,
         aes_key_sizes: 0x7,
         camellia_key_sizes: 0x7,
+        tdes_key_sizes: 0x3,
         transient_objects: 0x00FF_FFFF,
         active_sessions: 0x00FF_FFFF,
         pcr_count: 24,
@@ -116,7 +118,7 @@ impl Limits {
         let sizes = match algorithm {
             TpmAlgId::AES => self.aes_key_sizes,
             TpmAlgId::CAMELLIA => self.camellia_key_sizes,
-            TpmAlgId::TDES => return matches!(bits, 128 | 192),
+            TpmAlgId::TDES => self.tdes_key_sizes,
             TpmAlgId::SM4 => return bits == 128,
             _ => return false,
         };
@@ -128,7 +130,7 @@ impl Limits {
         }
     }
 
-    /// Switches a key size of AES or Camellia off.
+    /// Switches a key size of AES, Camellia or TDES off.
     pub fn remove_symmetric_key_size(&mut self, algorithm: TpmAlgId, bits: u16) {
         let mask = match bits {
             128 => !1,
@@ -139,6 +141,7 @@ impl Limits {
         match algorithm {
             TpmAlgId::AES => self.aes_key_sizes &= mask,
             TpmAlgId::CAMELLIA => self.camellia_key_sizes &= mask,
+            TpmAlgId::TDES => self.tdes_key_sizes &= mask,
             _ => {}
         }
     }

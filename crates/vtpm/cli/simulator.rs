@@ -12,8 +12,9 @@ use vm_store::StateKey;
 use vtpm_host::FolderStore;
 
 use super::process::{Readiness, asked_to_end};
+use super::profile::ProfileOption;
 use super::sockets::{IntoServer, listen_tcp};
-use super::{Threads, log, profile, runtime};
+use super::{Threads, log, runtime};
 use crate::platform;
 
 /// Serves a TPM as the TCG's simulator does: commands at a TCP port, the platform at the next
@@ -28,15 +29,15 @@ pub(crate) struct SimulatorVerb {
     /// Folder that keeps the state; without, the TPM is new and gone at the end
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// What a new TPM is like
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
+    /// What a new TPM is like: a profile's name, JSON, or name=|profile=|file=|fd= as swtpm has it
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<ProfileOption>,
 }
 
 impl SimulatorVerb {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         log::to_stderr("info");
-        let profile = self.profile.as_deref().map(profile::by_name).transpose()?;
+        let profile = self.profile.as_ref().map(ProfileOption::load).transpose()?;
         let next = self
             .port
             .checked_add(1)

@@ -3,15 +3,17 @@
 //! A profile is stored whole with the state of each TPM, in the text form of [`Profile::to_text`]: a TPM made today keeps
 //! its commands and algorithms when a later program knows more.
 
+mod built_in;
 mod text;
+mod words;
 
 pub use text::ProfileError;
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use tpm_wire::algorithm::TpmiAlgHash;
 use tpm_wire::codec::Limits;
 use tpm_wire::commands::COMMANDS;
-use tpm_wire::constants::TpmAlgId;
 use tpm_wire::table::CommandInfo;
 
 /// Algorithms, commands, limits and identity of one TPM.
@@ -23,6 +25,8 @@ pub struct Profile {
     pub limits: Limits,
     /// Command codes of the table that this TPM does not have, ascending.
     pub disabled_commands: Vec<u32>,
+    /// Hashes whose PCR banks a new TPM has, with all PCR; the others can be allocated.
+    pub pcr_banks: Vec<TpmiAlgHash>,
     /// Sessions that can be loaded at once.
     pub loaded_sessions: u32,
     /// Objects that can be persistent.
@@ -63,6 +67,14 @@ pub struct Profile {
     pub firmware_version: u64,
 }
 
+/// The PCR banks of a new TPM, as far as it has their hashes.
+const DEFAULT_BANKS: [TpmiAlgHash; 4] = [
+    TpmiAlgHash::Sha1,
+    TpmiAlgHash::Sha256,
+    TpmiAlgHash::Sha384,
+    TpmiAlgHash::Sha512,
+];
+
 impl Default for Profile {
     fn default() -> Self {
         let mut limits = Limits::ALL;
@@ -73,6 +85,7 @@ impl Default for Profile {
             name: Cow::Borrowed("default"),
             limits,
             disabled_commands: Vec::new(),
+            pcr_banks: DEFAULT_BANKS.to_vec(),
             loaded_sessions: 64,
             persistent_objects: 64,
             persistent_min: 64,
@@ -102,104 +115,6 @@ const FIRMWARE_LIMITED_SINCE: u32 = 183;
 const READ_ONLY_SINCE: u32 = 184;
 
 impl Profile {
-    /// The names of the built-in profiles.
-    pub const NAMES: [&'static str; 3] = ["default", "pc-client", "swtpm-0.7"];
-
-    /// The built-in profile of this name.
-    #[must_use]
-    pub fn by_name(name: &str) -> Option<Self> {
-        match name {
-            "default" => Some(Self::default()),
-            "pc-client" => Some(Self::pc_client()),
-            "swtpm-0.7" => Some(Self::swtpm_0_7()),
-            _ => None,
-        }
-    }
-
-    /// The commands and algorithms that the PC Client platform profile knows, in the sizes of a chip.
-    fn pc_client() -> Self {
-        let mut profile = Self {
-            name: Cow::Borrowed("pc-client"),
-            loaded_sessions: 3,
-            persistent_objects: 7,
-            persistent_min: 7,
-            max_command_size: 4096,
-            max_nv_index: 2048,
-            max_nv_buffer: 1024,
-            nv_memory: 32 * 1024,
-            orderly_memory: 2048,
-            ..Self::default()
-        };
-        profile.limits.transient_objects = 3;
-        for algorithm in [
-            TpmAlgId::TDES,
-            TpmAlgId::CAMELLIA,
-            TpmAlgId::SM4,
-            TpmAlgId::SM3_256,
-            TpmAlgId::SM2,
-            TpmAlgId::SHA3_256,
-            TpmAlgId::SHA3_384,
-            TpmAlgId::SHA3_512,
-        ] {
-            profile.limits.remove_algorithm(algorithm);
-        }
-        // P-256 and P-384 stay.
-        for curve in [1, 2, 5, 0x10, 0x11, 0x20] {
-            profile.limits.remove_curve(curve);
-        }
-        profile.limits.remove_rsa_key_size(1024);
-        profile.limits.remove_rsa_key_size(4096);
-        profile
-    }
-
-    /// What swtpm 0.7.1 with libtpms 0.9.2 is and reports, as Debian 12 has it.
-    fn swtpm_0_7() -> Self {
-        let mut profile = Self {
-            name: Cow::Borrowed("swtpm-0.7"),
-            // It has the commands of version 1.59, and TPM2_CertifyX509 above them.
-            disabled_commands: COMMANDS
-                .iter()
-                .map(|command| command.code)
-                .filter(|code| *code > 0x193 && *code != 0x197)
-                .collect(),
-            loaded_sessions: 3,
-            persistent_objects: 65,
-            persistent_min: 7,
-            max_command_size: 4096,
-            max_nv_index: 2048,
-            max_nv_buffer: 1024,
-            nv_memory: 128 * 1024,
-            orderly_memory: 512,
-            clock_update: 4096,
-            max_object_context: 0xA84,
-            max_session_context: 0x194,
-            memory: 6,
-            revision: 164,
-            date: [75, 2021],
-            platform: [0x322E_3000, 0, 164, 75, 2021],
-            manufacturer: *b"IBM\0",
-            vendor_strings: [*b"SW  ", *b" TPM", [0; 4], [0; 4]],
-            firmware_version: 0x2019_1023_0016_3636,
-            ..Self::default()
-        };
-        let limits = &mut profile.limits;
-        limits.transient_objects = 3;
-        limits.act_count = 0;
-        for algorithm in [
-            TpmAlgId::SM4,
-            TpmAlgId::SM3_256,
-            TpmAlgId::SHA3_256,
-            TpmAlgId::SHA3_384,
-            TpmAlgId::SHA3_512,
-        ] {
-            limits.remove_algorithm(algorithm);
-        }
-        limits.remove_rsa_key_size(4096);
-        limits.remove_symmetric_key_size(TpmAlgId::AES, 192);
-        limits.remove_symmetric_key_size(TpmAlgId::CAMELLIA, 192);
-        profile
-    }
-
     /// Whether this TPM has the command.
     #[must_use]
     pub fn has_command(&self, command: &CommandInfo) -> bool {
@@ -239,7 +154,6 @@ impl Profile {
 mod tests {
     use super::Profile;
     use crate::testing;
-    use tpm_wire::codec::Limits;
     use tpm_wire::constants::TpmAlgId;
 
     #[test]
@@ -264,7 +178,7 @@ mod tests {
     fn swtpm_has_the_110_commands_and_the_algorithms_of_libtpms() {
         let profile = Profile::by_name("swtpm-0.7").unwrap();
         assert_eq!(profile.commands().count(), 110);
-        let limits: &Limits = &profile.limits;
+        let limits = &profile.limits;
         assert!(!limits.has_symmetric_key_size(TpmAlgId::AES, 192));
         assert!(limits.has_symmetric_key_size(TpmAlgId::TDES, 192));
         assert!(!limits.has_rsa_key_size(4096) && limits.has_rsa_key_size(1024));

@@ -1,21 +1,19 @@
 //! The text form of a profile: a line for each setting, numbers in lists as ranges.
 
-use super::Profile;
+use super::words::{RSA_KEY_SIZES, SYMMETRIC_KEY_SIZES, algorithms, bank_order, curves};
+use super::{DEFAULT_BANKS, Profile};
 use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
-use tpm_wire::algorithm::TpmiEccCurve;
+use core::ops::RangeInclusive;
+use tpm_wire::algorithm::TpmiAlgHash;
 use tpm_wire::codec::Limits;
 use tpm_wire::commands::COMMANDS;
 use tpm_wire::constants::TpmAlgId;
 
 /// The first line: the form and its version.
 const HEAD: &str = "vtpm profile 1";
-/// Sizes of RSA keys that can be switched off.
-const RSA_KEY_SIZES: [u16; 4] = [1024, 2048, 3072, 4096];
-/// Sizes of AES and Camellia keys that can be switched off.
-const SYMMETRIC_KEY_SIZES: [u16; 3] = [128, 192, 256];
 /// Longest name.
 const MAX_NAME: usize = 64;
 
@@ -28,6 +26,26 @@ pub enum ProfileError {
     Setting(&'static str),
     /// The line names no setting, or its value cannot be.
     Line(String),
+    /// A word of a list is none of those that can stand there.
+    Word {
+        /// The list.
+        list: &'static str,
+        /// The word.
+        word: String,
+        /// What can stand there.
+        allowed: String,
+    },
+    /// A limit cannot have this value.
+    Limit {
+        /// The limit.
+        key: &'static str,
+        /// The value.
+        value: u32,
+        /// The values that it can have.
+        range: RangeInclusive<u32>,
+    },
+    /// Settings do not go together, or leave out what no TPM can be without.
+    Together(String),
 }
 
 impl fmt::Display for ProfileError {
@@ -38,6 +56,21 @@ impl fmt::Display for ProfileError {
                 write!(f, "a profile has exactly one line that begins with `{key}`")
             }
             Self::Line(line) => write!(f, "the line `{line}` of the profile cannot be"),
+            Self::Word {
+                list,
+                word,
+                allowed,
+            } => write!(
+                f,
+                "`{word}` is not among the {list} that a profile can have: {allowed}"
+            ),
+            Self::Limit { key, value, range } => write!(
+                f,
+                "the profile's limit `{key}` cannot be {value}: it is {} to {}",
+                range.start(),
+                range.end()
+            ),
+            Self::Together(text) => write!(f, "the profile contradicts itself: {text}"),
         }
     }
 }
@@ -80,8 +113,8 @@ impl Profile {
             .filter(|id| limits.has_algorithm(*id))
             .map(|id| u32::from(id.0));
         let curves = curves()
-            .filter(|curve| limits.has_curve(*curve))
-            .map(u32::from);
+            .filter(|curve| limits.has_curve(curve.0))
+            .map(|curve| u32::from(curve.0));
         let rsa = RSA_KEY_SIZES
             .iter()
             .filter(|bits| limits.has_rsa_key_size(**bits));
@@ -100,10 +133,18 @@ impl Profile {
                 .filter(|bits| limits.has_symmetric_key_size(cipher, **bits));
             list(out, key, Radix::Decimal, sizes.map(|bits| u32::from(*bits)));
         }
+        // The settings below came after the first profiles were stored: they stand there if they are not the usual.
+        if !limits.has_symmetric_key_size(TpmAlgId::TDES, 128) {
+            line(out, TDES, "192");
+        }
+        if self.pcr_banks != usual_banks(limits) {
+            let banks = self.pcr_banks.iter().map(|hash| u32::from(hash.id().0));
+            list(out, PCR_BANKS, Radix::Hexadecimal, banks);
+        }
     }
 
     /// The settings that are one number: the key, the value, and the values that can be.
-    fn numbers(&self) -> [(&'static str, u32, core::ops::RangeInclusive<u32>); 18] {
+    pub(super) fn numbers(&self) -> [(&'static str, u32, RangeInclusive<u32>); 18] {
         let limits = &self.limits;
         [
             ("transient-objects", limits.transient_objects, 1..=1024),
@@ -127,7 +168,7 @@ impl Profile {
         ]
     }
 
-    fn set_number(&mut self, key: &str, number: u32) {
+    pub(super) fn set_number(&mut self, key: &str, number: u32) {
         let short = u16::try_from(number).unwrap_or(u16::MAX);
         match key {
             "transient-objects" => self.limits.transient_objects = number,
@@ -263,11 +304,11 @@ impl Profile {
                 limits.remove_algorithm(id);
             }
         }
-        let known: Vec<u32> = curves().map(u32::from).collect();
+        let known: Vec<u32> = curves().map(|curve| u32::from(curve.0)).collect();
         let has = settings.subset("curves", Radix::Hexadecimal, &known)?;
         for curve in curves() {
-            if !has.contains(&u32::from(curve)) {
-                limits.remove_curve(curve);
+            if !has.contains(&u32::from(curve.0)) {
+                limits.remove_curve(curve.0);
             }
         }
         let known: Vec<u32> = COMMANDS.iter().map(|command| command.code).collect();
@@ -290,9 +331,40 @@ impl Profile {
                 }
             }
         }
+        if settings.has(TDES) {
+            settings.subset(TDES, Radix::Decimal, &[192])?;
+            limits.remove_symmetric_key_size(TpmAlgId::TDES, 128);
+        }
+        self.pcr_banks = usual_banks(&limits);
+        if settings.has(PCR_BANKS) {
+            let hashes = TpmiAlgHash::ALL.iter();
+            let mut hashes: Vec<TpmiAlgHash> = hashes
+                .copied()
+                .filter(|hash| limits.has_algorithm(hash.id()))
+                .collect();
+            let id = |hash: &TpmiAlgHash| u32::from(hash.id().0);
+            let known: Vec<u32> = hashes.iter().map(id).collect();
+            let has = settings.subset(PCR_BANKS, Radix::Hexadecimal, &known)?;
+            hashes.retain(|hash| has.contains(&id(hash)));
+            hashes.sort_by_key(|hash| bank_order(*hash));
+            self.pcr_banks = hashes;
+        }
         self.limits = limits;
         Ok(())
     }
+}
+
+/// The setting of the key sizes of TDES.
+const TDES: &str = "tdes";
+/// The setting of the PCR banks of a new TPM.
+const PCR_BANKS: &str = "pcr-banks";
+
+/// The PCR banks of a profile that says nothing of them.
+fn usual_banks(limits: &Limits) -> Vec<TpmiAlgHash> {
+    let banks = DEFAULT_BANKS.iter().copied();
+    banks
+        .filter(|hash| limits.has_algorithm(hash.id()))
+        .collect()
 }
 
 /// The lines that were not yet understood: key, value, line.
@@ -311,6 +383,11 @@ impl<'a> Settings<'a> {
             return Err(ProfileError::Setting(key));
         }
         Ok((value, line))
+    }
+
+    /// Whether there is a line of a key that may be missing.
+    fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(found, _, _)| *found == key)
     }
 
     /// Takes out a list of numbers that must all be `known`, ascending.
@@ -350,19 +427,6 @@ impl<'a> Settings<'a> {
     }
 }
 
-/// Every algorithm that can be switched off.
-fn algorithms() -> impl Iterator<Item = TpmAlgId> {
-    TpmAlgId::NAMED
-        .iter()
-        .copied()
-        .filter(|id| !matches!(*id, TpmAlgId::ERROR | TpmAlgId::NULL))
-}
-
-/// Every curve that can be switched off.
-fn curves() -> impl Iterator<Item = u16> {
-    TpmiEccCurve::ALL.iter().map(|curve| curve.id().0)
-}
-
 fn bad(line: &str) -> ProfileError {
     ProfileError::Line(line.to_owned())
 }
@@ -371,8 +435,8 @@ fn line(out: &mut String, key: &str, value: impl fmt::Display) {
     let _ = writeln!(out, "{key} {value}");
 }
 
-/// Writes ascending numbers, neighbours joined to ranges.
-fn list(out: &mut String, key: &str, radix: Radix, numbers: impl Iterator<Item = u32>) {
+/// Ascending numbers as ranges of neighbours.
+pub(super) fn ranges(numbers: impl Iterator<Item = u32>) -> Vec<(u32, u32)> {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     for number in numbers {
         match ranges.last_mut() {
@@ -380,8 +444,13 @@ fn list(out: &mut String, key: &str, radix: Radix, numbers: impl Iterator<Item =
             _ => ranges.push((number, number)),
         }
     }
+    ranges
+}
+
+/// Writes ascending numbers, neighbours joined to ranges.
+fn list(out: &mut String, key: &str, radix: Radix, numbers: impl Iterator<Item = u32>) {
     let mut text = String::new();
-    for (index, (first, last)) in ranges.iter().enumerate() {
+    for (index, (first, last)) in ranges(numbers).iter().enumerate() {
         let separator = if index == 0 { "" } else { "," };
         let _ = match radix {
             Radix::Decimal => write!(text, "{separator}{first}"),

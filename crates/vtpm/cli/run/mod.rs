@@ -20,7 +20,8 @@ use self::folder::PrivateFolder;
 use self::private_tpm::PrivateTpm;
 use self::watcher::Watcher;
 pub(super) use self::watcher::WatcherVerb;
-use super::{Threads, log, profile, runtime};
+use super::profile::ProfileOption;
+use super::{Threads, log, runtime};
 
 /// What is answered when not the command failed but what was to go before it; as of `env`, `timeout` and their like.
 const NO_TPM: u8 = 125;
@@ -64,9 +65,9 @@ pub(crate) struct Run {
     /// Make everything random, and the clock, follow from this number: same commands, same answers. Never for real secrets
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// What a new TPM is like
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
+    /// What a new TPM is like: a profile's name, JSON, or name=|profile=|file=|fd= as swtpm has it
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<ProfileOption>,
     /// What goes wrong: power-cut-at=N, nv-full, lockout, slow=MS or failure-mode
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<Fault>,
@@ -147,7 +148,7 @@ impl Run {
             1 => folder.clone(),
             _ => folder.join(number.to_string()),
         });
-        let profile = self.profile.as_deref().map(profile::by_name).transpose()?;
+        let profile = self.profile.as_ref().map(ProfileOption::load).transpose()?;
         let seed = self.seed.map(|seed| (seed, u64::from(number)));
         let device = private_tpm::device(kept, profile, seed, &self.faults).await?;
         match self.tcti {

@@ -358,43 +358,10 @@ impl std::str::FromStr for SeccompOption {
     }
 }
 
-/// `--profile`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ProfileOption {
-    Name(String),
-    Json(String),
-    File(PathBuf),
-    Descriptor(i32),
-}
-
-impl std::str::FromStr for ProfileOption {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut values = Values::parse(text)?;
-        if values.take("remove-disabled")?.is_some() {
-            return Err("'remove-disabled' is not supported: no algorithm here depends on the machine's cryptographic policy".into());
-        }
-        let option = match (
-            values.take("name")?,
-            values.take("profile")?,
-            values.take("file")?,
-            values.take_parsed("fd")?,
-        ) {
-            (Some(name), None, None, None) => Self::Name(name),
-            (None, Some(json), None, None) => Self::Json(json),
-            (None, None, Some(file), None) => Self::File(file.into()),
-            (None, None, None, Some(descriptor)) => Self::Descriptor(descriptor),
-            _ => return Err("one of 'name=', 'profile=', 'file=' and 'fd=' is needed".into()),
-        };
-        values.finish()?;
-        Ok(option)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::profile::ProfileOption;
 
     #[test]
     fn options_that_libvirt_passes_are_read() {

@@ -19,19 +19,19 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use rustix::net::sockopt::socket_acceptconn;
-use tpm_engine::Profile;
 use tpm_server::swtpm::{Options, Server};
 use tpm_server::{BlobKey, Device, MemoryStore, Settings, StateStore};
 use vm_store::StateKey;
 use vtpm_host::FolderStore;
 
 use super::process::{Background, PidFile, Readiness, asked_to_end, inherited, into_background};
+use super::profile::ProfileOption;
 use super::sockets::{Activated, activated};
-use super::{Threads, log, profile, runtime};
+use super::{Threads, log, runtime};
 use crate::platform;
 use arguments::{
     ControlOption, FlagsOption, LocalityOption, LogOption, LogTarget, MigrationOption, PidOption,
-    Place, ProfileOption, SeccompOption, ServerOption, StateOption,
+    Place, SeccompOption, ServerOption, StateOption,
 };
 use endpoints::{Open, descriptor};
 use key::KeyOption;
@@ -234,7 +234,7 @@ impl Socket {
         }
         let flags = self.flags.unwrap_or_default();
         let migration = self.migration.unwrap_or_default();
-        let profile = self.profile.as_ref().map(read_profile).transpose()?;
+        let profile = self.profile.as_ref().map(ProfileOption::load).transpose()?;
         let settings = Settings {
             profile,
             platform: platform::real(),
@@ -412,18 +412,4 @@ impl Socket {
         tracing::info!("ended");
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn read_profile(option: &ProfileOption) -> anyhow::Result<Profile> {
-    let json = match option {
-        ProfileOption::Name(name) => return profile::by_name(name),
-        ProfileOption::Json(json) => json.clone(),
-        ProfileOption::File(path) => std::fs::read_to_string(path)
-            .with_context(|| format!("the profile {}", path.display()))?,
-        ProfileOption::Descriptor(number) => {
-            std::io::read_to_string(std::fs::File::from(descriptor(*number)?))
-                .context("the profile")?
-        }
-    };
-    profile::from_json(&json)
 }

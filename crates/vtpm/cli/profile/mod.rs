@@ -1,0 +1,159 @@
+//! Choosing what a new TPM is like: `--profile`.
+
+mod json;
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, bail};
+use tpm_engine::Profile;
+
+pub(crate) use json::from_json;
+
+/// What every `--profile` takes: a name, as swtpm does `name=`, `profile=` (JSON), `file=` or `fd=`, or JSON alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ProfileOption {
+    Name(String),
+    Json(String),
+    File(PathBuf),
+    Descriptor(i32),
+}
+
+impl FromStr for ProfileOption {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.starts_with('{') {
+            return Ok(Self::Json(text.to_owned()));
+        }
+        if text.starts_with("remove-disabled=") || text.contains(",remove-disabled=") {
+            return Err("'remove-disabled' is not supported: no algorithm here depends on the machine's cryptographic policy".into());
+        }
+        match text.split_once('=') {
+            None => Ok(Self::Name(text.to_owned())),
+            Some(("name", name)) => Ok(Self::Name(name.to_owned())),
+            Some(("profile", json)) => Ok(Self::Json(json.to_owned())),
+            Some(("file", path)) => Ok(Self::File(path.into())),
+            Some(("fd", number)) => match number.parse() {
+                Ok(number) => Ok(Self::Descriptor(number)),
+                Err(_) => Err(format!("'fd={number}' is not the number of a descriptor")),
+            },
+            Some((key, _)) => Err(format!(
+                "'{key}=' is not known: a profile is a name, name=NAME, profile=JSON, file=PATH or fd=NUMBER"
+            )),
+        }
+    }
+}
+
+impl ProfileOption {
+    /// The profile, read from where the option says.
+    pub(crate) fn load(&self) -> anyhow::Result<Profile> {
+        let (json, place) = match self {
+            Self::Name(name) => return by_name(name),
+            Self::Json(json) => (json.clone(), "the profile".to_owned()),
+            Self::File(path) => {
+                let place = format!("the profile {}", path.display());
+                let json = std::fs::read_to_string(path).with_context(|| place.clone())?;
+                (json, place)
+            }
+            Self::Descriptor(number) => {
+                let place = format!("the profile at descriptor {number}");
+                let file = super::process::inherited(*number).with_context(|| place.clone())?;
+                let json = std::io::read_to_string(std::fs::File::from(file))
+                    .with_context(|| place.clone())?;
+                (json, place)
+            }
+        };
+        from_json(&json).context(place)
+    }
+}
+
+/// The built-in profile of this name. `custom` alone is all that there is, under that name.
+pub(crate) fn by_name(name: &str) -> anyhow::Result<Profile> {
+    if is_custom(name) {
+        return Ok(Profile {
+            name: name.to_owned().into(),
+            ..Profile::default()
+        });
+    }
+    match Profile::by_name(name) {
+        Some(profile) => Ok(profile),
+        None => bail!(
+            "there is no profile '{name}': the names are {}, and custom or custom:NAME for one with settings of its own",
+            Profile::NAMES.join(", ")
+        ),
+    }
+}
+
+/// Whether a profile of this name may have settings of its own.
+fn is_custom(name: &str) -> bool {
+    name == "custom"
+        || name
+            .strip_prefix("custom:")
+            .is_some_and(|rest| !rest.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_profile_is_chosen_as_swtpm_does_or_shorter() {
+        let parse = |text: &str| text.parse::<ProfileOption>();
+        let json = r#"{"Name":"custom","Algorithms":"rsa,ecc"}"#;
+        for (text, option) in [
+            ("swtpm-0.7", ProfileOption::Name("swtpm-0.7".into())),
+            ("name=custom:a", ProfileOption::Name("custom:a".into())),
+            ("file=/a,b=c", ProfileOption::File("/a,b=c".into())),
+            ("fd=7", ProfileOption::Descriptor(7)),
+            (json, ProfileOption::Json(json.into())),
+            (
+                &*format!("profile={json}"),
+                ProfileOption::Json(json.into()),
+            ),
+        ] {
+            assert_eq!(parse(text), Ok(option), "{text}");
+        }
+        for (wrong, word) in [
+            ("fd=x", "fd=x"),
+            ("colour=red", "colour="),
+            ("name=custom,remove-disabled=check", "remove-disabled"),
+        ] {
+            assert!(parse(wrong).unwrap_err().contains(word), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn profiles_go_by_their_names() {
+        for name in Profile::NAMES {
+            assert_eq!(by_name(name).unwrap().name, name);
+        }
+        assert_eq!(by_name("custom:x").unwrap().name, "custom:x");
+        let error = by_name("no such profile").unwrap_err().to_string();
+        assert!(error.contains("no such profile") && error.contains("swtpm-0.7"));
+        assert!(by_name("custom:").is_err());
+    }
+
+    #[test]
+    fn json_comes_from_a_file_or_a_descriptor_too() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(br#"{"Name":"pc-client"}"#).unwrap();
+        let path = file.path().to_owned();
+        let from_file = ProfileOption::File(path.clone()).load().unwrap();
+        assert_eq!(from_file.name, "pc-client");
+        let open = std::fs::File::open(&path).unwrap();
+        let from_descriptor = ProfileOption::Descriptor(open.as_raw_fd()).load().unwrap();
+        assert_eq!(from_descriptor.name, "pc-client");
+        std::fs::write(&path, "{").unwrap();
+        let error = format!(
+            "{:#}",
+            ProfileOption::File(path.clone()).load().unwrap_err()
+        );
+        assert!(error.contains(&*path.to_string_lossy()) && error.contains("not JSON"));
+        let missing = ProfileOption::File("/no/such/file".into()).load();
+        assert!(format!("{:#}", missing.unwrap_err()).contains("/no/such/file"));
+    }
+}
