@@ -299,7 +299,7 @@ impl Tpm {
         }
         self.changes_permanent()?;
         self.nv_shutdown();
-        self.dictionary_attack.used = false;
+        self.dictionary_attack.shutdown(self.clock.time);
         self.power.orderly = Some(shutdown_type);
         self.power.saved_hcrtm = self.power.hcrtm;
         self.power.saved_locality_3 = self.power.startup_locality_3;

@@ -7,7 +7,7 @@ mod capability;
 mod clock;
 mod command_audit;
 pub(crate) mod context;
-mod dictionary_attack;
+pub(crate) mod dictionary_attack;
 mod duplication;
 mod ephemeral;
 mod hash_hmac;

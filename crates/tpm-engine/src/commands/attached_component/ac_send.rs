@@ -21,6 +21,7 @@ mod tests {
     use tpm_wire::handles::{TpmHandle, TpmHt, TpmiDhObject, TpmiRhAc, TpmiRhNvAuth};
     use tpm_wire::rc::Rc;
 
+    // The other codes of Part 3 (those of a duplication, and of the NV Index that authorizes) need a component to send to.
     #[test]
     fn a_component_that_is_not_attached_is_value_at_handle_3() {
         let mut tpm = testing::started();

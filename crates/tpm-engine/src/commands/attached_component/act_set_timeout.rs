@@ -91,6 +91,7 @@ mod tests {
         assert_eq!(state(&mut tpm), (0, 1));
     }
 
+    // TPM_RC_RETRY, which Part 3 lists, is for timers that are set in the background: these are set at once.
     #[test]
     fn only_a_signaling_timer_can_be_stopped() {
         let mut tpm = testing::started();

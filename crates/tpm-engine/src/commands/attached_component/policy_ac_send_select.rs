@@ -1,37 +1,20 @@
 //! `TPM2_Policy_AC_SendSelect` (Part 3, 32.4).
 
-use crate::algorithms::{hash, small};
+use crate::commands::policy::bind_names;
 use crate::execute::Execute;
-use crate::policy::BoundDigest;
 use crate::state::Tpm;
 use tpm_wire::commands::{AcSend, PolicyAcSendSelect, PolicyAcSendSelectResponse};
 use tpm_wire::rc::Rc;
-use tpm_wire::table::Command;
 
 impl Execute for PolicyAcSendSelect {
     fn execute(self, tpm: &mut Tpm) -> Result<PolicyAcSendSelectResponse, Rc> {
         let session = tpm.sessions.policy(self.policy_session)?;
-        if session.policy.is_bound() {
-            return Err(Rc::CPHASH);
-        }
-        if session.policy.command_code.is_some() {
-            return Err(Rc::COMMAND_CODE);
-        }
-        let names: [&[u8]; 3] = [&self.object_name, &self.auth_handle_name, &self.ac_name];
-        let name_hash = small(&hash(session.auth_hash, &names));
-        let object_name: &[u8] = if self.include_object {
-            &self.object_name
-        } else {
-            &[]
-        };
-        session.extend_policy::<Self>(&[
-            object_name,
-            &self.auth_handle_name,
-            &self.ac_name,
-            &[u8::from(self.include_object)],
-        ]);
-        session.policy.bound = BoundDigest::NameHash(name_hash);
-        session.policy.command_code = Some(AcSend::INFO.code);
+        bind_names::<Self, AcSend>(
+            session,
+            &self.object_name,
+            &[&self.auth_handle_name, &self.ac_name],
+            self.include_object,
+        )?;
         Ok(PolicyAcSendSelectResponse {})
     }
 }

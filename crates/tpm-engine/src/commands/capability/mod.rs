@@ -5,6 +5,8 @@ mod get_capability;
 mod properties;
 mod set_capability;
 mod test_parms;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use algorithms::is_listed;
 pub(crate) use properties::CONTEXT_KEY_BITS;

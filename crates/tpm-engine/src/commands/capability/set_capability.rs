@@ -19,6 +19,7 @@ mod tests {
     use tpm_wire::handles::TpmHandle;
     use tpm_wire::rc::Rc;
 
+    // TPM_RC_HANDLE, which Part 3 lists, would need a capability that can be set.
     #[test]
     fn no_capability_can_be_set() {
         let set = SetCapability {

@@ -20,6 +20,7 @@ mod tests {
     use tpm_wire::commands::ClockRateAdjust;
     use tpm_wire::constants::{TpmClockAdjust, TpmSu};
     use tpm_wire::handles::TpmHandle;
+    use tpm_wire::rc::Rc;
 
     fn adjust(tpm: &mut TestTpm, rate_adjust: TpmClockAdjust) {
         let auth = TpmHandle::OWNER.into();
@@ -71,5 +72,18 @@ mod tests {
         tpm.restart(Some(TpmSu::Clear), TpmSu::Clear);
         tpm.script.now.store(1_000_000, Ordering::Relaxed);
         assert_eq!(read(&mut tpm).time, 1_000_000);
+    }
+
+    #[test]
+    fn a_step_that_there_is_not_is_value_at_parameter_1() {
+        let mut tpm = testing::started();
+        let adjust = ClockRateAdjust {
+            auth: TpmHandle::OWNER.into(),
+            rate_adjust: TpmClockAdjust::NoChange,
+        };
+        let mut command = testing::encode(&adjust, &[testing::Auth::password(b"")]);
+        *command.last_mut().unwrap() = 4;
+        let refused = testing::decode::<ClockRateAdjust>(tpm.execute(&command)).err();
+        assert_eq!(refused, Some(Rc::VALUE.at(ClockRateAdjust::rate_adjust)));
     }
 }

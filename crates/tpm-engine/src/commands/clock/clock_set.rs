@@ -64,6 +64,7 @@ mod tests {
         assert!(tpm.must_persist());
     }
 
+    // TPM_RC_NV_RATE does not occur in any command: storage is there or not, its rate is not limited.
     #[test]
     fn it_needs_storage() {
         let mut tpm = testing::started();

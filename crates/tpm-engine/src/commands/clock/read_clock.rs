@@ -21,6 +21,7 @@ mod tests {
     use core::sync::atomic::Ordering;
     use tpm_wire::constants::TpmSu;
 
+    // Part 3 lists no refusal.
     #[test]
     fn time_runs_since_power_on_and_the_clock_always() {
         let mut tpm = testing::started();

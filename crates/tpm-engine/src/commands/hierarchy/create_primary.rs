@@ -44,7 +44,7 @@ mod tests {
     };
     use crate::testing;
     use core::sync::atomic::Ordering;
-    use tpm_wire::algorithm::{TpmiAlgHash, TpmsSchemeHash, TpmtRsaScheme};
+    use tpm_wire::algorithm::{TpmiAlgHash, TpmsSchemeHash, TpmtKdfScheme, TpmtRsaScheme};
     use tpm_wire::attributes::{TpmaLocality, TpmaObject};
     use tpm_wire::buffers::{Tpm2b, Tpm2bData, Tpm2bDigest};
     use tpm_wire::commands::{CreatePrimary, ReadPublic};
@@ -216,5 +216,46 @@ mod tests {
             FIXED.without(TpmaObject::SENSITIVE_DATA_ORIGIN) | TpmaObject::SIGN;
         create.in_sensitive = Tpm2b(sensitive(&[], &[0; 65]));
         assert_eq!(tpm.run(create).err(), Some(Rc::SIZE));
+    }
+
+    #[test]
+    fn a_kdf_in_the_template_and_a_type_that_the_profile_lacks_are_blamed_on_parameter_2() {
+        let mut public = ecc_template(FIXED | STORAGE);
+        if let TpmuPublicParms::Ecc(parameters) = &mut public.parameters {
+            parameters.kdf = Some(TpmtKdfScheme::Kdf1Sp800108(TpmsSchemeHash {
+                hash_alg: TpmiAlgHash::Sha256,
+            }));
+        }
+        let mut tpm = testing::started();
+        let refused = tpm.run(command(public.clone())).err();
+        assert_eq!(refused, Some(Rc::KDF.at(CreatePrimary::in_public)));
+        let mut profile = crate::profile::Profile::default();
+        let few = "hmac,aes,keyedhash,sha256,kdf1-sp800-108,symcipher,cfb";
+        profile.set_algorithms(few).unwrap();
+        let mut tpm = testing::with_profile(profile);
+        tpm.restart(None, tpm_wire::constants::TpmSu::Clear);
+        let refused = tpm.run(command(public)).err();
+        assert_eq!(refused, Some(Rc::TYPE.at(CreatePrimary::in_public)));
+    }
+
+    // TPM_RC_FW_LIMITED, which Part 3 lists, is for a TPM that knows such hierarchies and has no secret for them; here those
+    // who know them have it. TPM_RC_KEY is for a symmetric key that the caller gives: a primary key of that kind is made by
+    // the TPM or is TPM_RC_ATTRIBUTES.
+    #[test]
+    fn a_later_security_version_is_svn_limited_and_without_limited_hierarchies_the_handle_is_value()
+    {
+        let mut create = command(ecc_template(FIXED | STORAGE));
+        let later = TpmHandle(TpmHandle::SVN_OWNER_BASE.0 + 1);
+        create.primary_handle = Some(TpmiRhHierarchy(later));
+        let at = CreatePrimary::primary_handle;
+        let refused = testing::started().run(create.clone()).err();
+        assert_eq!(refused, Some(Rc::SVN_LIMITED.at(at)));
+        let profile = crate::profile::Profile::by_name("swtpm-0.7").unwrap();
+        let mut tpm = testing::with_profile(profile);
+        tpm.restart(None, tpm_wire::constants::TpmSu::Clear);
+        for handle in [later, TpmHandle::FW_OWNER] {
+            create.primary_handle = Some(TpmiRhHierarchy(handle));
+            assert_eq!(tpm.run(create.clone()).err(), Some(Rc::VALUE.at(at)));
+        }
     }
 }

@@ -34,6 +34,8 @@ mod tests {
     use crate::commands::hierarchy::build::{change_auth, set_policy};
     use crate::testing;
     use core::sync::atomic::Ordering;
+    use tpm_wire::buffers::Tpm2bAuth;
+    use tpm_wire::commands::HierarchyChangeAuth;
     use tpm_wire::constants::TpmSu;
     use tpm_wire::handles::TpmHandle;
     use tpm_wire::rc::{Position, Rc};
@@ -103,5 +105,23 @@ mod tests {
                 Err(Rc::NV_UNAVAILABLE)
             );
         }
+    }
+
+    #[test]
+    fn a_value_longer_than_any_digest_is_size_at_parameter_1() {
+        let mut tpm = testing::started();
+        let longest = HierarchyChangeAuth {
+            auth_handle: TpmHandle::OWNER.into(),
+            new_auth: Tpm2bAuth::new(&[1; 64]).unwrap(),
+        };
+        let mut command = testing::encode(&longest, &[testing::Auth::password(b"")]);
+        command.push(1);
+        let size = command.len() - 65 - 1;
+        for place in [5, size] {
+            command[place] += 1;
+        }
+        let refused = testing::decode::<HierarchyChangeAuth>(tpm.execute(&command)).err();
+        assert_eq!(refused, Some(Rc::SIZE.at(HierarchyChangeAuth::new_auth)));
+        tpm.run(longest).unwrap();
     }
 }

@@ -168,7 +168,7 @@ pub(crate) mod build {
     use tpm_wire::constants::TpmSe;
     use tpm_wire::handles::{TpmHandle, TpmHt};
     use tpm_wire::nv::{NvDataSize, Tpm2bNvPublic, TpmNt, TpmsNvPublic};
-    use tpm_wire::rc::{Position, Rc};
+    use tpm_wire::rc::Rc;
     use tpm_wire::table::Command;
 
     /// The Index of most tests.
@@ -292,19 +292,16 @@ pub(crate) mod build {
         Auth::session(tpm.sessions.insert(session).unwrap())
     }
 
-    /// What refuses every command that writes an Index of a type: no Index, read-only mode, a lock, another's authority,
-    /// storage that is down; in this order.
-    pub(crate) fn check_refusals_of_writing<C: Command>(
+    /// What refuses every command that writes an Index of a type, in this order: no Index, another's authority, storage that
+    /// is down, a lock, read-only mode.
+    pub(crate) fn refusals_of_writing<C: Command>(
         nv_type: TpmNt,
         data_size: u16,
         command: impl Fn(TpmHandle) -> C,
-    ) {
+    ) -> [Rc; 5] {
         let refusal =
             |tpm: &mut TestTpm, by| tpm.run(command(by)).map(|_| ()).expect_err("refused");
-        let mut tpm = testing::started();
-        let undefined = Rc::HANDLE.at(Position::handle(2));
-        assert_eq!(refusal(&mut tpm, TpmHandle::OWNER), undefined);
-
+        let undefined = refusal(&mut testing::started(), TpmHandle::OWNER);
         let attributes = TpmaNv::PPREAD
             | TpmaNv::OWNERWRITE
             | TpmaNv::AUTHREAD
@@ -313,21 +310,23 @@ pub(crate) mod build {
             | TpmaNv::WRITE_STCLEAR;
         let mut tpm = with_index(attributes.with_type(nv_type), data_size);
         define_public(&mut tpm, public(OTHER, OPEN, 8)).unwrap();
-        assert_eq!(refusal(&mut tpm, TpmHandle::PLATFORM), Rc::NV_AUTHORIZATION);
-        assert_eq!(refusal(&mut tpm, OTHER), Rc::NV_AUTHORIZATION);
+        let authority = refusal(&mut tpm, TpmHandle::PLATFORM);
+        assert_eq!(refusal(&mut tpm, OTHER), authority);
         tpm.script.storage_down.store(true, Ordering::Relaxed);
-        assert_eq!(refusal(&mut tpm, TpmHandle::OWNER), Rc::NV_UNAVAILABLE);
+        let storage = refusal(&mut tpm, TpmHandle::OWNER);
         tpm.script.storage_down.store(false, Ordering::Relaxed);
         tpm.run(NvWriteLock {
             auth_handle: INDEX.into(),
             nv_index: INDEX.into(),
         })
         .unwrap();
+        let locked = refusal(&mut tpm, TpmHandle::OWNER);
         // The lock is noticed before the missing authority.
-        for by in [TpmHandle::OWNER, INDEX, TpmHandle::PLATFORM] {
-            assert_eq!(refusal(&mut tpm, by), Rc::NV_LOCKED);
+        for by in [INDEX, TpmHandle::PLATFORM] {
+            assert_eq!(refusal(&mut tpm, by), locked);
         }
         tpm.hierarchies.read_only = true;
-        assert_eq!(refusal(&mut tpm, TpmHandle::OWNER), Rc::READ_ONLY);
+        let read_only = refusal(&mut tpm, TpmHandle::OWNER);
+        [undefined, authority, storage, locked, read_only]
     }
 }

@@ -28,10 +28,11 @@ impl Execute for NvDefineSpace2 {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::nv::build::{INDEX, OPEN, public};
+    use crate::commands::nv::build::{INDEX, OPEN, OTHER, public};
     use crate::testing::{self, TestTpm};
+    use core::sync::atomic::Ordering;
     use tpm_wire::algorithm::TpmiAlgHash;
-    use tpm_wire::attributes::TpmaNvExp;
+    use tpm_wire::attributes::{TpmaNv, TpmaNvExp};
     use tpm_wire::buffers::{Tpm2b, Tpm2bAuth, Tpm2bDigest, Tpm2bMaxNvBuffer};
     use tpm_wire::commands::{
         NvDefineSpace2, NvDefineSpace2Response, NvRead, NvReadPublic, NvReadPublic2,
@@ -123,5 +124,33 @@ mod tests {
         area.auth_policy = Tpm2bDigest::zeros(5);
         let refused = define(&mut testing::started(), TpmtNvPublic2::NvIndex(area));
         assert_eq!(refused, Err(Rc::SIZE.at(NvDefineSpace2::public_info)));
+    }
+
+    #[test]
+    fn what_refuses_the_older_command_refuses_this_one_too() {
+        let mut tpm = testing::started();
+        let by_platform = OPEN | TpmaNv::PLATFORMCREATE;
+        let mut command = NvDefineSpace2 {
+            auth_handle: TpmHandle::PLATFORM.into(),
+            auth: Tpm2bAuth::new(&[1; 33]).unwrap(),
+            public_info: Tpm2b(TpmtNvPublic2::NvIndex(public(INDEX, by_platform, 8))),
+        };
+        let refused = tpm.run(command.clone());
+        assert_eq!(refused, Err(Rc::SIZE.at(NvDefineSpace2::auth)));
+        command.auth = Tpm2bAuth::EMPTY;
+        tpm.hierarchies.platform_nv_enabled = false;
+        let refused = tpm.run(command.clone());
+        assert_eq!(refused, Err(Rc::HIERARCHY.at(NvDefineSpace2::auth_handle)));
+        tpm.hierarchies.platform_nv_enabled = true;
+        command.auth_handle = TpmHandle::OWNER.into();
+        let refused = tpm.run(command.clone());
+        assert_eq!(refused, Err(Rc::ATTRIBUTES.at(NvDefineSpace2::auth_handle)));
+        let orderly = TpmtNvPublic2::NvIndex(public(INDEX, OPEN | TpmaNv::ORDERLY, 10240));
+        define(&mut tpm, orderly).unwrap();
+        let another = TpmtNvPublic2::NvIndex(public(OTHER, OPEN | TpmaNv::ORDERLY, 10240));
+        assert_eq!(define(&mut tpm, another), Err(Rc::NV_SPACE));
+        tpm.script.storage_down.store(true, Ordering::Relaxed);
+        let another = TpmtNvPublic2::NvIndex(public(OTHER, OPEN, 8));
+        assert_eq!(define(&mut tpm, another), Err(Rc::NV_UNAVAILABLE));
     }
 }

@@ -34,7 +34,7 @@ impl Execute for NvExtend {
 mod tests {
     use crate::algorithms::hash;
     use crate::commands::nv::build::{
-        INDEX, OPEN, check_refusals_of_writing, define_public, persists, power_cut, public, read,
+        INDEX, OPEN, define_public, persists, power_cut, public, read, refusals_of_writing,
         with_index,
     };
     use crate::testing;
@@ -86,6 +86,14 @@ mod tests {
 
     #[test]
     fn extending_is_refused_by_lock_authority_and_mode() {
-        check_refusals_of_writing(TpmNt::Extend, 32, |by| extend(by, b"one"));
+        let refusals = refusals_of_writing(TpmNt::Extend, 32, |by| extend(by, b"one"));
+        let expected = [
+            Rc::HANDLE.at(NvExtend::nv_index),
+            Rc::NV_AUTHORIZATION,
+            Rc::NV_UNAVAILABLE,
+            Rc::NV_LOCKED,
+            Rc::READ_ONLY,
+        ];
+        assert_eq!(refusals, expected);
     }
 }

@@ -20,7 +20,7 @@ impl Execute for NvIncrement {
 #[cfg(test)]
 mod tests {
     use crate::commands::nv::build::{
-        OPEN, check_refusals_of_writing, increment, persists, power_cut, read_number, with_index,
+        OPEN, increment, persists, power_cut, read_number, refusals_of_writing, with_index,
     };
     use crate::testing::TestTpm;
     use tpm_wire::attributes::TpmaNv;
@@ -119,9 +119,17 @@ mod tests {
 
     #[test]
     fn incrementing_is_refused_by_lock_authority_and_mode() {
-        check_refusals_of_writing(TpmNt::Counter, 8, |by| NvIncrement {
+        let refusals = refusals_of_writing(TpmNt::Counter, 8, |by| NvIncrement {
             auth_handle: by.into(),
             ..increment()
         });
+        let expected = [
+            Rc::HANDLE.at(NvIncrement::nv_index),
+            Rc::NV_AUTHORIZATION,
+            Rc::NV_UNAVAILABLE,
+            Rc::NV_LOCKED,
+            Rc::READ_ONLY,
+        ];
+        assert_eq!(refusals, expected);
     }
 }

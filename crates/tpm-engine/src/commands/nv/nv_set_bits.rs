@@ -22,7 +22,7 @@ impl Execute for NvSetBits {
 #[cfg(test)]
 mod tests {
     use crate::commands::nv::build::{
-        INDEX, OPEN, check_refusals_of_writing, persists, power_cut, read_number, with_index,
+        INDEX, OPEN, persists, power_cut, read_number, refusals_of_writing, with_index,
     };
     use tpm_wire::commands::NvSetBits;
     use tpm_wire::handles::TpmHandle;
@@ -58,6 +58,14 @@ mod tests {
 
     #[test]
     fn setting_bits_is_refused_by_lock_authority_and_mode() {
-        check_refusals_of_writing(TpmNt::Bits, 8, |by| set(by, 1));
+        let refusals = refusals_of_writing(TpmNt::Bits, 8, |by| set(by, 1));
+        let expected = [
+            Rc::HANDLE.at(NvSetBits::nv_index),
+            Rc::NV_AUTHORIZATION,
+            Rc::NV_UNAVAILABLE,
+            Rc::NV_LOCKED,
+            Rc::READ_ONLY,
+        ];
+        assert_eq!(refusals, expected);
     }
 }

@@ -37,7 +37,7 @@ impl Execute for NvWrite {
 #[cfg(test)]
 mod tests {
     use crate::commands::nv::build::{
-        INDEX, OPEN, check_refusals_of_writing, define_public, persists, power_cut, public, read,
+        INDEX, OPEN, define_public, persists, power_cut, public, read, refusals_of_writing,
         with_index, write,
     };
     use crate::profile::Profile;
@@ -164,10 +164,18 @@ mod tests {
 
     #[test]
     fn writing_is_refused_by_lock_authority_and_mode() {
-        check_refusals_of_writing(TpmNt::Ordinary, 4, |by| NvWrite {
+        let refusals = refusals_of_writing(TpmNt::Ordinary, 4, |by| NvWrite {
             auth_handle: by.into(),
             ..write(b"data", 0)
         });
+        let expected = [
+            Rc::HANDLE.at(NvWrite::nv_index),
+            Rc::NV_AUTHORIZATION,
+            Rc::NV_UNAVAILABLE,
+            Rc::NV_LOCKED,
+            Rc::READ_ONLY,
+        ];
+        assert_eq!(refusals, expected);
     }
 
     #[test]

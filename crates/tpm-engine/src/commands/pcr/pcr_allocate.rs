@@ -60,6 +60,7 @@ mod tests {
         tpm.pcrs.value(hash, pcr).is_some()
     }
 
+    // TPM_RC_NV_RATE does not occur: the rate of storage is not limited.
     #[test]
     fn an_allocation_takes_effect_with_the_next_reset() {
         let mut tpm = testing::started();

@@ -1,6 +1,6 @@
 //! Builders for tests of policies: sessions and an Index put straight into the TPM, digests as text.
 
-use crate::algorithms::small;
+use crate::algorithms::{hash, hmac, small};
 use crate::nv::Index;
 use crate::object::Object;
 use crate::policy::PolicyState;
@@ -8,12 +8,14 @@ use crate::session::Session;
 use crate::testing::{self, TestTpm};
 use alloc::string::String;
 use alloc::vec::Vec;
-use tpm_wire::algorithm::{TpmiAlgHash, TpmsSchemeHash, TpmtKeyedhashScheme};
+use tpm_wire::algorithm::{
+    TpmiAlgHash, TpmsSchemeHash, TpmtHa, TpmtKeyedhashScheme, TpmtSignature,
+};
 use tpm_wire::attributes::{TpmaNv, TpmaObject};
-use tpm_wire::buffers::{Small, Tpm2bAuth, Tpm2bDigest, Tpm2bName, Tpm2bSensitiveData};
-use tpm_wire::commands::PolicyGetDigest;
+use tpm_wire::buffers::{Small, Tpm2bAuth, Tpm2bDigest, Tpm2bName, Tpm2bNonce, Tpm2bSensitiveData};
+use tpm_wire::commands::{PolicyGetDigest, PolicySigned};
 use tpm_wire::constants::TpmSe;
-use tpm_wire::handles::{TpmHandle, TpmiRhNvIndex, TpmiShPolicy};
+use tpm_wire::handles::{TpmHandle, TpmiDhObject, TpmiRhNvIndex, TpmiShPolicy};
 use tpm_wire::nv::{NvDataSize, TpmsNvPublic, TpmtNvPublic2};
 use tpm_wire::object::{
     TpmtPublic, TpmtSensitive, TpmuPublicId, TpmuPublicParms, TpmuSensitiveComposite,
@@ -113,4 +115,54 @@ pub(crate) fn hmac_object() -> Object {
         st_clear: false,
         rsa: Default::default(),
     }
+}
+
+/// A TPM with an HMAC key and a policy session that it authorizes.
+pub(crate) struct Signing {
+    pub(crate) tpm: TestTpm,
+    pub(crate) key: TpmHandle,
+    pub(crate) session: TpmiShPolicy,
+}
+
+/// [`Signing`] with the key of [`hmac_object`].
+pub(crate) fn signing() -> Signing {
+    let mut tpm = started();
+    let key = tpm.objects.load(hmac_object()).unwrap();
+    let session = policy(&mut tpm);
+    Signing { tpm, key, session }
+}
+
+impl Signing {
+    /// An authorization, signed with the key.
+    pub(crate) fn signed(&self, nonce: &[u8], cp_hash: &[u8], expiration: i32) -> PolicySigned {
+        let mut command = PolicySigned {
+            auth_object: TpmiDhObject(self.key),
+            policy_session: self.session,
+            nonce_tpm: Tpm2bNonce::new(nonce).unwrap(),
+            cp_hash_a: Tpm2bDigest::new(cp_hash).unwrap(),
+            policy_ref: small(b"ref"),
+            expiration,
+            auth: TpmtSignature::Hmac(TpmtHa {
+                hash_alg: TpmiAlgHash::Sha256,
+                digest: Tpm2bDigest::EMPTY,
+            }),
+        };
+        sign(&mut command);
+        command
+    }
+}
+
+fn sign(command: &mut PolicySigned) {
+    let sha256 = TpmiAlgHash::Sha256;
+    let expiration = command.expiration.to_be_bytes();
+    let parts: [&[u8]; 4] = [
+        &command.nonce_tpm,
+        &expiration,
+        &command.cp_hash_a,
+        &command.policy_ref,
+    ];
+    command.auth = TpmtSignature::Hmac(TpmtHa {
+        hash_alg: sha256,
+        digest: small(&hmac(sha256, &HMAC_KEY, &[&hash(sha256, &parts)])),
+    });
 }

@@ -27,7 +27,7 @@ mod policy_transport_spdm;
 #[cfg(test)]
 pub(crate) mod build;
 
-use crate::algorithms::hash;
+use crate::algorithms::{hash, small};
 use crate::policy::BoundDigest;
 use crate::session::Session;
 use crate::state::Tpm;
@@ -41,6 +41,7 @@ use tpm_wire::codec::Marshal;
 use tpm_wire::constants::{TpmAlgId, TpmEo, TpmSt};
 use tpm_wire::handles::{TpmHandle, TpmHt};
 use tpm_wire::rc::{Position, Rc};
+use tpm_wire::table::Command;
 use tpm_wire::ticket::TpmtTkAuth;
 
 /// Set in the timeout that a ticket comes with if the ticket ends with the next TPM Reset.
@@ -194,6 +195,49 @@ fn check_name(tpm: &Tpm, name: &[u8], at: Position) -> Result<TpmiAlgHash, Rc> {
     } else {
         Err(Rc::SIZE.at(at))
     }
+}
+
+/// Binds a policy to a digest that no other may stand beside (Part 3, 23.14 and 23.24).
+fn bind_digest<C: Command>(
+    session: &mut Session,
+    digest: Tpm2bDigest,
+    bound: fn(Tpm2bDigest) -> BoundDigest,
+    at: Position,
+) -> Result<(), Rc> {
+    if digest.len() != session.digest_size() {
+        return Err(Rc::SIZE.at(at));
+    }
+    if session.policy.is_bound() {
+        return Err(Rc::CPHASH);
+    }
+    session.extend_policy::<C>(&[&digest]);
+    session.policy.bound = bound(digest);
+    Ok(())
+}
+
+/// Binds a policy to one command and the Names of what it works on, of which the object's may be left out of the policy
+/// (Part 3, 23.15 and 32.4).
+pub(super) fn bind_names<C: Command, Bound: Command>(
+    session: &mut Session,
+    object_name: &[u8],
+    other_names: &[&[u8]],
+    include_object: bool,
+) -> Result<(), Rc> {
+    if session.policy.is_bound() {
+        return Err(Rc::CPHASH);
+    }
+    if session.policy.command_code.is_some() {
+        return Err(Rc::COMMAND_CODE);
+    }
+    let names = [&[object_name], other_names].concat();
+    let name_hash = small(&hash(session.auth_hash, &names));
+    let object_name = if include_object { object_name } else { &[] };
+    let flag = byte(include_object);
+    let arguments = [&[object_name], other_names, &[&flag]].concat();
+    session.extend_policy::<C>(&arguments);
+    session.policy.bound = BoundDigest::NameHash(name_hash);
+    session.policy.command_code = Some(Bound::INFO.code);
+    Ok(())
 }
 
 /// The digest of the arguments of a comparison: operand, offset, operation, and what else the command names.

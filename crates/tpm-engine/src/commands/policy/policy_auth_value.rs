@@ -19,6 +19,8 @@ impl Execute for PolicyAuthValue {
 mod tests {
     use crate::commands::policy::build::{digest, policy, started};
     use tpm_wire::commands::{PolicyAuthValue, PolicyPassword};
+    use tpm_wire::handles::{TpmHt, TpmiShPolicy};
+    use tpm_wire::rc::Rc;
 
     #[test]
     fn digest_covers_the_command_code_and_the_last_of_the_two_counts() {
@@ -35,5 +37,16 @@ mod tests {
             digest(&mut tpm, policy_session),
             "8fcd2169ab92694e0c633f1ab772842b8241bbc20288981fc7ac1eddc1fddb0e"
         );
+    }
+
+    #[test]
+    fn only_a_policy_session_that_is_loaded_is_taken() {
+        let mut tpm = started();
+        let policy_session = TpmiShPolicy(TpmHt::PolicySession.handle(1));
+        let refused = tpm.run(PolicyAuthValue { policy_session });
+        assert_eq!(refused, Err(Rc::REFERENCE_H0));
+        let policy_session = TpmiShPolicy(TpmHt::HmacSession.handle(1));
+        let refused = tpm.run(PolicyAuthValue { policy_session });
+        assert_eq!(refused, Err(Rc::VALUE.at(PolicyAuthValue::policy_session)));
     }
 }

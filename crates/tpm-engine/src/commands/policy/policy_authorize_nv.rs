@@ -84,6 +84,7 @@ mod tests {
         assert_eq!(tpm.run(authorize(policy_session)), Err(Rc::HASH));
     }
 
+    // TPM_RC_SIZE, which Part 3 lists, is about a Name of a key: this command has none.
     #[test]
     fn contents_that_are_no_digest_are_refused_by_their_parser() {
         let mut tpm = started();
@@ -100,6 +101,13 @@ mod tests {
         let policy_session = policy(&mut tpm);
         nv_index(&mut tpm, TpmaNv::READLOCKED, &[1]);
         assert_eq!(tpm.run(authorize(policy_session)), Err(Rc::NV_LOCKED));
+        for (attributes, rc) in [
+            (TpmaNv::OWNERREAD, Rc::NV_UNINITIALIZED),
+            (TpmaNv::WRITTEN, Rc::NV_AUTHORIZATION),
+        ] {
+            tpm.nv.get_mut(INDEX).unwrap().set_attributes(attributes);
+            assert_eq!(tpm.run(authorize(policy_session)), Err(rc));
+        }
         let trial = trial(&mut tpm);
         tpm.run(authorize(trial)).unwrap();
     }

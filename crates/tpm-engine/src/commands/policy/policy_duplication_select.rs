@@ -1,37 +1,20 @@
 //! `TPM2_PolicyDuplicationSelect` (Part 3, 23.15).
 
-use super::byte;
-use crate::algorithms::{hash, small};
+use super::bind_names;
 use crate::execute::Execute;
-use crate::policy::BoundDigest;
 use crate::state::Tpm;
 use tpm_wire::commands::{Duplicate, PolicyDuplicationSelect, PolicyDuplicationSelectResponse};
 use tpm_wire::rc::Rc;
-use tpm_wire::table::Command;
 
 impl Execute for PolicyDuplicationSelect {
     fn execute(self, tpm: &mut Tpm) -> Result<PolicyDuplicationSelectResponse, Rc> {
         let session = tpm.sessions.policy(self.policy_session)?;
-        if session.policy.is_bound() {
-            return Err(Rc::CPHASH);
-        }
-        if session.policy.command_code.is_some() {
-            return Err(Rc::COMMAND_CODE);
-        }
-        let names: [&[u8]; 2] = [&self.object_name, &self.new_parent_name];
-        let name_hash = small(&hash(session.auth_hash, &names));
-        let object_name: &[u8] = if self.include_object {
-            &self.object_name
-        } else {
-            &[]
-        };
-        session.extend_policy::<Self>(&[
-            object_name,
-            &self.new_parent_name,
-            &byte(self.include_object),
-        ]);
-        session.policy.bound = BoundDigest::NameHash(name_hash);
-        session.policy.command_code = Some(Duplicate::INFO.code);
+        bind_names::<Self, Duplicate>(
+            session,
+            &self.object_name,
+            &[&self.new_parent_name],
+            self.include_object,
+        )?;
         Ok(PolicyDuplicationSelectResponse {})
     }
 }

@@ -1,5 +1,6 @@
 //! `TPM2_PolicyNameHash` (Part 3, 23.14).
 
+use super::bind_digest;
 use crate::execute::Execute;
 use crate::policy::BoundDigest;
 use crate::state::Tpm;
@@ -9,14 +10,12 @@ use tpm_wire::rc::Rc;
 impl Execute for PolicyNameHash {
     fn execute(self, tpm: &mut Tpm) -> Result<PolicyNameHashResponse, Rc> {
         let session = tpm.sessions.policy(self.policy_session)?;
-        if self.name_hash.len() != session.digest_size() {
-            return Err(Rc::SIZE.at(Self::name_hash));
-        }
-        if session.policy.is_bound() {
-            return Err(Rc::CPHASH);
-        }
-        session.extend_policy::<Self>(&[&self.name_hash]);
-        session.policy.bound = BoundDigest::NameHash(self.name_hash);
+        bind_digest::<Self>(
+            session,
+            self.name_hash,
+            BoundDigest::NameHash,
+            Self::name_hash,
+        )?;
         Ok(PolicyNameHashResponse {})
     }
 }

@@ -112,4 +112,20 @@ mod tests {
         let trial = trial(&mut tpm);
         tpm.run(equals(trial, 0, &[9])).unwrap();
     }
+
+    // TPM_RC_AUTH_TYPE, which Part 3 lists, is not reached: an Index that does not let itself be read by its value is
+    // AUTH_UNAVAILABLE when the session is checked.
+    #[test]
+    fn an_index_authorizes_itself_only_if_its_attributes_say_so() {
+        let mut tpm = started();
+        nv_index(&mut tpm, TpmaNv::NONE, &[1]);
+        let policy_session = policy(&mut tpm);
+        let mut by_itself = equals(policy_session, 0, &[1]);
+        by_itself.auth_handle = TpmiRhNvAuth(INDEX);
+        assert_eq!(tpm.run(by_itself.clone()), Err(Rc::AUTH_UNAVAILABLE));
+        nv_index(&mut tpm, TpmaNv::AUTHREAD, &[1]);
+        tpm.run(by_itself.clone()).unwrap();
+        by_itself.nv_index = TpmiRhNvIndex(TpmHandle(INDEX.0 + 1));
+        assert_eq!(tpm.run(by_itself), Err(Rc::HANDLE.at(PolicyNv::nv_index)));
+    }
 }

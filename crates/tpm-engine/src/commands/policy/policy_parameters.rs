@@ -1,5 +1,6 @@
 //! `TPM2_PolicyParameters` (Part 3, 23.24).
 
+use super::bind_digest;
 use crate::execute::Execute;
 use crate::policy::BoundDigest;
 use crate::state::Tpm;
@@ -9,14 +10,7 @@ use tpm_wire::rc::Rc;
 impl Execute for PolicyParameters {
     fn execute(self, tpm: &mut Tpm) -> Result<PolicyParametersResponse, Rc> {
         let session = tpm.sessions.policy(self.policy_session)?;
-        if self.p_hash.len() != session.digest_size() {
-            return Err(Rc::SIZE.at(Self::p_hash));
-        }
-        if session.policy.is_bound() {
-            return Err(Rc::CPHASH);
-        }
-        session.extend_policy::<Self>(&[&self.p_hash]);
-        session.policy.bound = BoundDigest::Parameters(self.p_hash);
+        bind_digest::<Self>(session, self.p_hash, BoundDigest::Parameters, Self::p_hash)?;
         Ok(PolicyParametersResponse {})
     }
 }

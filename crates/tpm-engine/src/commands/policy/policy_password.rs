@@ -20,6 +20,8 @@ impl Execute for PolicyPassword {
 mod tests {
     use crate::commands::policy::build::{digest, policy, started};
     use tpm_wire::commands::{PolicyAuthValue, PolicyPassword};
+    use tpm_wire::handles::{TpmHt, TpmiShPolicy};
+    use tpm_wire::rc::Rc;
 
     #[test]
     fn digest_is_that_of_policy_auth_value_and_the_last_of_the_two_counts() {
@@ -34,5 +36,16 @@ mod tests {
         tpm.run(PolicyPassword { policy_session }).unwrap();
         let state = &tpm.policy_session(policy_session).unwrap().policy;
         assert!(!state.auth_value_needed && state.password_needed);
+    }
+
+    #[test]
+    fn only_a_policy_session_that_is_loaded_is_taken() {
+        let mut tpm = started();
+        let policy_session = TpmiShPolicy(TpmHt::PolicySession.handle(1));
+        let refused = tpm.run(PolicyPassword { policy_session });
+        assert_eq!(refused, Err(Rc::REFERENCE_H0));
+        let policy_session = TpmiShPolicy(TpmHt::HmacSession.handle(1));
+        let refused = tpm.run(PolicyPassword { policy_session });
+        assert_eq!(refused, Err(Rc::VALUE.at(PolicyPassword::policy_session)));
     }
 }

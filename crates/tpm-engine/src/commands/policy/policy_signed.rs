@@ -72,69 +72,18 @@ fn check_signature(tpm: &mut Tpm, command: &PolicySigned) -> Result<(), Rc> {
 
 #[cfg(test)]
 mod tests {
-    use crate::algorithms::{hash, hmac, small};
-    use crate::commands::policy::build::{
-        HMAC_KEY, NONCE_TPM, digest, hmac_object, policy, started, trial,
-    };
+    use crate::algorithms::small;
+    use crate::commands::policy::build::{NONCE_TPM, digest, hmac_object, signing, trial};
     use crate::object::{Sequence, SequenceState, Slot};
     use crate::policy::BoundDigest;
-    use crate::testing::TestTpm;
     use alloc::boxed::Box;
     use core::sync::atomic::Ordering;
     use tpm_wire::algorithm::{TpmiAlgHash, TpmsSignatureEcc, TpmtHa, TpmtSignature};
     use tpm_wire::buffers::{Tpm2bAuth, Tpm2bDigest, Tpm2bNonce};
-    use tpm_wire::commands::{PolicyCpHash, PolicyNameHash, PolicySigned, PolicyTicket};
+    use tpm_wire::commands::{PolicyCpHash, PolicyNameHash, PolicySigned};
     use tpm_wire::constants::TpmSt;
-    use tpm_wire::handles::{TpmHandle, TpmiDhObject, TpmiRhHierarchy, TpmiShPolicy};
+    use tpm_wire::handles::TpmiDhObject;
     use tpm_wire::rc::Rc;
-
-    struct Signing {
-        tpm: TestTpm,
-        key: TpmHandle,
-        session: TpmiShPolicy,
-    }
-
-    fn signing() -> Signing {
-        let mut tpm = started();
-        let key = tpm.objects.load(hmac_object()).unwrap();
-        let session = policy(&mut tpm);
-        Signing { tpm, key, session }
-    }
-
-    impl Signing {
-        /// An authorization, signed with the key.
-        fn signed(&self, nonce: &[u8], cp_hash: &[u8], expiration: i32) -> PolicySigned {
-            let mut command = PolicySigned {
-                auth_object: TpmiDhObject(self.key),
-                policy_session: self.session,
-                nonce_tpm: Tpm2bNonce::new(nonce).unwrap(),
-                cp_hash_a: Tpm2bDigest::new(cp_hash).unwrap(),
-                policy_ref: small(b"ref"),
-                expiration,
-                auth: TpmtSignature::Hmac(TpmtHa {
-                    hash_alg: TpmiAlgHash::Sha256,
-                    digest: Tpm2bDigest::EMPTY,
-                }),
-            };
-            sign(&mut command);
-            command
-        }
-    }
-
-    fn sign(command: &mut PolicySigned) {
-        let sha256 = TpmiAlgHash::Sha256;
-        let expiration = command.expiration.to_be_bytes();
-        let parts: [&[u8]; 4] = [
-            &command.nonce_tpm,
-            &expiration,
-            &command.cp_hash_a,
-            &command.policy_ref,
-        ];
-        command.auth = TpmtSignature::Hmac(TpmtHa {
-            hash_alg: sha256,
-            digest: small(&hmac(sha256, &HMAC_KEY, &[&hash(sha256, &parts)])),
-        });
-    }
 
     #[test]
     fn digest_covers_the_key_and_the_reference() {
@@ -333,129 +282,5 @@ mod tests {
         assert_eq!(t.tpm.run(command), Err(Rc::NV_UNAVAILABLE));
         let command = t.signed(&NONCE_TPM, &[], 0);
         t.tpm.run(command).unwrap();
-    }
-
-    /// The ticket of an authorization, to be used in another session.
-    fn ticket(t: &mut Signing, nonce: &[u8], cp_hash: &[u8], expiration: i32) -> PolicyTicket {
-        let command = t.signed(nonce, cp_hash, expiration);
-        let auth_name = t.tpm.entity_name(t.key);
-        let answer = t.tpm.run(command.clone()).unwrap();
-        PolicyTicket {
-            policy_session: policy(&mut t.tpm),
-            timeout: answer.timeout,
-            cp_hash_a: command.cp_hash_a,
-            policy_ref: command.policy_ref,
-            auth_name,
-            ticket: answer.policy_ticket,
-        }
-    }
-
-    #[test]
-    fn a_ticket_takes_the_place_of_the_signature() {
-        let mut t = signing();
-        let command = ticket(&mut t, &NONCE_TPM, &[7; 32], -100);
-        let policy_session = command.policy_session;
-        t.tpm.run(command).unwrap();
-        assert_eq!(
-            digest(&mut t.tpm, policy_session),
-            "4432ca84e7dba266b7267056ed0a58462a094596b949b3c9214855c21fbaa531"
-        );
-        let state = &t.tpm.policy_session(policy_session).unwrap().policy;
-        assert_eq!(state.timeout, 100_000);
-        assert_eq!(state.bound, BoundDigest::CpHash(small(&[7; 32])));
-    }
-
-    #[test]
-    fn keys_of_the_null_hierarchy_get_tickets_too() {
-        let mut t = signing();
-        let mut object = hmac_object();
-        object.hierarchy = TpmHandle::NULL;
-        t.key = t.tpm.objects.load(object).unwrap();
-        let command = ticket(&mut t, &[], &[], -100);
-        assert_eq!(command.ticket.hierarchy, None);
-        assert_eq!(command.ticket.digest.len(), 64);
-        t.tpm.run(command).unwrap();
-    }
-
-    #[test]
-    fn a_ticket_holds_for_what_it_was_given_for_only() {
-        let mut t = signing();
-        let good = ticket(&mut t, &NONCE_TPM, &[7; 32], -100);
-        let refused = Err(Rc::TICKET.at(PolicyTicket::ticket));
-        let changes: [fn(&mut PolicyTicket); 8] = [
-            |command| command.cp_hash_a = Tpm2bDigest::EMPTY,
-            |command| command.policy_ref = Tpm2bNonce::EMPTY,
-            |command| command.auth_name.as_mut_slice()[5] ^= 1,
-            |command| command.timeout.as_mut_slice()[4] ^= 1,
-            |command| command.timeout.as_mut_slice()[0] ^= 0x80,
-            |command| command.ticket.tag = TpmSt::AUTH_SECRET,
-            |command| command.ticket.hierarchy = Some(TpmiRhHierarchy(TpmHandle::PLATFORM)),
-            |command| command.ticket.digest = Tpm2bDigest::EMPTY,
-        ];
-        for change in changes {
-            let mut command = good.clone();
-            change(&mut command);
-            assert_eq!(t.tpm.run(command), refused);
-        }
-        // No byte of the command's hash can be passed off as part of the reference.
-        let mut command = good.clone();
-        command.cp_hash_a = Tpm2bDigest::EMPTY;
-        command.policy_ref = Tpm2bNonce::new(&[&[7; 32][..], b"ref"].concat()).unwrap();
-        assert_eq!(t.tpm.run(command), refused);
-        t.tpm.run(good).unwrap();
-    }
-
-    #[test]
-    fn a_ticket_that_expired_is_expired_at_parameter_1() {
-        let mut t = signing();
-        let command = ticket(&mut t, &NONCE_TPM, &[], -100);
-        t.tpm.script.now.fetch_add(100_001, Ordering::Relaxed);
-        assert_eq!(
-            t.tpm.run(command),
-            Err(Rc::EXPIRED.at(PolicyTicket::timeout))
-        );
-    }
-
-    #[test]
-    fn a_ticket_ends_with_the_run_of_the_clock() {
-        let mut t = signing();
-        let mut command = ticket(&mut t, &[], &[], -1000);
-        t.tpm.clock.epoch += 1;
-        command.policy_session = policy(&mut t.tpm);
-        assert_eq!(t.tpm.run(command), Err(Rc::TICKET.at(PolicyTicket::ticket)));
-    }
-
-    #[test]
-    fn a_ticket_without_nonce_ends_with_the_next_reset_too() {
-        let mut t = signing();
-        let without = ticket(&mut t, &[], &[], -1000);
-        let with = ticket(&mut t, &NONCE_TPM, &[], -1000);
-        t.tpm.clock.total_reset_count += 1;
-        assert_eq!(t.tpm.run(without), Err(Rc::TICKET.at(PolicyTicket::ticket)));
-        t.tpm.run(with).unwrap();
-    }
-
-    #[test]
-    fn a_ticket_in_a_trial_session_is_attributes_and_a_wrong_timeout_size() {
-        let mut t = signing();
-        let good = ticket(&mut t, &NONCE_TPM, &[], -100);
-        let mut command = good.clone();
-        command.policy_session = trial(&mut t.tpm);
-        assert_eq!(
-            t.tpm.run(command),
-            Err(Rc::ATTRIBUTES.at(PolicyTicket::policy_session))
-        );
-        let mut command = good.clone();
-        command.timeout.truncate(7);
-        assert_eq!(t.tpm.run(command), Err(Rc::SIZE.at(PolicyTicket::timeout)));
-        let mut command = good.clone();
-        command.cp_hash_a = small(&[1; 20]);
-        assert_eq!(
-            t.tpm.run(command),
-            Err(Rc::SIZE.at(PolicyTicket::cp_hash_a))
-        );
-        let mut command = good;
-        command.ticket.hierarchy = Some(TpmiRhHierarchy(TpmHandle(0x4001_0001)));
-        assert_eq!(t.tpm.run(command), Err(Rc::SVN_LIMITED));
     }
 }
