@@ -7,6 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::process::Command;
 
 use support::raw::{Bytes, RawTpm, command};
 use support::{Protocol, TpmServer, against_swtpm, data, folder};
@@ -137,6 +138,72 @@ fn the_profile_swtpm_0_7_lists_the_110_commands_of_swtpm() {
         .collect();
     assert_eq!(expected.len(), 110);
     assert_eq!(listed, expected);
+}
+
+/// Without SHA-1, curves other than two and `TPM2_GetRandom`, for 1024 bytes in an NV Index.
+const NARROW: &str = r#"{"Name":"custom:narrow",
+    "Algorithms":"rsa,rsa-min-size=2048,hmac,aes,mgf1,keyedhash,xor,sha256,sha384,rsassa,oaep,ecdsa,ecdh,kdf1-sp800-56a,kdf1-sp800-108,ecc,ecc-nist-p256,ecc-nist-p384,symcipher,cfb",
+    "Commands":"0x11f-0x122,0x124-0x12e,0x130-0x140,0x142-0x159,0x15b-0x15e,0x160-0x165,0x167-0x174,0x176-0x178,0x17a,0x17c-0x193",
+    "PcrBanks":"sha384","Limits":{"nv-index":1024,"nv-buffer":512}}"#;
+
+#[test]
+fn every_front_end_takes_the_same_profiles() {
+    let home = folder();
+    let file = home.path().join("narrow.json");
+    fs::write(&file, NARROW).expect("a file");
+    let asked = format!("file={}", file.display());
+    let script = "tpm2_getcap properties-fixed | grep -A1 TPM2_PT_NV_INDEX_MAX | tail -1
+        tpm2_getcap pcrs | grep -c ' \\[ 0,'
+        tpm2_getcap algorithms | grep -c '^sha'
+        tpm2_getcap ecc-curves | wc -l
+        tpm2_hash -g sha1 narrow.json > /dev/null 2>&1 || echo no SHA-1
+        (tpm2_getrandom 4 2>&1 || true) | grep -o 0x143";
+    let expected = "  raw: 0x400\n1\n2\n2\nno SHA-1\n0x143\n";
+    for protocol in [Protocol::Swtpm, Protocol::Mssim] {
+        let server = TpmServer::start_with(protocol, home.path(), &["--profile", &asked]);
+        let client = support::Client::new(server.tcti(), home.path());
+        assert_eq!(client.sh(script), expected, "{protocol:?}");
+        drop(server);
+        fs::remove_dir_all(home.path().join("state")).expect("the state folder");
+    }
+    let ran = Command::new(support::VTPM)
+        .args(["run", "--profile", NARROW, "--", "bash", "-c", script])
+        .current_dir(home.path())
+        .output()
+        .expect("vtpm starts");
+    assert_eq!(support::finish("vtpm run", ran), expected);
+}
+
+#[test]
+fn a_profile_that_cannot_be_is_refused_by_the_word_that_is_wrong() {
+    for (profile, words) in [
+        ("swtpm-9", &["'swtpm-9'", "swtpm-0.7", "default-v1"][..]),
+        (
+            r#"{"Name":"custom","Algorithms":"rsa,sha257"}"#,
+            &["`sha257`", "sha256,"],
+        ),
+        (
+            r#"{"Name":"custom","Limits":{"timers":17}}"#,
+            &["`timers` cannot be 17", "0 to 16"],
+        ),
+        ("file=/no/such/file", &["/no/such/file"]),
+        ("colour=red", &["'colour='", "file=PATH"]),
+    ] {
+        for verb in [
+            &["run", "--profile", profile, "--", "true"][..],
+            &["simulator", "--profile", profile],
+        ] {
+            let ran = Command::new(support::VTPM)
+                .args(verb)
+                .output()
+                .expect("vtpm starts");
+            assert!(!ran.status.success(), "{verb:?}");
+            let error = String::from_utf8_lossy(&ran.stderr);
+            for word in words {
+                assert!(error.contains(word), "{verb:?}: {error}");
+            }
+        }
+    }
 }
 
 /// Properties that name the maker, or whose value is an implementation's own business: only their presence counts.

@@ -26,6 +26,17 @@ impl TpmMaker for ByteMaker {
             .into())
     }
 
+    fn new_tpm_of(&self, profile: &str) -> Result<TpmBytes, TpmMakerError> {
+        match profile {
+            "default" => self.new_tpm(),
+            _ => Err(TpmMakerError(format!("there is no profile '{profile}'"))),
+        }
+    }
+
+    fn new_tpm_like(&self, _: &[u8]) -> Result<TpmBytes, TpmMakerError> {
+        self.new_tpm()
+    }
+
     fn fork(&self, state: &[u8]) -> Result<TpmBytes, TpmMakerError> {
         let seed = state
             .get(..16)

@@ -23,6 +23,15 @@ impl TpmMaker for ByteMaker {
     fn new_tpm(&self) -> Result<TpmBytes, TpmMakerError> {
         Ok(uuid::Uuid::new_v4().as_bytes().to_vec().into())
     }
+    fn new_tpm_of(&self, profile: &str) -> Result<TpmBytes, TpmMakerError> {
+        match profile {
+            "default" => self.new_tpm(),
+            _ => Err(TpmMakerError(format!("there is no profile '{profile}'"))),
+        }
+    }
+    fn new_tpm_like(&self, _: &[u8]) -> Result<TpmBytes, TpmMakerError> {
+        self.new_tpm()
+    }
     fn fork(&self, state: &[u8]) -> Result<TpmBytes, TpmMakerError> {
         Ok(state.to_vec().into())
     }

@@ -9,7 +9,7 @@ mod completions;
 mod log;
 mod output;
 mod process;
-mod profile;
+pub(crate) mod profile;
 mod provider;
 mod run;
 mod serve;

@@ -11,6 +11,7 @@ use vm_web::api::{Accepted, ChangePower, Items, PowerAction};
 
 use super::client::{Client, component, talk};
 use super::output;
+use super::profile::ProfileOption;
 use crate::config::DataFolder;
 
 /// Create, look at, start, stop, clone and delete VMs
@@ -50,6 +51,9 @@ struct Create {
     /// Give it a TPM
     #[arg(long)]
     tpm: bool,
+    /// What its TPM is like: a profile's name, JSON, or name=|profile=|file=|fd= as swtpm has it
+    #[arg(long, value_name = "PROFILE", requires = "tpm")]
+    profile: Option<ProfileOption>,
     /// vCenter that holds it [default: the only one there is]
     #[arg(long, value_name = "NAME")]
     vcenter: Option<Name>,
@@ -201,6 +205,7 @@ impl Create {
             vcenter: self.vcenter,
             datastore: self.datastore,
             tpm: self.tpm,
+            profile: self.profile.as_ref().map(ProfileOption::text).transpose()?,
             firmware: Some(match self.firmware {
                 FirmwareArg::Efi => Firmware::Efi,
                 FirmwareArg::Bios => Firmware::Bios,

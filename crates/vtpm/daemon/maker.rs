@@ -22,6 +22,7 @@ use tpm_wire::pcr::TpmlPcrSelection;
 use tpm_wire::table::{Command as _, Response as _};
 use vm_inventory::{TpmBytes, TpmMaker, TpmMakerError};
 
+use crate::cli::profile;
 use crate::platform;
 
 /// `TPM2_Startup(TPM_SU_CLEAR)`.
@@ -41,7 +42,17 @@ pub(crate) struct EngineMaker;
 
 impl TpmMaker for EngineMaker {
     fn new_tpm(&self) -> Result<TpmBytes, TpmMakerError> {
-        guarded(|| Ok(Tpm::new(Profile::default(), scratch_platform()).permanent_state()))
+        guarded(|| Ok(made(Profile::default())))
+    }
+
+    fn new_tpm_of(&self, profile: &str) -> Result<TpmBytes, TpmMakerError> {
+        let profile =
+            profile::parse(profile).map_err(|error| TpmMakerError(format!("{error:#}")))?;
+        guarded(|| Ok(made(profile)))
+    }
+
+    fn new_tpm_like(&self, state: &[u8]) -> Result<TpmBytes, TpmMakerError> {
+        guarded(|| Ok(made(load(state)?.profile().clone())))
     }
 
     fn fork(&self, state: &[u8]) -> Result<TpmBytes, TpmMakerError> {
@@ -76,6 +87,10 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, TpmMakerError>) -> Result<T, TpmM
             "the TPM engine failed; please report it".to_owned(),
         ))
     })
+}
+
+fn made(profile: Profile) -> TpmBytes {
+    Tpm::new(profile, scratch_platform()).permanent_state()
 }
 
 fn scratch_platform() -> Box<dyn Platform> {
@@ -175,5 +190,30 @@ mod tests {
             assert!(EngineMaker.fork(bad).is_err());
             assert!(EngineMaker.ek_name(bad).is_err());
         }
+    }
+
+    #[test]
+    fn a_tpm_has_the_profile_that_was_asked_for_and_one_in_its_place_has_it_too() {
+        let json = r#"{"Name":"custom:small","Base":"pc-client","Limits":{"nv-index":1024}}"#;
+        for (asked, name, nv_index) in [
+            ("swtpm-0.7", "swtpm-0.7", 2048),
+            (json, "custom:small", 1024),
+        ] {
+            let state = EngineMaker.new_tpm_of(asked).unwrap();
+            let replacement = EngineMaker.new_tpm_like(&state).unwrap();
+            assert_ne!(
+                EngineMaker.ek_name(&state).unwrap(),
+                EngineMaker.ek_name(&replacement).unwrap()
+            );
+            for state in [state, replacement] {
+                let tpm = load(&state).unwrap();
+                assert_eq!(tpm.profile().name, name);
+                assert_eq!(tpm.profile().max_nv_index, nv_index);
+            }
+        }
+        for (bad, word) in [("nobody", "'nobody'"), (r#"{"Name":"nobody"}"#, "'nobody'")] {
+            assert!(EngineMaker.new_tpm_of(bad).unwrap_err().0.contains(word));
+        }
+        assert!(EngineMaker.new_tpm_like(b"not a TPM").is_err());
     }
 }

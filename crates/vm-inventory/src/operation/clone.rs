@@ -104,7 +104,11 @@ impl Operations {
                     this.report(&task, 10, "reading the source");
                     let found = this.contents_of(&source)?;
                     this.report(&task, 30, "making the TPM");
-                    let fresh = this.manufacture(&mut vm, TpmAction::Replace)?;
+                    let like = found.get(SectionKind::TPM_PERMANENT).map_or_else(
+                        || this.maker.new_tpm(),
+                        |state| this.maker.new_tpm_like(state),
+                    );
+                    let fresh = this.install(&mut vm, TpmAction::Replace, like)?;
                     if let Some(tpm) = &mut vm.tpm {
                         tpm.source = Some(source_of(&source));
                     }

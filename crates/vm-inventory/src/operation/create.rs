@@ -1,6 +1,6 @@
 //! Creating a VM.
 
-use super::{Job, Like, Operations, TpmBytes, planned};
+use super::{Job, Like, Operations, TpmBytes, TpmMakerError, planned};
 use crate::files::contents;
 use crate::guest::GuestOs;
 use crate::inventory::Transaction;
@@ -26,6 +26,9 @@ pub struct CreateVm {
     /// Whether it gets a TPM.
     #[serde(default)]
     pub tpm: bool,
+    /// What its TPM is like: the name of a profile, or JSON; the default profile if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// Its firmware; EFI if left out.
     #[serde(default)]
     pub firmware: Option<Firmware>,
@@ -55,6 +58,7 @@ impl CreateVm {
             vcenter: None,
             datastore: None,
             tpm: false,
+            profile: None,
             firmware: None,
             hardware_version: None,
             guest: None,
@@ -90,6 +94,17 @@ impl Operations {
             Some(guest) => guest,
             None => "ubuntu64Guest".parse().map_err(Error::BadValue)?,
         };
+        if let Some(profile) = &request.profile {
+            if !request.tpm {
+                return Err(Error::BadValue(
+                    "a profile says what a TPM is like: ask for a TPM too, or leave the profile out".to_owned(),
+                ));
+            }
+            // Made once to see whether it can be, before anything is recorded.
+            self.maker
+                .new_tpm_of(profile)
+                .map_err(|error| Error::BadValue(error.0))?;
+        }
         let asked = request.tpm.then_some(TpmAction::New);
         let action =
             provisioning::decide(Operation::CreateVm, version, asked, None).map_err(|refusal| {
@@ -132,11 +147,16 @@ impl Operations {
         transaction.unchanged(&datastore);
         self.record_creation(&task, &vm, transaction)?;
         let datastore = datastore.record;
+        let profile = request.profile;
         Ok(self.job(task, vec![busy], move |this, mut task| {
             let mut vm = vm;
             if action.is_some() {
                 this.report(&task, 10, "making the TPM");
-                let state = this.manufacture(&mut vm, TpmAction::New)?;
+                let state = match &profile {
+                    Some(profile) => this.maker.new_tpm_of(profile),
+                    None => this.maker.new_tpm(),
+                };
+                let state = this.install(&mut vm, TpmAction::New, state)?;
                 this.report(&task, 80, "writing the files");
                 this.files.create(&vm, &datastore, &contents(state, None))?;
                 task.notes.push(format!(
@@ -152,13 +172,18 @@ impl Operations {
         }))
     }
 
-    /// A TPM nobody has had before, for `vm`.
-    pub(super) fn manufacture(&self, vm: &mut Vm, origin: TpmAction) -> Result<TpmBytes> {
+    /// Gives `vm` a TPM that nobody has had before.
+    pub(super) fn install(
+        &self,
+        vm: &mut Vm,
+        origin: TpmAction,
+        made: std::result::Result<TpmBytes, TpmMakerError>,
+    ) -> Result<TpmBytes> {
         let fail = |reason: String| Error::Tpm {
             vm: vm.name.clone(),
             reason,
         };
-        let state = self.maker.new_tpm().map_err(|error| fail(error.0))?;
+        let state = made.map_err(|error| fail(error.0))?;
         let ek_name = self.maker.ek_name(&state).map_err(|error| fail(error.0))?;
         vm.tpm = Some(VmTpm {
             origin,

@@ -52,6 +52,18 @@ pub trait TpmMaker: Send + Sync {
     /// When it cannot be made.
     fn new_tpm(&self) -> Result<TpmBytes, TpmMakerError>;
 
+    /// The same, as a profile describes it: its name, or JSON.
+    ///
+    /// # Errors
+    /// When there is no such profile, or the TPM cannot be made.
+    fn new_tpm_of(&self, profile: &str) -> Result<TpmBytes, TpmMakerError>;
+
+    /// The same, with the profile of another TPM.
+    ///
+    /// # Errors
+    /// When `state` is not the state of a TPM, or the new one cannot be made.
+    fn new_tpm_like(&self, state: &[u8]) -> Result<TpmBytes, TpmMakerError>;
+
     /// A copy of a TPM that keeps its secrets and repeats none of its randomness.
     ///
     /// # Errors

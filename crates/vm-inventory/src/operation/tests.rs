@@ -140,6 +140,25 @@ fn rules_that_fail_are_named_all_at_once_and_no_file_is_left() {
 }
 
 #[test]
+fn a_profile_is_checked_before_anything_is_recorded_and_is_for_a_tpm() {
+    let world = World::with_vcenter("8.0.3");
+    let before = world.files();
+    let with = |tpm, profile: &str| CreateVm {
+        tpm,
+        profile: Some(profile.to_owned()),
+        ..CreateVm::named(name("narrow"))
+    };
+    let error = refused(world.operations.create_vm(with(true, "nobody")));
+    assert!(error.to_string().contains("there is no profile 'nobody'"));
+    let error = refused(world.operations.create_vm(with(false, "default")));
+    assert!(error.to_string().contains("ask for a TPM too"));
+    assert_eq!(world.files(), before);
+    assert!(world.operations.tasks().unwrap().is_empty());
+    done(world.operations.create_vm(with(true, "default")));
+    assert!(world.operations.vm("narrow").unwrap().tpm.present);
+}
+
+#[test]
 fn the_same_vm_without_a_tpm_is_fine() {
     let world = World::with_vcenter("8.0.3");
     done(world.operations.create_vm(CreateVm {

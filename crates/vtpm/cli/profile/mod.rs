@@ -8,7 +8,7 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use tpm_engine::Profile;
 
-pub(crate) use json::from_json;
+use json::from_json;
 
 /// What every `--profile` takes: a name, as swtpm does `name=`, `profile=` (JSON), `file=` or `fd=`, or JSON alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,28 +49,37 @@ impl FromStr for ProfileOption {
 impl ProfileOption {
     /// The profile, read from where the option says.
     pub(crate) fn load(&self) -> anyhow::Result<Profile> {
-        let (json, place) = match self {
-            Self::Name(name) => return by_name(name),
-            Self::Json(json) => (json.clone(), "the profile".to_owned()),
-            Self::File(path) => {
-                let place = format!("the profile {}", path.display());
-                let json = std::fs::read_to_string(path).with_context(|| place.clone())?;
-                (json, place)
-            }
-            Self::Descriptor(number) => {
-                let place = format!("the profile at descriptor {number}");
-                let file = super::process::inherited(*number).with_context(|| place.clone())?;
-                let json = std::io::read_to_string(std::fs::File::from(file))
-                    .with_context(|| place.clone())?;
-                (json, place)
-            }
-        };
-        from_json(&json).context(place)
+        parse(&self.text()?).with_context(|| match self {
+            Self::Name(_) | Self::Json(_) => "--profile".to_owned(),
+            Self::File(path) => format!("the profile {}", path.display()),
+            Self::Descriptor(number) => format!("the profile at descriptor {number}"),
+        })
+    }
+
+    /// The name or the JSON that the option means.
+    pub(crate) fn text(&self) -> anyhow::Result<String> {
+        Ok(match self {
+            Self::Name(text) | Self::Json(text) => text.clone(),
+            Self::File(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("the profile {}", path.display()))?,
+            Self::Descriptor(number) => super::process::inherited(*number)
+                .and_then(|file| std::io::read_to_string(std::fs::File::from(file)))
+                .with_context(|| format!("the profile at descriptor {number}"))?,
+        })
+    }
+}
+
+/// The profile of a name or of JSON.
+pub(crate) fn parse(text: &str) -> anyhow::Result<Profile> {
+    if text.trim_start().starts_with('{') {
+        from_json(text)
+    } else {
+        by_name(text.trim())
     }
 }
 
 /// The built-in profile of this name. `custom` alone is all that there is, under that name.
-pub(crate) fn by_name(name: &str) -> anyhow::Result<Profile> {
+fn by_name(name: &str) -> anyhow::Result<Profile> {
     if is_custom(name) {
         return Ok(Profile {
             name: name.to_owned().into(),
