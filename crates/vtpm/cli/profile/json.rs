@@ -286,6 +286,27 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_shows_profiles_that_are() {
+        let page = include_str!("../../../../docs/profiles.md");
+        let blocks: Vec<&str> = page.split("```json").skip(1).collect();
+        assert_eq!(blocks.len(), 1);
+        for block in blocks {
+            let (json, _) = block.split_once("```").unwrap();
+            let profile = from_json(json).unwrap();
+            assert_eq!((profile.revision, profile.max_nv_buffer), (138, 512));
+        }
+        for name in tpm_engine::Profile::NAMES {
+            assert!(page.contains(&format!("`{name}`")), "{name}");
+        }
+        let error = from_json(r#"{"Name":"custom","Limits":{"x":1}}"#).unwrap_err();
+        let error = error.to_string();
+        let (_, limits) = error.split_once("can have: ").unwrap();
+        for limit in limits.split(',').filter(|limit| *limit != "pcr") {
+            assert!(page.contains(&format!("`{limit}`")), "{limit}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_by_name() {
         for (json, words) in [
             ("", "not JSON"),
