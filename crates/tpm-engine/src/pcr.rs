@@ -95,17 +95,19 @@ pub(crate) struct Pcrs {
 impl Pcrs {
     /// Banks of a new TPM: those of its profile with all PCR, and the other hashes, which can be allocated.
     pub(crate) fn manufacture(profile: &Profile) -> Self {
-        let hashes = TpmiAlgHash::ALL.iter().copied();
-        let others = hashes.filter(|hash| {
-            profile.limits.has_algorithm(hash.id()) && !profile.pcr_banks.contains(hash)
-        });
-        let bank = |hash, byte| Bank {
-            hash,
-            allocated: TpmsPcrSelect([byte; 3]),
-            values: Vec::new(),
-        };
-        let active = profile.pcr_banks.iter().map(|hash| bank(*hash, 0xFF));
-        let banks = active.chain(others.map(|hash| bank(hash, 0))).collect();
+        let implemented = |hash: &TpmiAlgHash| profile.limits.has_algorithm(hash.id());
+        let is_active = |hash: &TpmiAlgHash| profile.pcr_banks.contains(hash);
+        let active = profile.pcr_banks.iter().copied();
+        let others = TpmiAlgHash::ALL.iter().copied();
+        let banks = active
+            .chain(others.filter(|hash| !is_active(hash)))
+            .filter(implemented)
+            .map(|hash| Bank {
+                hash,
+                allocated: TpmsPcrSelect([if is_active(&hash) { 0xFF } else { 0 }; 3]),
+                values: Vec::new(),
+            })
+            .collect();
         let mut pcrs = Self {
             banks,
             pending: None,
