@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod daemon;
+mod import;
 mod platform;
 
 fn main() -> std::process::ExitCode {

@@ -6,6 +6,7 @@
 
 mod client;
 mod completions;
+mod import;
 mod log;
 mod output;
 mod process;
@@ -51,6 +52,7 @@ enum Verb {
     SwtpmIoctl(swtpm_ioctl::SwtpmIoctl),
     SwtpmBios(swtpm_bios::SwtpmBios),
     Simulator(simulator::SimulatorVerb),
+    Import(import::Import),
     Completions(completions::Completions),
 }
 
@@ -65,6 +67,7 @@ impl Verb {
             Self::SwtpmIoctl(verb) => verb.execute(),
             Self::SwtpmBios(verb) => verb.execute(),
             Self::Simulator(verb) => verb.execute(),
+            Self::Import(verb) => verb.execute(),
             Self::Completions(verb) => verb.execute(),
         }
     }
