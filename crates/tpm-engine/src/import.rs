@@ -460,7 +460,7 @@ mod tests {
             &tpm.permanent_state(),
             Box::new(ScriptedPlatform::default()),
         );
-        for (_, index) in &again.unwrap().nv.indices {
+        for index in again.unwrap().nv.indices.values() {
             assert!(index.is_written());
             assert_eq!(index.data.as_slice(), [7; 8]);
         }

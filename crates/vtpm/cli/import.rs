@@ -184,7 +184,8 @@ impl Report {
         report.lost("saved contexts of objects and sessions, such as tpm2-tools' .ctx files");
         if let Some(theirs) = &libtpms.profile {
             report.lost(format!(
-                "the profile {theirs}: the TPM has the profile '{profile}' from now on"
+                "the profile '{}': the TPM has the profile '{profile}' from now on",
+                profile_name(theirs)
             ));
         }
         for lost in &libtpms.lost {
@@ -227,6 +228,15 @@ impl Report {
         )?;
         Ok(())
     }
+}
+
+/// The name in a profile of libtpms.
+fn profile_name(json: &str) -> String {
+    let parsed: Option<serde_json::Value> = serde_json::from_str(json).ok();
+    let name = parsed
+        .as_ref()
+        .and_then(|profile| profile.get("Name")?.as_str());
+    name.unwrap_or("without a name").to_owned()
 }
 
 fn carried_over(imported: &Imported) -> Vec<String> {

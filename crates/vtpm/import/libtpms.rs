@@ -590,6 +590,20 @@ mod tests {
         assert!(import(&state()).is_some());
     }
 
+    /// The same program with libtpms 0.11, which keeps a profile (state format level 7).
+    #[test]
+    fn a_state_with_a_profile_is_read() {
+        let file = include_bytes!("../../../tests/data/swtpm_profile_state.bin");
+        let state = open_file(file, None).unwrap();
+        let libtpms = read_state(&state).unwrap();
+        assert!(libtpms.profile.unwrap().contains(r#""Name":"default-v1""#));
+        let object = &libtpms.imported.persistent[0];
+        assert_eq!(object.handle, TpmHandle(0x8100_0001));
+        assert_eq!(object.hierarchy, TpmHandle::OWNER);
+        assert!(libtpms.lost.is_empty(), "{:?}", libtpms.lost);
+        assert!(import(&state).is_some());
+    }
+
     #[test]
     fn no_cut_state_is_taken() {
         let whole = state();
