@@ -54,10 +54,16 @@ impl Place {
 
     /// The same, running, with control channel and data channel on unix sockets.
     fn serve(&self, name: &str, arguments: &[&str]) -> Served {
+        let state = format!("dir={name}");
+        self.serve_state(name, &[&["--tpmstate", &state], arguments].concat())
+    }
+
+    /// The same with its state wherever the arguments say.
+    fn serve_state(&self, name: &str, arguments: &[&str]) -> Served {
         let (data, control) = (format!("{name}.data"), format!("{name}.ctrl"));
         let mut command = self.program("swtpm");
         command
-            .args(["socket", "--tpm2", "--tpmstate", &format!("dir={name}")])
+            .args(["socket", "--tpm2"])
             .args(["--server", &format!("type=unixio,path={data}")])
             .args(["--ctrl", &format!("type=unixio,path={control}")])
             .args(["--log", &format!("file={name}.log")])
@@ -381,6 +387,53 @@ fn state_travels_and_foreign_state_does_not() {
     assert!(stranger.log().contains("another TPM"), "{}", stranger.log());
     place.ioctl_ok(&stranger, &["-i"]);
     assert_eq!(stranger.tpm().ok(&pcr_read()), before);
+}
+
+/// Two hosts with one storage: the source gives it up once its state has gone, and takes it back if the machine stays after all.
+#[test]
+fn a_machine_moves_between_hosts_that_share_the_storage() {
+    let place = Place::new();
+    let migration = ["--migration", "release-lock-outgoing,incoming"];
+    let served = |name: &str, more: &[&str]| {
+        let options = [&["--tpmstate", "dir=shared"], more].concat();
+        place.serve_state(name, &options)
+    };
+    let mut source = served(
+        "source",
+        &["--flags", "startup-clear", migration[0], migration[1]],
+    );
+    source.tpm().ok(&pcr_extend(7));
+    let pcr = source.tpm().ok(&pcr_read());
+    let mut target = served("target", &migration);
+    let said = place.ioctl_refused(&target, &["-i"]);
+    assert!(said.contains("PTM_INIT: 0x9"), "the source has it: {said}");
+    for kind in ["permanent", "volatile", "savestate"] {
+        place.ioctl_ok(&source, &["--save", kind, kind]);
+    }
+    // The machine stays: nobody else has taken it.
+    place.ioctl_ok(&source, &["--lock-storage", "3"]);
+    source.tpm().ok(&get_random(8));
+    assert_eq!(source.tpm().ok(&pcr_read()), pcr);
+
+    for kind in ["permanent", "volatile", "savestate"] {
+        place.ioctl_ok(&source, &["--save", kind, kind]);
+    }
+    for kind in ["permanent", "volatile"] {
+        place.ioctl_ok(&target, &["--load", kind, kind]);
+    }
+    place.ioctl_ok(&target, &["-i"]);
+    assert_eq!(target.tpm().ok(&pcr_read()), pcr);
+    let said = place.ioctl_refused(&source, &["--lock-storage", "3"]);
+    assert!(said.contains("PTM_LOCK_STORAGE: 0x9"), "{said}");
+    assert_eq!(
+        source.tpm().execute(&get_random(8)).code(),
+        0x923,
+        "two must not go on from one state"
+    );
+    for served in [&mut source, &mut target] {
+        place.ioctl_ok(&*served, &["-s"]);
+        assert!(served.process.wait().success(), "{}", served.log());
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod daemon;
+mod import;
 
 use vtpm_host::platform;
 

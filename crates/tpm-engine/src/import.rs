@@ -11,7 +11,6 @@ use alloc::vec::Vec;
 use core::fmt;
 use tpm_wire::algorithm::TpmiAlgHash;
 use tpm_wire::buffers::{Tpm2bAuth, Tpm2bDigest, Tpm2bName, Tpm2bSeed};
-use tpm_wire::constants::TpmSu;
 use tpm_wire::handles::{TpmHandle, TpmHt};
 use tpm_wire::nv::{TpmsNvPublic, TpmtNvPublic2};
 use tpm_wire::object::{TpmtPublic, TpmtSensitive};
@@ -60,6 +59,8 @@ pub struct PersistentObject {
     pub public: TpmtPublic,
     /// The sensitive area; `None` if only the public area is there.
     pub sensitive: Option<TpmtSensitive>,
+    /// The Name, which must be that of the public area.
+    pub name: Tpm2bName,
     /// The qualified Name.
     pub qualified_name: Tpm2bName,
     /// Created from a primary seed.
@@ -91,6 +92,8 @@ pub struct SavedState {
     pub pcrs: Vec<(TpmiAlgHash, Vec<Vec<u8>>)>,
     /// The startup before it came from locality 3.
     pub startup_locality_3: bool,
+    /// An H-CRTM event came before that startup.
+    pub hcrtm: bool,
 }
 
 /// How the other implementation lost power.
@@ -309,6 +312,7 @@ impl Tpm {
         let handle = from.handle;
         let fits = handle.kind() == Some(TpmHt::Persistent)
             && Hierarchy::from_handle(from.hierarchy).is_some()
+            && Object::name_of(&from.public) == from.name
             && from.sensitive.as_ref().is_none_or(|sensitive| {
                 sensitive.sensitive.object_type() == from.public.object_type()
             });
@@ -320,7 +324,7 @@ impl Tpm {
             return Err(ImportError::NoSpace(handle));
         }
         let object = Object {
-            name: Object::name_of(&from.public),
+            name: from.name,
             public: from.public,
             sensitive: from.sensitive,
             qualified_name: from.qualified_name,
@@ -358,7 +362,7 @@ impl Tpm {
         }
         let groups = self.saved_groups();
         self.power
-            .set_saved_state(groups, TpmSu::State, saved.startup_locality_3);
+            .set_saved_state(groups, saved.startup_locality_3, saved.hcrtm);
         Ok(())
     }
 }
@@ -456,7 +460,7 @@ mod tests {
             &tpm.permanent_state(),
             Box::new(ScriptedPlatform::default()),
         );
-        for (_, index) in &again.unwrap().nv.indices {
+        for index in again.unwrap().nv.indices.values() {
             assert!(index.is_written());
             assert_eq!(index.data.as_slice(), [7; 8]);
         }

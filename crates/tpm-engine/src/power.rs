@@ -66,14 +66,15 @@ impl Power {
         self.orderly = Some(TpmSu::Clear);
     }
 
-    /// Takes over what a shutdown has saved elsewhere.
+    /// Takes over what `TPM2_Shutdown(STATE)` has saved elsewhere.
     pub(crate) fn set_saved_state(
         &mut self,
         saved: Zeroizing<Vec<u8>>,
-        kind: TpmSu,
         startup_locality_3: bool,
+        hcrtm: bool,
     ) {
-        self.orderly = Some(kind);
+        self.orderly = Some(TpmSu::State);
+        self.saved_hcrtm = hcrtm;
         self.saved_state = saved;
         self.saved_locality_3 = startup_locality_3;
     }

@@ -6,6 +6,7 @@
 
 mod client;
 mod completions;
+mod import;
 mod log;
 mod output;
 mod process;
@@ -52,6 +53,7 @@ enum Verb {
     SwtpmIoctl(swtpm_ioctl::SwtpmIoctl),
     SwtpmBios(swtpm_bios::SwtpmBios),
     Simulator(simulator::SimulatorVerb),
+    Import(import::Import),
     Completions(completions::Completions),
 }
 
@@ -67,6 +69,7 @@ impl Verb {
             Self::SwtpmIoctl(verb) => verb.execute(),
             Self::SwtpmBios(verb) => verb.execute(),
             Self::Simulator(verb) => verb.execute(),
+            Self::Import(verb) => verb.execute(),
             Self::Completions(verb) => verb.execute(),
         }
     }

@@ -441,7 +441,7 @@ mod tests {
                 .parse::<FlagsOption>()
                 .unwrap_err(),
             "need-init".parse::<FlagsOption>().unwrap_err(),
-            "action=kill".parse::<SeccompOption>().unwrap_err(),
+            "action=shrug".parse::<SeccompOption>().unwrap_err(),
             "name=a,remove-disabled=check"
                 .parse::<ProfileOption>()
                 .unwrap_err(),

@@ -21,7 +21,7 @@ const ITERATIONS: u32 = 1000;
 
 /// One of the two options.
 #[derive(Clone, Debug)]
-pub(super) struct KeyOption {
+pub(crate) struct KeyOption {
     source: Source,
     secret: Secret,
     mode: KeyFileMode,
@@ -90,7 +90,7 @@ impl std::str::FromStr for KeyOption {
 }
 
 /// A key that was read.
-pub(super) struct LoadedKey {
+pub(crate) struct LoadedKey {
     /// Where it came from, for messages.
     name: String,
     bytes: Zeroizing<Vec<u8>>,
@@ -99,7 +99,7 @@ pub(super) struct LoadedKey {
 
 impl LoadedKey {
     /// The key as a provider that the state is kept under.
-    pub(super) fn provider(&self) -> anyhow::Result<KeyFileProvider> {
+    pub(crate) fn provider(&self) -> anyhow::Result<KeyFileProvider> {
         Ok(KeyFileProvider::from_file_bytes(
             &self.name,
             &self.bytes,
@@ -109,14 +109,14 @@ impl LoadedKey {
     }
 
     /// The key itself.
-    pub(super) fn into_bytes(self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn into_bytes(self) -> Zeroizing<Vec<u8>> {
         self.bytes
     }
 }
 
 impl KeyOption {
     /// Reads the key, and removes its file if that was asked for.
-    pub(super) fn load(&self) -> anyhow::Result<LoadedKey> {
+    pub(crate) fn load(&self) -> anyhow::Result<LoadedKey> {
         let (name, file) = match &self.source {
             Source::File(path) => (path.display().to_string(), File::open(path)),
             Source::Descriptor(number) => (

@@ -34,7 +34,7 @@ use arguments::{
     Place, SeccompOption, ServerOption, StateOption,
 };
 use endpoints::{Open, descriptor};
-use key::KeyOption;
+pub(crate) use key::KeyOption;
 pub(crate) use print::parse_flags;
 
 /// Stands in for swtpm: the same options, the same sockets
