@@ -311,9 +311,16 @@ fn the_event_log_of_ovmf_replays_to_the_pcr() {
                 .get(bank)
                 .unwrap_or_else(|| panic!("{interface:?}: no {bank} in {log}"));
             // Firmware, its settings, option ROMs, boot manager, boot variables, secure boot: each has its PCR.
-            assert!(pcrs.keys().copied().eq(pcrs.keys().copied().filter(|pcr| *pcr < 16)));
+            assert!(
+                pcrs.keys()
+                    .copied()
+                    .eq(pcrs.keys().copied().filter(|pcr| *pcr < 16))
+            );
             for needed in 0..8 {
-                assert!(pcrs.contains_key(&needed), "PCR {needed} of {bank} in {log}");
+                assert!(
+                    pcrs.contains_key(&needed),
+                    "PCR {needed} of {bank} in {log}"
+                );
             }
             for (pcr, value) in pcrs {
                 let real = guest.run(&format!("cat /sys/class/tpm/tpm0/pcr-{bank}/{pcr}"));

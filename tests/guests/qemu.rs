@@ -150,13 +150,25 @@ impl<'a> Machine<'a> {
             .arg(image::kernel())
             .args(["-initrd", &files])
             .args(["-append", "console=ttyS0 quiet panic=-1"])
-            .args(["-chardev", &format!("file,id=console,path={}", self.console().display())])
+            .args([
+                "-chardev",
+                &format!("file,id=console,path={}", self.console().display()),
+            ])
             .args(["-serial", "chardev:console"])
-            .args(["-chardev", &format!("socket,id=shell,path={}", in_place("shell"))])
+            .args([
+                "-chardev",
+                &format!("socket,id=shell,path={}", in_place("shell")),
+            ])
             .args(["-serial", "chardev:shell"])
-            .args(["-chardev", &format!("socket,id=monitor,path={}", in_place("monitor"))])
+            .args([
+                "-chardev",
+                &format!("socket,id=monitor,path={}", in_place("monitor")),
+            ])
             .args(["-mon", "chardev=monitor,mode=control"])
-            .args(["-chardev", &format!("socket,id=tpm,path={}", self.control.display())])
+            .args([
+                "-chardev",
+                &format!("socket,id=tpm,path={}", self.control.display()),
+            ])
             .args(["-tpmdev", "emulator,id=tpm0,chardev=tpm"])
             .arg("-device")
             .arg(match self.interface {
@@ -334,7 +346,8 @@ impl Guest {
     /// Sends the whole machine into a file, and ends.
     pub(crate) fn migrate_to(mut self, file: &Path) {
         self.monitor.report_migration();
-        self.monitor.migrate(&format!("exec:cat > {}", file.display()));
+        self.monitor
+            .migrate(&format!("exec:cat > {}", file.display()));
         self.quit();
     }
 

@@ -185,10 +185,7 @@ impl Response {
     /// Fails unless header and length are those of a response.
     pub(crate) fn assert_well_formed(&self) {
         let tag = u16::from_be_bytes([self.0[0], self.0[1]]);
-        assert!(
-            tag == NO_SESSIONS || tag == SESSIONS,
-            "the tag of {self:?}"
-        );
+        assert!(tag == NO_SESSIONS || tag == SESSIONS, "the tag of {self:?}");
         let length = u32::from_be_bytes(self.0[2..6].try_into().expect("four bytes"));
         assert_eq!(usize::try_from(length).ok(), Some(self.0.len()));
         if self.code() != 0 {

@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use crate::blob::{self, BlobError};
-use crate::device::{DeviceError, StateKind};
-use crate::swtpm::{NotAttached, Server};
+use crate::device::{Device, DeviceError, StartupKind, StateKind};
+use crate::swtpm::{AfterShutdown, NotAttached, Server};
 use crate::wire::Wire;
 use request::{CAPABILITIES, Code, Fields, LONGEST_BLOB, result};
 
@@ -178,7 +178,12 @@ impl Channel {
             }
             Code::Shutdown => {
                 device.power_off().await;
-                Response::new(result::SUCCESS).last()
+                match self.server.options().after_shutdown {
+                    AfterShutdown::End => Response::new(result::SUCCESS).last(),
+                    AfterShutdown::PowerCycle(startup) => {
+                        done(for_next_machine(&device, startup).await)
+                    }
+                }
             }
             Code::GetTpmEstablished => match device.established().await {
                 Ok(bit) => established(result::SUCCESS, bit),
@@ -402,6 +407,20 @@ impl Channel {
             .size(bytes.len())
             .size(piece.len())
             .bytes(piece)
+    }
+}
+
+/// Gives power to a TPM whose machine has ended, and takes back what that machine chose.
+async fn for_next_machine(
+    device: &Device,
+    startup: Option<StartupKind>,
+) -> Result<(), DeviceError> {
+    device.set_locality(0).await;
+    device.buffer_sizes(Some(usize::MAX)).await?;
+    device.power_on().await?;
+    match startup {
+        Some(kind) => device.startup(kind).await,
+        None => Ok(()),
     }
 }
 
