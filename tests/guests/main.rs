@@ -2,7 +2,8 @@
 //!
 //! `tests/guests/prepare` installs what this needs. With `VTPM_TESTS_AGAINST=swtpm` the same guests get Debian's swtpm.
 
-#![cfg(all(test, target_arch = "x86_64"))]
+#![cfg(test)]
+#![cfg(target_arch = "x86_64")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -18,6 +18,15 @@ pub(crate) enum Interface {
     Tis,
 }
 
+impl Interface {
+    fn device(self) -> &'static str {
+        match self {
+            Interface::Crb => "tpm-crb",
+            Interface::Tis => "tpm-tis",
+        }
+    }
+}
+
 /// What the machine starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Firmware {
@@ -165,16 +174,7 @@ impl<'a> Machine<'a> {
                 &format!("socket,id=monitor,path={}", in_place("monitor")),
             ])
             .args(["-mon", "chardev=monitor,mode=control"])
-            .args([
-                "-chardev",
-                &format!("socket,id=tpm,path={}", self.control.display()),
-            ])
-            .args(["-tpmdev", "emulator,id=tpm0,chardev=tpm"])
-            .arg("-device")
-            .arg(match self.interface {
-                Interface::Crb => "tpm-crb,tpmdev=tpm0",
-                Interface::Tis => "tpm-tis,tpmdev=tpm0",
-            });
+            .args(self.tpm_arguments());
         if self.firmware == Firmware::Ovmf {
             let (code, variables) = ovmf();
             let own = in_place("variables");
@@ -190,6 +190,21 @@ impl<'a> Machine<'a> {
             command.args(["-incoming", &format!("exec:cat {}", file.display())]);
         }
         command
+    }
+
+    /// The README's words that give a TPM to QEMU.
+    fn tpm_arguments(&self) -> Vec<String> {
+        const README: &str = include_str!("../../README.md");
+        let line = README
+            .lines()
+            .find(|line| line.contains("-tpmdev emulator"))
+            .expect("the README says how QEMU gets a TPM");
+        let control = self.control.display().to_string();
+        line.replace("$CONTROL", &control)
+            .replace("tpm-crb", self.interface.device())
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
     }
 
     fn console(&self) -> PathBuf {
