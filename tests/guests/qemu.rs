@@ -45,6 +45,11 @@ pub(crate) struct Emulator {
 impl Emulator {
     /// Starts it on a state folder; `place` is a folder for its socket and log.
     pub(crate) fn start(state: &Path, place: &Path) -> Self {
+        Self::start_with(state, place, &[])
+    }
+
+    /// The same with more options.
+    pub(crate) fn start_with(state: &Path, place: &Path, options: &[&str]) -> Self {
         fs::create_dir_all(state).expect("a state folder");
         let control = place.join("control");
         let log = place.join("emulator.log");
@@ -65,6 +70,7 @@ impl Emulator {
             .arg(format!("dir={}", state.display()))
             .arg("--ctrl")
             .arg(format!("type=unixio,path={}", control.display()))
+            .args(options)
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("the log"))
             .stderr(file);
@@ -358,15 +364,19 @@ impl Guest {
         self.monitor("cont", json!({}));
     }
 
-    /// Sends the whole machine into a file, and ends.
-    pub(crate) fn migrate_to(mut self, file: &Path) {
-        self.monitor.report_migration();
+    /// Sends the whole machine into a file. It stands still from then on.
+    pub(crate) fn migrate_to(&mut self, file: &Path) {
         self.monitor
-            .migrate(&format!("exec:cat > {}", file.display()));
-        self.quit();
+            .migrate(&format!("exec:cat > {}", file.display()), "completed");
     }
 
-    /// Waits until a machine that was started with `incoming` runs.
+    /// Sends the machine to where it cannot arrive, whereupon it goes on here.
+    pub(crate) fn migrate_in_vain(&mut self) {
+        self.monitor.migrate("exec:false", "failed");
+        self.wait_until_arrived();
+    }
+
+    /// Waits until a machine that was sent runs.
     pub(crate) fn wait_until_arrived(&mut self) {
         wait_for("the end of the migration", || {
             let status = self.monitor("query-status", json!({}));
@@ -453,19 +463,18 @@ impl Monitor {
         self.run("job-dismiss", json!({ "id": id }));
     }
 
-    fn report_migration(&mut self) {
+    /// Migrates, and waits until that has `ended` in this way.
+    fn migrate(&mut self, to: &str, ended: &str) {
         let events = json!({ "capability": "events", "state": true });
         self.run(
             "migrate-set-capabilities",
             json!({ "capabilities": [events] }),
         );
-    }
-
-    fn migrate(&mut self, to: &str) {
         self.run_until("migrate", &json!({ "uri": to }), |message| {
             let status = &message["data"]["status"];
-            assert_ne!(status, "failed", "{message}");
-            message["event"] == json!("MIGRATION") && status == "completed"
+            let over = status == "completed" || status == "failed";
+            assert!(!over || status == ended, "{message}");
+            message["event"] == json!("MIGRATION") && over
         });
     }
 }
