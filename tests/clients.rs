@@ -50,6 +50,7 @@ flows! {
     certify,
     changeauth,
     clear,
+    clevis,
     clock,
     contexts,
     credentials,
@@ -62,9 +63,11 @@ flows! {
     import,
     loadexternal,
     nv,
+    openssl_provider,
     pcr,
     pcr_allocate,
     persistent,
+    pkcs11,
     policies,
     policies_on_commands,
     primaries,
@@ -81,6 +84,7 @@ flows! {
     sign_rsassa,
     signed_policies,
     symmetric,
+    systemd_creds,
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! `tests/guests/prepare` installs what this needs. With `VTPM_TESTS_AGAINST=swtpm` the same guests get Debian's swtpm.
 
-#![cfg(all(test, target_arch = "x86_64"))]
+#![cfg(test)]
+#![cfg(target_arch = "x86_64")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use qemu::{Emulator, Firmware, Guest, Interface, Machine};
-use support::{against_swtpm, folder};
+use support::{against_swtpm, folder, only_for_vtpm};
 
 /// One guest at a time: each would take a processor for itself.
 fn turn() -> MutexGuard<'static, ()> {
@@ -255,6 +256,7 @@ fn a_migration_to_a_file_and_back_keeps_loaded_objects_sessions_and_pcr() {
     let mut guest = Machine::new(emulator.control(), place.path()).boot();
     let told = filled(&mut guest);
     guest.migrate_to(&out);
+    guest.quit();
     emulator.wait();
 
     let arrive = |state: &Path, file: &Path| {
@@ -269,6 +271,7 @@ fn a_migration_to_a_file_and_back_keeps_loaded_objects_sessions_and_pcr() {
     assert_eq!(guest.run(TELL), told);
     let random = guest.run(RANDOM);
     guest.migrate_to(&back);
+    guest.quit();
     emulator.wait();
 
     // The first host again, which still has an older state.
@@ -289,6 +292,54 @@ fn a_migration_to_a_file_and_back_keeps_loaded_objects_sessions_and_pcr() {
     let (emulator, mut guest) = arrive(there.path(), &back);
     assert_eq!(guest.run(TELL), told);
     assert_other_random(&random, &guest.run(RANDOM));
+    guest.quit();
+    emulator.wait();
+}
+
+#[test]
+fn a_migration_on_shared_storage_hands_the_state_over_and_takes_it_back_when_it_fails() {
+    if only_for_vtpm("that of Debian 12 has no --migration") {
+        return;
+    }
+    const NUMBERS: [&str; 3] = ["first", "second", "third"];
+    let write = |guest: &mut Guest, text: &str| {
+        guest.run(&format!(
+            "printf '%-8s' {text} | tpm2 nvwrite -Q -C o -i - 0x1500001"
+        ));
+    };
+    let _turn = turn();
+    let (state, place, other_place) = (folder(), folder(), folder());
+    let file = place.path().join("out");
+    let options = ["--migration", "release-lock-outgoing"];
+    let emulator = Emulator::start_with(state.path(), place.path(), &options);
+    let mut guest = Machine::new(emulator.control(), place.path()).boot();
+    filled(&mut guest);
+    guest.migrate_in_vain();
+    write(&mut guest, NUMBERS[0]);
+    let told = guest.run(TELL);
+    assert!(told.contains(NUMBERS[0]), "{told}");
+
+    // The source's emulator still runs when the other one opens the same state.
+    let options = ["--migration", "incoming,release-lock-outgoing"];
+    let other_emulator = Emulator::start_with(state.path(), other_place.path(), &options);
+    let machine = Machine::new(other_emulator.control(), other_place.path()).incoming(&file);
+    guest.migrate_to(&file);
+    let mut other = machine.start();
+    other.wait_until_arrived();
+    assert_eq!(other.run(TELL), told);
+    write(&mut other, NUMBERS[1]);
+    guest.quit();
+    emulator.wait();
+    write(&mut other, NUMBERS[2]);
+    other.run(OPEN);
+    other.quit();
+    other_emulator.wait();
+
+    // What the source left behind has not overwritten it.
+    let emulator = Emulator::start(state.path(), place.path());
+    let mut guest = Machine::new(emulator.control(), place.path()).boot();
+    let kept = guest.run("tpm2 nvread -C o 0x1500001");
+    assert_eq!(kept.trim_end(), NUMBERS[2]);
     guest.quit();
     emulator.wait();
 }

@@ -22,3 +22,31 @@ need_packages() {
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
+
+# need_guest_kernel FOLDER: unpacks the distribution's kernel for virtual machines to FOLDER/vmlinuz. It is not installed: no boot
+# loader hears of it.
+need_guest_kernel() {
+    local folder=$1 name='' meta work
+    [ ! -s "$folder/vmlinuz" ] || return 0
+    find_guest_kernel() {
+        for meta in linux-image-cloud-amd64 linux-image-virtual; do
+            name=$(apt-cache depends "$meta" 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p;T;q')
+            [ -z "$name" ] || return 0
+        done
+        return 1
+    }
+    if ! find_guest_kernel; then
+        if [ "$(id -u)" -eq 0 ]; then apt-get update -qq; else sudo apt-get update -qq; fi
+        find_guest_kernel || { echo "No package linux-image-cloud-amd64 or linux-image-virtual: put a kernel at $folder/vmlinuz." >&2; return 1; }
+    fi
+    echo "Unpacking the kernel of $name"
+    work=$(mktemp -d)
+    if ! (cd "$work" && apt-get download -qq "$name" 2>/dev/null && dpkg-deb --extract ./*.deb files); then
+        echo "$name could not be downloaded (apt-get download $name)." >&2
+        rm -rf "$work"
+        return 1
+    fi
+    mkdir -p "$folder"
+    cp "$work"/files/boot/vmlinuz-* "$folder/vmlinuz"
+    rm -rf "$work"
+}

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::blob::{BlobKey, Keys};
 use crate::connections::Connections;
-use crate::device::Device;
+use crate::device::{Device, StartupKind};
 use crate::frame::{Cut, bare_response, command_code, cut, rc};
 use crate::gate::Gate;
 use crate::stream::{Listener, Stream, after_failed_accept};
@@ -39,6 +39,8 @@ pub struct Options {
     pub end_with_data: bool,
     /// The server ends when a control connection does.
     pub end_with_control: bool,
+    /// What the shutdown code of the control channel leads to.
+    pub after_shutdown: AfterShutdown,
     /// The storage is given up once the state has been fetched for another host.
     pub release_lock_outgoing: bool,
     /// The key of the stored state, if the user gave one: state that is fetched undecrypted is sealed with it.
@@ -62,6 +64,17 @@ impl Options {
             migration: self.migration_key.as_deref(),
         }
     }
+}
+
+/// What a server does when a machine says that it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AfterShutdown {
+    /// It ends too, as swtpm does.
+    #[default]
+    End,
+    /// It waits for the next machine. The TPM is switched off and on again, and started if a kind is given, so that clients
+    /// without a machine find it as they did before.
+    PowerCycle(Option<StartupKind>),
 }
 
 /// Where clients come from.

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tpm_server::simulator::Simulator;
-use tpm_server::swtpm::{Endpoints, Options, Server};
+use tpm_server::swtpm::{AfterShutdown, Endpoints, Options, Server};
 use tpm_server::{Device, Settings, StartupKind};
 use vm_inventory::model::{Endpoint, SocketKind, Vm, VmId};
 use vm_inventory::{Machines, PowerOn, Started};
@@ -51,10 +51,16 @@ enum AnyServer {
 }
 
 impl AnyServer {
-    fn new(kind: SocketKind, device: &Device) -> Self {
-        match kind {
+    fn new(vm: &Vm, device: &Device) -> Self {
+        match vm.socket {
             SocketKind::Unix | SocketKind::Tcp => {
-                Self::Swtpm(Server::new(device.clone(), Options::default()))
+                // QEMU sends the shutdown code when it exits; the VM stays on, for the next QEMU.
+                let startup = vm.startup.then_some(StartupKind::Clear);
+                let options = Options {
+                    after_shutdown: AfterShutdown::PowerCycle(startup),
+                    ..Options::default()
+                };
+                Self::Swtpm(Server::new(device.clone(), options))
             }
             SocketKind::Mssim => Self::Simulator(Arc::new(Simulator::new(device.clone()))),
         }
@@ -83,8 +89,8 @@ impl AnyServer {
 }
 
 impl RunningMachines {
-    /// No VM runs yet; `run` is the folder for their sockets. The receiver tells of VMs whose client ended them (the shutdown
-    /// code of the control channel): they want to be powered off.
+    /// No VM runs yet; `run` is the folder for their sockets. The receiver tells of VMs whose client ended them (the stop code
+    /// of the simulator's protocol): they want to be powered off.
     pub(crate) fn new(runtime: Handle, run: &Path) -> io::Result<(Self, UnboundedReceiver<VmId>)> {
         // The data folder is ours alone, so what is here is left from a daemon that was killed.
         match fs::remove_dir_all(run) {
@@ -126,7 +132,7 @@ impl RunningMachines {
         }
         let endpoint = sockets.endpoint.clone();
         let folder = sockets.folder.take();
-        let server = AnyServer::new(vm.socket, &device);
+        let server = AnyServer::new(vm, &device);
         let stopping = Arc::new(AtomicBool::new(false));
         let serving = tokio::spawn({
             let (server, stopping, ended, id) = (

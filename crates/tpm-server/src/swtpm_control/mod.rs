@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use crate::blob::{self, BlobError};
-use crate::device::{DeviceError, StateKind};
-use crate::swtpm::{NotAttached, Server};
+use crate::device::{Device, DeviceError, StartupKind, StateKind};
+use crate::swtpm::{AfterShutdown, NotAttached, Server};
 use crate::wire::Wire;
 use request::{CAPABILITIES, Code, Fields, LONGEST_BLOB, result};
 
@@ -182,7 +182,12 @@ impl Channel {
             }
             Code::Shutdown => {
                 device.power_off().await;
-                Response::new(result::SUCCESS).last()
+                match self.server.options().after_shutdown {
+                    AfterShutdown::End => Response::new(result::SUCCESS).last(),
+                    AfterShutdown::PowerCycle(startup) => {
+                        done(for_next_machine(&device, startup).await)
+                    }
+                }
             }
             // QEMU reads the bit whatever the result, and asks before the first INIT too.
             Code::GetTpmEstablished => established(result::SUCCESS, device.established().await),
@@ -406,6 +411,20 @@ impl Channel {
             .size(bytes.len())
             .size(piece.len())
             .bytes(piece)
+    }
+}
+
+/// Gives power to a TPM whose machine has ended, and takes back what that machine chose.
+async fn for_next_machine(
+    device: &Device,
+    startup: Option<StartupKind>,
+) -> Result<(), DeviceError> {
+    device.set_locality(0).await;
+    device.buffer_sizes(Some(usize::MAX)).await?;
+    device.power_on().await?;
+    match startup {
+        Some(kind) => device.startup(kind).await,
+        None => Ok(()),
     }
 }
 

@@ -11,8 +11,9 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::blob::BlobKey;
+use crate::device::StartupKind;
 use crate::stream::{Listener, Stream};
-use crate::swtpm::{Endpoints, Options};
+use crate::swtpm::{AfterShutdown, Endpoints, Options};
 use crate::testing::{
     COMMAND_SIZE, FAILURE, GET_RANDOM, INITIALIZE, READ_CLOCK, STARTUP, SUCCESS, World, ask,
     expect, is_closed, pcr_extend, pcr_read, read,
@@ -148,6 +149,48 @@ async fn qemus_start_and_reset() {
     machine.expect(&[3], &[0]).await;
     machine.serving.await.unwrap();
     assert!(is_closed(&mut data).await);
+}
+
+#[tokio::test]
+async fn a_shutdown_can_leave_the_tpm_for_the_next_machine() {
+    let options = Options {
+        after_shutdown: AfterShutdown::PowerCycle(Some(StartupKind::Clear)),
+        ..Options::default()
+    };
+    let mut machine = Machine::with(&World::default(), options);
+    let mut data = machine.data().await;
+    machine.expect(&[14], &[0]).await;
+    machine
+        .control
+        .write_all(&words(&[17, 0xf80]))
+        .await
+        .unwrap();
+    read(&mut machine.control, 16).await;
+    machine.expect(&[2, 0], &[0]).await;
+    expect(&mut data, &STARTUP, &SUCCESS).await;
+    let at_first = ask(&mut data, &pcr_read()).await;
+    ask(&mut data, &pcr_extend()).await;
+    machine.expect(&[3], &[0]).await;
+    drop(data);
+
+    // The TPM is as it was before a machine came: started, with the PCR and the buffers of the beginning.
+    machine.control.write_all(&words(&[17, 0])).await.unwrap();
+    let sizes = read(&mut machine.control, 16).await;
+    assert_eq!(sizes[4..8], sizes[12..], "the largest again");
+    let (mut data, passed) = UnixStream::pair().unwrap();
+    loop {
+        send_descriptor(&machine.control, &words(&[16]), &passed).await;
+        if read(&mut machine.control, 4).await == OK {
+            break;
+        }
+        // The end of the first machine's channel has not been noticed yet.
+        tokio::task::yield_now().await;
+    }
+    expect(&mut data, &STARTUP, &INITIALIZE).await;
+    let header = 10..14;
+    let mut again = ask(&mut data, &pcr_read()).await;
+    again[header.clone()].copy_from_slice(&at_first[header]);
+    assert_eq!(again, at_first, "all but the counter of changes");
 }
 
 #[tokio::test]

@@ -260,6 +260,7 @@ impl Socket {
             release_lock_outgoing: migration.release_lock_outgoing,
             file_key: file_key.map(|key| Arc::new(BlobKey::new(key.into_bytes()))),
             migration_key: migration_key.map(|key| Arc::new(BlobKey::new(key.into_bytes()))),
+            ..Options::default()
         };
         let device = Device::new(
             Box::new(FolderStore::new(self.state_folder()?, state_key)),
