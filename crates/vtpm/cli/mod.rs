@@ -19,6 +19,7 @@ mod swtpm;
 mod swtpm_bios;
 mod swtpm_client;
 mod swtpm_ioctl;
+mod swtpm_setup;
 mod vm;
 
 use std::ffi::{OsStr, OsString};
@@ -51,6 +52,7 @@ enum Verb {
     Swtpm(swtpm::Swtpm),
     SwtpmIoctl(swtpm_ioctl::SwtpmIoctl),
     SwtpmBios(swtpm_bios::SwtpmBios),
+    SwtpmSetup(Box<swtpm_setup::SwtpmSetup>),
     Simulator(simulator::SimulatorVerb),
     Completions(completions::Completions),
 }
@@ -66,6 +68,7 @@ impl Verb {
             Self::Swtpm(verb) => verb.execute(),
             Self::SwtpmIoctl(verb) => verb.execute(),
             Self::SwtpmBios(verb) => verb.execute(),
+            Self::SwtpmSetup(verb) => verb.execute(),
             Self::Simulator(verb) => verb.execute(),
             Self::Completions(verb) => verb.execute(),
         }

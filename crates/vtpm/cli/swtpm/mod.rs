@@ -427,3 +427,9 @@ fn read_profile(option: &ProfileOption) -> anyhow::Result<Profile> {
     };
     profile::from_json(&json)
 }
+
+/// The key of a state folder from the text of a `--key` option, for the other verbs that make such folders.
+pub(super) fn state_key(option: &str) -> anyhow::Result<StateKey> {
+    let option: KeyOption = option.parse().map_err(anyhow::Error::msg)?;
+    Ok(StateKey::Given(Arc::new(option.load()?.provider()?)))
+}
