@@ -8,8 +8,8 @@ use tpm_wire::buffers::{Tpm2b, Tpm2bAuth, Tpm2bData, Tpm2bDigest, Tpm2bMaxNvBuff
 use tpm_wire::capability::TpmsCapabilityData;
 use tpm_wire::codec::{Input, Limits, Marshal, Parse};
 use tpm_wire::commands::{
-    CreatePrimary, EvictControl, FlushContext, GetCapability, NvDefineSpace, NvRead, NvReadPublic,
-    NvWrite, NvWriteLock,
+    CreatePrimary, CreatePrimaryResponse, EvictControl, FlushContext, GetCapability, NvDefineSpace,
+    NvRead, NvReadPublic, NvWrite, NvWriteLock,
 };
 use tpm_wire::constants::{TpmCap, TpmPt, TpmSt};
 use tpm_wire::frame::{HEADER_SIZE, Header, TpmsAuthCommand};
@@ -120,8 +120,8 @@ impl<T: Transmit> Client<T> {
         &mut self,
         hierarchy: TpmHandle,
         template: &TpmtPublic,
-    ) -> Result<(TpmHandle, TpmtPublic), Error> {
-        let command = CreatePrimary {
+    ) -> Result<CreatePrimaryResponse, Error> {
+        self.run(&CreatePrimary {
             primary_handle: Some(TpmiRhHierarchy(hierarchy)),
             in_sensitive: Tpm2b(TpmsSensitiveCreate {
                 user_auth: Tpm2bAuth::EMPTY,
@@ -130,9 +130,7 @@ impl<T: Transmit> Client<T> {
             in_public: Tpm2bPublic(template.clone()),
             outside_info: Tpm2bData::EMPTY,
             creation_pcr: TpmlPcrSelection::new(),
-        };
-        let answer = self.run(&command)?;
-        Ok((answer.object_handle, answer.out_public.0))
+        })
     }
 
     /// Makes a loaded object of the storage or endorsement hierarchy persistent and gives its slot free.

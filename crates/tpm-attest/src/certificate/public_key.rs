@@ -3,18 +3,17 @@
 use der::asn1::{Any, BitString, Null, ObjectIdentifier, UintRef};
 use der::{Encode, Sequence};
 use tpm_crypto::ecc::Curve;
-use tpm_wire::algorithm::TpmiEccCurve;
+use tpm_crypto::rsa::DEFAULT_EXPONENT;
 use tpm_wire::object::{TpmtPublic, TpmuPublicId, TpmuPublicParms};
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
 use crate::Error;
+use crate::algorithm::nist_curve;
 
 pub(super) const RSA_ENCRYPTION: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 pub(super) const EC_PUBLIC_KEY: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-/// The exponent that a TPM writes as zero.
-const DEFAULT_EXPONENT: u32 = 65537;
 
 #[derive(Sequence)]
 struct RsaPublicKey<'a> {
@@ -36,12 +35,8 @@ pub fn subject_public_key_info(public: &TpmtPublic) -> Result<SubjectPublicKeyIn
             rsa(modulus, exponent)
         }
         (TpmuPublicParms::Ecc(parameters), TpmuPublicId::Ecc(point)) => {
-            let curve = match parameters.curve_id {
-                TpmiEccCurve::NistP256 => Curve::NistP256,
-                TpmiEccCurve::NistP384 => Curve::NistP384,
-                TpmiEccCurve::NistP521 => Curve::NistP521,
-                _ => return Err(Error::PublicKey("a key of this curve")),
-            };
+            let curve =
+                nist_curve(parameters.curve_id).ok_or(Error::PublicKey("a key of this curve"))?;
             ecc(curve, &point.x, &point.y)
         }
         _ => Err(Error::PublicKey("a key that is neither RSA nor ECC")),

@@ -26,10 +26,8 @@ fn identity() -> TpmIdentity {
 fn public(ek: EkTemplate, usage: Usage) -> tpm_wire::object::TpmtPublic {
     let mut tpm = started();
     let mut client = Client::new(|command: &[u8]| Ok(tpm.execute(command).to_vec()));
-    let (_, public) = client
-        .create_primary(TpmHandle::ENDORSEMENT, &ek.public(usage))
-        .unwrap();
-    public
+    let created = client.create_primary(TpmHandle::ENDORSEMENT, &ek.public(usage));
+    created.unwrap().out_public.0
 }
 
 fn authorities(algorithm: AuthorityAlgorithm) -> (Authority, Authority) {

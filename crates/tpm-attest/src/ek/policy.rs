@@ -1,6 +1,6 @@
 //! The authorization policies of manufacturer's keys, computed as a TPM would extend them (Part 1, 19.7).
 
-use tpm_crypto::hash::{HashAlgorithm, hash};
+use tpm_crypto::hash::hash;
 use tpm_wire::algorithm::TpmiAlgHash;
 use tpm_wire::attributes::TpmaNv;
 use tpm_wire::buffers::Tpm2bDigest;
@@ -9,6 +9,8 @@ use tpm_wire::commands::{PolicyAuthorizeNv, PolicyOr, PolicySecret};
 use tpm_wire::handles::{TpmHandle, TpmiRhNvIndex};
 use tpm_wire::nv::{NvDataSize, TpmsNvPublic};
 use tpm_wire::table::Command;
+
+use crate::algorithm::hash_algorithm;
 
 /// What the NV Index with the owner's policy has for attributes once it is written (EK Credential Profile, B.5.2).
 const POLICY_INDEX: TpmaNv = TpmaNv::POLICYWRITE
@@ -22,7 +24,7 @@ const POLICY_INDEX: TpmaNv = TpmaNv::POLICYWRITE
 
 /// Policy A: whoever has the endorsement authorization (EK Credential Profile, B.5.1).
 pub(super) fn endorsement(alg: TpmiAlgHash) -> Tpm2bDigest {
-    let algorithm = algorithm(alg);
+    let algorithm = hash_algorithm(alg);
     let start = vec![0; alg.digest_size()];
     let named = hash(
         algorithm,
@@ -38,7 +40,7 @@ pub(super) fn endorsement(alg: TpmiAlgHash) -> Tpm2bDigest {
 
 /// Policy B: policy A, or what the owner wrote to an NV Index (EK Credential Profile, B.5.3).
 pub(super) fn endorsement_or_owner(alg: TpmiAlgHash) -> Tpm2bDigest {
-    let algorithm = algorithm(alg);
+    let algorithm = hash_algorithm(alg);
     let start = vec![0; alg.digest_size()];
     let branches = [endorsement(alg), owner(alg)];
     let mut parts: Vec<&[u8]> = vec![&start];
@@ -50,7 +52,7 @@ pub(super) fn endorsement_or_owner(alg: TpmiAlgHash) -> Tpm2bDigest {
 
 /// Policy C: what the owner wrote to the NV Index of the policy's hash (EK Credential Profile, B.5.2).
 fn owner(alg: TpmiAlgHash) -> Tpm2bDigest {
-    let algorithm = algorithm(alg);
+    let algorithm = hash_algorithm(alg);
     let number = match alg {
         TpmiAlgHash::Sha384 => 2,
         TpmiAlgHash::Sha512 => 3,
@@ -77,20 +79,6 @@ fn owner(alg: TpmiAlgHash) -> Tpm2bDigest {
 
 fn digest(bytes: &[u8]) -> Tpm2bDigest {
     Tpm2bDigest::new(bytes).unwrap_or_default()
-}
-
-/// The hashes that templates use.
-const fn algorithm(alg: TpmiAlgHash) -> HashAlgorithm {
-    match alg {
-        TpmiAlgHash::Sha1 => HashAlgorithm::Sha1,
-        TpmiAlgHash::Sha256 => HashAlgorithm::Sha256,
-        TpmiAlgHash::Sha384 => HashAlgorithm::Sha384,
-        TpmiAlgHash::Sha512 => HashAlgorithm::Sha512,
-        TpmiAlgHash::Sm3_256 => HashAlgorithm::Sm3_256,
-        TpmiAlgHash::Sha3_256 => HashAlgorithm::Sha3_256,
-        TpmiAlgHash::Sha3_384 => HashAlgorithm::Sha3_384,
-        TpmiAlgHash::Sha3_512 => HashAlgorithm::Sha3_512,
-    }
 }
 
 /// The policy of an initial attestation key (TPM 2.0 Keys for Device Identity and Attestation, 7.3.6.6): a value of that document,

@@ -82,9 +82,12 @@ impl<'a, T: Transmit> Keys<'a, T> {
         template: &TpmtPublic,
         handle: TpmHandle,
     ) -> Result<Made, Error> {
-        let (object, public) = self.client.create_primary(hierarchy, template)?;
-        self.client.make_persistent(object, handle)?;
-        Ok(Made { handle, public })
+        let created = self.client.create_primary(hierarchy, template)?;
+        self.client.make_persistent(created.object_handle, handle)?;
+        Ok(Made {
+            handle,
+            public: created.out_public.0,
+        })
     }
 }
 
