@@ -9,6 +9,7 @@ mod completions;
 mod import;
 mod log;
 mod output;
+mod private_folder;
 mod process;
 pub(crate) mod profile;
 mod provider;
@@ -20,6 +21,7 @@ mod swtpm;
 mod swtpm_bios;
 mod swtpm_client;
 mod swtpm_ioctl;
+mod swtpm_setup;
 mod vm;
 
 use std::ffi::{OsStr, OsString};
@@ -52,6 +54,7 @@ enum Verb {
     Swtpm(swtpm::Swtpm),
     SwtpmIoctl(swtpm_ioctl::SwtpmIoctl),
     SwtpmBios(swtpm_bios::SwtpmBios),
+    SwtpmSetup(Box<swtpm_setup::SwtpmSetup>),
     Simulator(simulator::SimulatorVerb),
     Import(import::Import),
     Completions(completions::Completions),
@@ -68,6 +71,7 @@ impl Verb {
             Self::Swtpm(verb) => verb.execute(),
             Self::SwtpmIoctl(verb) => verb.execute(),
             Self::SwtpmBios(verb) => verb.execute(),
+            Self::SwtpmSetup(verb) => verb.execute(),
             Self::Simulator(verb) => verb.execute(),
             Self::Import(verb) => verb.execute(),
             Self::Completions(verb) => verb.execute(),
@@ -77,8 +81,18 @@ impl Verb {
 
 /// Parses the arguments of this process and runs the verb they name.
 pub(crate) fn main() -> ExitCode {
-    let arguments = under_own_name(std::env::args_os().collect());
-    match CommandLine::parse_from(arguments).verb.execute() {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    let arguments = under_own_name(given.clone());
+    let parsed = match CommandLine::try_parse_from(&arguments) {
+        Ok(parsed) => parsed,
+        // The programs that this one stands in for have one code for everything that goes wrong.
+        Err(error) if error.use_stderr() && arguments != given => {
+            let _ = error.print();
+            return ExitCode::FAILURE;
+        }
+        Err(error) => error.exit(),
+    };
+    match parsed.verb.execute() {
         Ok(code) => code,
         Err(error) => {
             log::complain(&error);
@@ -109,10 +123,11 @@ pub(crate) fn runtime(threads: Threads) -> std::io::Result<tokio::runtime::Runti
 }
 
 /// The programs that `vtpm` stands in for, and the verbs that they are.
-const NAMES: [(&str, &str); 3] = [
+const NAMES: [(&str, &str); 4] = [
     ("swtpm", "swtpm"),
     ("swtpm_ioctl", "swtpm-ioctl"),
     ("swtpm_bios", "swtpm-bios"),
+    ("swtpm_setup", "swtpm-setup"),
 ];
 
 /// A link named like the program that `vtpm` stands in for means that verb: `swtpm socket ...` is `vtpm swtpm socket ...`.
@@ -151,6 +166,10 @@ mod tests {
         assert_eq!(
             under_own_name(arguments(&["swtpm_ioctl", "-s"])),
             arguments(&["swtpm_ioctl", "swtpm-ioctl", "-s"])
+        );
+        assert_eq!(
+            under_own_name(arguments(&["swtpm_setup", "--tpm2"])),
+            arguments(&["swtpm_setup", "swtpm-setup", "--tpm2"])
         );
         assert_eq!(
             under_own_name(arguments(&["vtpm", "run"])),

@@ -3,38 +3,18 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use tpm_attest::Error;
+use tpm_attest::client::{Client, Transmit};
+use tpm_attest::ek::{EkTemplate, Usage};
 use tpm_engine::{Platform, Profile, Tpm};
 use tpm_server::Signals;
-use tpm_wire::Limits;
-use tpm_wire::algorithm::{
-    TpmiAlgHash, TpmiAlgSymMode, TpmiAlgSymObject, TpmiRsaKeyBits, TpmtSymDefObject,
-};
-use tpm_wire::attributes::TpmaObject;
-use tpm_wire::buffers::{
-    Tpm2b, Tpm2bAuth, Tpm2bData, Tpm2bDigest, Tpm2bPublicKeyRsa, Tpm2bSensitiveData,
-};
-use tpm_wire::commands::{CreatePrimary, CreatePrimaryResponse};
-use tpm_wire::handles::{TpmHandle, TpmiRhHierarchy};
-use tpm_wire::object::{
-    Tpm2bPublic, TpmsRsaParms, TpmsSensitiveCreate, TpmtPublic, TpmuPublicId, TpmuPublicParms,
-};
-use tpm_wire::pcr::TpmlPcrSelection;
-use tpm_wire::table::{Command as _, Response as _};
+use tpm_wire::commands::{CreatePrimaryResponse, Startup};
+use tpm_wire::constants::TpmSu;
+use tpm_wire::handles::TpmHandle;
 use vm_inventory::{TpmBytes, TpmMaker, TpmMakerError};
 
 use crate::cli::profile;
 use crate::platform;
-
-/// `TPM2_Startup(TPM_SU_CLEAR)`.
-const STARTUP: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
-const SESSIONS_TAG: [u8; 2] = [0x80, 2];
-/// One password session with an empty password: `TPM_RS_PW`, no nonce, no attributes, no password.
-const EMPTY_PASSWORD: [u8; 9] = [0x40, 0, 0, 9, 0, 0, 0, 0, 0];
-/// `PolicySecret(TPM_RH_ENDORSEMENT)`: who may use an endorsement key of the default templates (EK credential profile, B.6).
-const EK_POLICY: [u8; 32] = [
-    0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc, 0x8d, 0x46, 0xa5, 0xd7, 0x24,
-    0xfd, 0x52, 0xd7, 0x6e, 0x06, 0x52, 0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa,
-];
 
 /// Makes TPMs with the engine, on the platform of this machine.
 #[derive(Debug, Default)]
@@ -67,14 +47,9 @@ impl TpmMaker for EngineMaker {
         guarded(|| {
             // A TPM of its own, thrown away afterwards: the VM's notices nothing.
             let mut tpm = load(state)?;
-            succeed("Startup", tpm.execute(&STARTUP))?;
-            let command = create_ek().ok_or_else(|| {
-                TpmMakerError("the template of the endorsement key is wrong".to_owned())
-            })?;
-            let response = succeed("CreatePrimary", tpm.execute(&command))?;
-            let created = read_created(response).ok_or_else(|| {
-                TpmMakerError("the TPM's answer to CreatePrimary makes no sense".to_owned())
-            })?;
+            let mut client = Client::new(|command: &[u8]| Ok(tpm.execute(command).to_vec()));
+            let created =
+                create_ek(&mut client).map_err(|error| TpmMakerError(error.to_string()))?;
             Ok(hex::encode(&*created.name))
         })
     }
@@ -102,69 +77,15 @@ fn load(state: &[u8]) -> Result<Tpm, TpmMakerError> {
         .map_err(|error| TpmMakerError(format!("its state was refused: {error}")))
 }
 
-fn succeed<'a>(what: &str, response: &'a [u8]) -> Result<&'a [u8], TpmMakerError> {
-    let code = response
-        .get(6..10)
-        .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())
-        .map(u32::from_be_bytes);
-    match code {
-        Some(0) => Ok(response),
-        Some(code) => Err(TpmMakerError(format!("TPM2_{what} answered {code:#x}"))),
-        None => Err(TpmMakerError(format!("TPM2_{what} gave no answer"))),
-    }
-}
-
-/// `TPM2_CreatePrimary` of the RSA-2048 endorsement key by its default template (EK credential profile, template L-1).
-fn create_ek() -> Option<Vec<u8>> {
-    let create = CreatePrimary {
-        primary_handle: Some(TpmiRhHierarchy(TpmHandle::ENDORSEMENT)),
-        in_sensitive: Tpm2b(TpmsSensitiveCreate {
-            user_auth: Tpm2bAuth::EMPTY,
-            data: Tpm2bSensitiveData::EMPTY,
-        }),
-        in_public: Tpm2bPublic(TpmtPublic {
-            name_alg: Some(TpmiAlgHash::Sha256),
-            object_attributes: TpmaObject::FIXED_TPM
-                | TpmaObject::FIXED_PARENT
-                | TpmaObject::SENSITIVE_DATA_ORIGIN
-                | TpmaObject::ADMIN_WITH_POLICY
-                | TpmaObject::RESTRICTED
-                | TpmaObject::DECRYPT,
-            auth_policy: Tpm2bDigest::new(&EK_POLICY)?,
-            parameters: TpmuPublicParms::Rsa(TpmsRsaParms {
-                symmetric: Some(TpmtSymDefObject {
-                    algorithm: TpmiAlgSymObject::Aes,
-                    key_bits: 128,
-                    mode: Some(TpmiAlgSymMode::Cfb),
-                }),
-                scheme: None,
-                key_bits: TpmiRsaKeyBits(2048),
-                exponent: 0,
-            }),
-            unique: TpmuPublicId::Rsa(Tpm2bPublicKeyRsa::new(vec![0; 256])?),
-        }),
-        outside_info: Tpm2bData::EMPTY,
-        creation_pcr: TpmlPcrSelection::new(),
-    };
-    let mut body = Vec::new();
-    body.extend(TpmHandle::ENDORSEMENT.0.to_be_bytes());
-    body.extend(u32::try_from(EMPTY_PASSWORD.len()).ok()?.to_be_bytes());
-    body.extend(EMPTY_PASSWORD);
-    create.marshal_parameters(&mut body);
-    let mut command = Vec::from(SESSIONS_TAG);
-    command.extend(u32::try_from(body.len() + 10).ok()?.to_be_bytes());
-    command.extend(CreatePrimary::INFO.code.to_be_bytes());
-    command.extend(body);
-    Some(command)
-}
-
-fn read_created(response: &[u8]) -> Option<CreatePrimaryResponse> {
-    let (_header, rest) = response.split_at_checked(10)?;
-    let (handle, rest) = rest.split_first_chunk::<4>()?;
-    let (size, rest) = rest.split_first_chunk::<4>()?;
-    let parameters = rest.get(..usize::try_from(u32::from_be_bytes(*size)).ok()?)?;
-    let handle = TpmHandle(u32::from_be_bytes(*handle));
-    CreatePrimaryResponse::parse(Some(handle), parameters, &Limits::ALL).ok()
+/// The RSA-2048 endorsement key by its default template, in a TPM that has not been started.
+fn create_ek<T: Transmit>(client: &mut Client<T>) -> Result<CreatePrimaryResponse, Error> {
+    client.run(&Startup {
+        startup_type: TpmSu::Clear,
+    })?;
+    client.create_primary(
+        TpmHandle::ENDORSEMENT,
+        &EkTemplate::L1.public(Usage::Decrypt),
+    )
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 mod child;
 mod faults;
-mod folder;
 mod private_tpm;
 mod watcher;
 
@@ -16,10 +15,10 @@ use clap::{Args, ValueEnum};
 use tokio::task::JoinSet;
 
 use self::faults::Fault;
-use self::folder::PrivateFolder;
 use self::private_tpm::PrivateTpm;
 use self::watcher::Watcher;
 pub(super) use self::watcher::WatcherVerb;
+use super::private_folder::PrivateFolder;
 use super::profile::ProfileOption;
 use super::{Threads, log, runtime};
 

@@ -414,3 +414,9 @@ impl Socket {
         Ok(ExitCode::SUCCESS)
     }
 }
+
+/// The key of a state folder from the text of a `--key` option, for the other verbs that make such folders.
+pub(super) fn state_key(option: &str) -> anyhow::Result<StateKey> {
+    let option: KeyOption = option.parse().map_err(anyhow::Error::msg)?;
+    Ok(StateKey::Given(Arc::new(option.load()?.provider()?)))
+}
