@@ -37,7 +37,7 @@ mod tests {
     // What a sequence comes to is tested with `TPM2_SequenceComplete`.
     use crate::commands::object::build::fill_slots;
     use crate::commands::signature::build::*;
-    use crate::commands::symmetric::build::unfit_for_mac;
+    use crate::commands::symmetric::build::{NoMac, unfit_for_mac};
     use crate::testing;
     use tpm_wire::algorithm::TpmiAlgMacScheme;
     use tpm_wire::buffers::Tpm2bAuth;
@@ -55,9 +55,16 @@ mod tests {
 
     #[test]
     fn keys_and_schemes_that_do_not_fit_are_refused() {
-        for (key, in_scheme, rc) in unfit_for_mac(MacStart::handle, MacStart::in_scheme) {
+        for (key, in_scheme, why) in unfit_for_mac() {
             let mut tpm = testing::started();
             let handle = load(&mut tpm, key);
+            let rc = match why {
+                NoMac::Kind => Rc::TYPE.at(MacStart::handle),
+                NoMac::Disagreement => Rc::VALUE.at(MacStart::in_scheme),
+                NoMac::Scheme => Rc::SCHEME.at(MacStart::in_scheme),
+                NoMac::Restricted => Rc::ATTRIBUTES.at(MacStart::handle),
+                NoMac::NoSigner => Rc::KEY.at(MacStart::handle),
+            };
             assert_eq!(tpm.run(start(handle, in_scheme)), Err(rc));
         }
     }

@@ -8,29 +8,32 @@ use tpm_wire::algorithm::{
 };
 use tpm_wire::attributes::TpmaObject;
 use tpm_wire::buffers::Tpm2bIv;
-use tpm_wire::rc::{Position, Rc};
 
 /// Attributes of a key that encrypts and decrypts.
 pub(crate) const BOTH: TpmaObject = TpmaObject(0x0006_0440);
 
-/// Keys that do not encrypt, or not decrypt, and what is said of them.
-pub(crate) fn unfit_keys() -> [(Object, bool, Rc); 5] {
-    let restricted = BOTH | TpmaObject::RESTRICTED;
-    [
-        (hmac(None, BOTH), false, Rc::KEY),
-        (aes(None, SIGNS), true, Rc::ATTRIBUTES),
-        (aes(None, DECRYPTS), false, Rc::ATTRIBUTES),
-        (aes(None, restricted), false, Rc::ATTRIBUTES),
-        (aes(Some(TpmiAlgSymMode::Cmac), BOTH), false, Rc::MODE),
-    ]
-}
-
-/// Which parameter is wrong.
+/// What is wrong with a key, or which parameter does not fit it.
 #[derive(Clone, Copy)]
 pub(crate) enum Wrong {
+    Kind,
+    Attributes,
+    ModeOfKey,
     Mode,
     Iv,
     Data,
+}
+
+/// Keys that do not encrypt, or not decrypt if it says so.
+pub(crate) fn unfit_keys() -> [(Object, bool, Wrong); 5] {
+    let restricted = BOTH | TpmaObject::RESTRICTED;
+    let cmac = Some(TpmiAlgSymMode::Cmac);
+    [
+        (hmac(None, BOTH), false, Wrong::Kind),
+        (aes(None, SIGNS), true, Wrong::Attributes),
+        (aes(None, DECRYPTS), false, Wrong::Attributes),
+        (aes(None, restricted), false, Wrong::Attributes),
+        (aes(cmac, BOTH), false, Wrong::ModeOfKey),
+    ]
 }
 
 /// The mode of the key, that of the command, the IV, the size of the data, and what is wrong first.
@@ -58,33 +61,38 @@ pub(crate) fn unfit_parameters() -> [Unfit; 6] {
     ]
 }
 
-/// Keys and schemes that give no MAC. The scheme is looked at before the attributes.
-pub(crate) fn unfit_for_mac(
-    handle: Position,
-    in_scheme: Position,
-) -> Vec<(Object, Option<TpmiAlgMacScheme>, Rc)> {
+/// Why key and scheme give no MAC, in the order in which it is noticed.
+#[derive(Clone, Copy)]
+pub(crate) enum NoMac {
+    Kind,
+    Disagreement,
+    Scheme,
+    Restricted,
+    NoSigner,
+}
+
+/// Keys and schemes that give no MAC.
+pub(crate) fn unfit_for_mac() -> Vec<(Object, Option<TpmiAlgMacScheme>, NoMac)> {
     let sha1 = Some(TpmiAlgMacScheme::Sha1);
     let cmac = Some(TpmiAlgMacScheme::Cmac);
     let restricted = SIGNS | TpmaObject::RESTRICTED;
     let cfb = Some(TpmiAlgSymMode::Cfb);
     let own = || Some(TpmtKeyedhashScheme::Hmac(SHA256));
+    let stores = DECRYPTS | TpmaObject::RESTRICTED;
     [
-        (rsa(None, SIGNS), sha1, Rc::TYPE.at(handle)),
-        (hmac(None, SIGNS), None, Rc::VALUE.at(in_scheme)),
-        (hmac(own(), SIGNS), sha1, Rc::VALUE.at(in_scheme)),
-        (aes(None, SIGNS), None, Rc::VALUE.at(in_scheme)),
-        (aes(cfb, SIGNS), cmac, Rc::VALUE.at(in_scheme)),
-        (hmac(None, SIGNS), cmac, Rc::SCHEME.at(in_scheme)),
-        (aes(cfb, SIGNS), None, Rc::SCHEME.at(in_scheme)),
-        (aes(None, SIGNS), sha1, Rc::SCHEME.at(in_scheme)),
-        (hmac(own(), restricted), sha1, Rc::VALUE.at(in_scheme)),
-        (hmac(own(), restricted), None, Rc::ATTRIBUTES.at(handle)),
-        (
-            hmac(own(), DECRYPTS | TpmaObject::RESTRICTED),
-            None,
-            Rc::ATTRIBUTES.at(handle),
-        ),
-        (hmac(own(), DECRYPTS), None, Rc::KEY.at(handle)),
+        (rsa(None, SIGNS), sha1, NoMac::Kind),
+        (hmac(None, SIGNS), None, NoMac::Disagreement),
+        (hmac(own(), SIGNS), sha1, NoMac::Disagreement),
+        (hmac(own(), restricted), sha1, NoMac::Disagreement),
+        (aes(None, SIGNS), None, NoMac::Disagreement),
+        (aes(cfb, SIGNS), cmac, NoMac::Disagreement),
+        (hmac(None, SIGNS), cmac, NoMac::Scheme),
+        (hmac(None, restricted), cmac, NoMac::Scheme),
+        (aes(cfb, SIGNS), None, NoMac::Scheme),
+        (aes(None, SIGNS), sha1, NoMac::Scheme),
+        (hmac(own(), restricted), None, NoMac::Restricted),
+        (hmac(own(), stores), None, NoMac::Restricted),
+        (hmac(own(), DECRYPTS), None, NoMac::NoSigner),
     ]
     .into()
 }

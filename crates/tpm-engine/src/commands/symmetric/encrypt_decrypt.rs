@@ -53,14 +53,24 @@ mod tests {
         }
     }
 
+    fn refusal(wrong: Wrong) -> Rc {
+        match wrong {
+            Wrong::Kind => Rc::KEY.at(EncryptDecrypt::key_handle),
+            Wrong::Attributes => Rc::ATTRIBUTES.at(EncryptDecrypt::key_handle),
+            Wrong::ModeOfKey => Rc::MODE.at(EncryptDecrypt::key_handle),
+            Wrong::Mode => Rc::MODE.at(EncryptDecrypt::mode),
+            Wrong::Iv => Rc::SIZE.at(EncryptDecrypt::iv_in),
+            Wrong::Data => Rc::SIZE.at(EncryptDecrypt::in_data),
+        }
+    }
+
     #[test]
     fn keys_that_do_not_fit_are_refused() {
         let mut tpm = testing::started();
-        for (key, decrypt, rc) in unfit_keys() {
+        for (key, decrypt, wrong) in unfit_keys() {
             let mut command = command(load(&mut tpm, key), 32);
             command.decrypt = decrypt;
-            let rc = rc.at(EncryptDecrypt::key_handle);
-            assert_eq!(tpm.run(command), Err(rc));
+            assert_eq!(tpm.run(command), Err(refusal(wrong)));
         }
     }
 
@@ -71,12 +81,7 @@ mod tests {
             let key = load(&mut tpm, aes(mode_of_key, BOTH));
             let mut command = command(key, size);
             (command.mode, command.iv_in) = (mode, iv);
-            let rc = match wrong {
-                Wrong::Mode => Rc::MODE.at(EncryptDecrypt::mode),
-                Wrong::Iv => Rc::SIZE.at(EncryptDecrypt::iv_in),
-                Wrong::Data => Rc::SIZE.at(EncryptDecrypt::in_data),
-            };
-            assert_eq!(tpm.run(command), Err(rc));
+            assert_eq!(tpm.run(command), Err(refusal(wrong)));
         }
     }
 }

@@ -142,14 +142,24 @@ mod tests {
         assert!(tpm.run(command(key, &[])).unwrap().out_data.is_empty());
     }
 
+    fn refusal(wrong: Wrong) -> Rc {
+        match wrong {
+            Wrong::Kind => Rc::KEY.at(EncryptDecrypt2::key_handle),
+            Wrong::Attributes => Rc::ATTRIBUTES.at(EncryptDecrypt2::key_handle),
+            Wrong::ModeOfKey => Rc::MODE.at(EncryptDecrypt2::key_handle),
+            Wrong::Mode => Rc::MODE.at(EncryptDecrypt2::mode),
+            Wrong::Iv => Rc::SIZE.at(EncryptDecrypt2::iv_in),
+            Wrong::Data => Rc::SIZE.at(EncryptDecrypt2::in_data),
+        }
+    }
+
     #[test]
     fn keys_that_do_not_fit_are_refused() {
         let mut tpm = testing::started();
-        for (key, decrypt, rc) in unfit_keys() {
+        for (key, decrypt, wrong) in unfit_keys() {
             let mut command = command(load(&mut tpm, key), &plain());
             (command.decrypt, command.mode) = (decrypt, Some(TpmiAlgCipherMode::Cfb));
-            let rc = rc.at(EncryptDecrypt2::key_handle);
-            assert_eq!(tpm.run(command), Err(rc));
+            assert_eq!(tpm.run(command), Err(refusal(wrong)));
         }
     }
 
@@ -160,12 +170,7 @@ mod tests {
             let key = load(&mut tpm, aes(mode_of_key, BOTH));
             let mut command = command(key, &plain()[..size]);
             (command.mode, command.iv_in) = (mode, iv);
-            let rc = match wrong {
-                Wrong::Mode => Rc::MODE.at(EncryptDecrypt2::mode),
-                Wrong::Iv => Rc::SIZE.at(EncryptDecrypt2::iv_in),
-                Wrong::Data => Rc::SIZE.at(EncryptDecrypt2::in_data),
-            };
-            assert_eq!(tpm.run(command), Err(rc));
+            assert_eq!(tpm.run(command), Err(refusal(wrong)));
         }
     }
 }

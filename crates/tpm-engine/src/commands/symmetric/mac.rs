@@ -26,12 +26,13 @@ impl Execute for Mac {
 #[cfg(test)]
 mod tests {
     use crate::commands::signature::build::*;
-    use crate::commands::symmetric::build::unfit_for_mac;
+    use crate::commands::symmetric::build::{NoMac, unfit_for_mac};
     use crate::testing;
     use tpm_wire::algorithm::*;
     use tpm_wire::buffers::*;
     use tpm_wire::commands::Mac;
     use tpm_wire::handles::TpmiDhObject;
+    use tpm_wire::rc::Rc;
 
     fn mac(handle: TpmiDhObject, in_scheme: Option<TpmiAlgMacScheme>) -> Mac {
         Mac {
@@ -78,9 +79,16 @@ mod tests {
 
     #[test]
     fn keys_and_schemes_that_do_not_fit_are_refused() {
-        for (key, in_scheme, rc) in unfit_for_mac(Mac::handle, Mac::in_scheme) {
+        for (key, in_scheme, why) in unfit_for_mac() {
             let mut tpm = testing::started();
             let handle = load(&mut tpm, key);
+            let rc = match why {
+                NoMac::Kind => Rc::TYPE.at(Mac::handle),
+                NoMac::Disagreement => Rc::VALUE.at(Mac::in_scheme),
+                NoMac::Scheme => Rc::SCHEME.at(Mac::in_scheme),
+                NoMac::Restricted => Rc::ATTRIBUTES.at(Mac::handle),
+                NoMac::NoSigner => Rc::KEY.at(Mac::handle),
+            };
             assert_eq!(tpm.run(mac(handle, in_scheme)), Err(rc));
         }
     }
