@@ -1,7 +1,9 @@
 //! Attribute words (Part 2, 8).
 
 use crate::codec::{Input, Marshal, Parse, Parsed, refuse};
+use crate::describe::{Describe, Stop, Value, Walker};
 use crate::rc::Rc;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{BitAnd, BitOr, BitOrAssign};
@@ -79,6 +81,17 @@ macro_rules! attributes {
 
         impl Marshal for $type {
             fn marshal(&self, out: &mut Vec<u8>) { self.0.marshal(out); }
+        }
+
+        impl Describe for $type {
+            fn describe(walker: &mut Walker<'_>) -> Result<Value, Stop> {
+                let number = walker.number(size_of::<$integer>())?;
+                let bits = Self(<$integer>::try_from(number).unwrap_or_default());
+                let named = Self(0 $(| Self::$name.0)*);
+                let names = if bits.intersects(named) { alloc::format!("{bits:?}") } else { String::new() };
+                let text = crate::describe::attribute_text(stringify!($type), number, u64::from(named.0), &names);
+                Ok(Value::Named(number, text))
+            }
         }
     };
 }

@@ -5,6 +5,7 @@ use crate::attributes::{TpmaAct, TpmaAlgorithm, TpmaCc};
 use crate::buffers::Tpm2bName;
 use crate::codec::{Input, Marshal, Parse, Parsed, refuse, structure};
 use crate::constants::{TpmAlgId, TpmAt, TpmCap, TpmEccCurve, TpmPt, TpmPtPcr};
+use crate::describe::{Describe, Stop, Value, Walker};
 use crate::handles::TpmHandle;
 use crate::object::Tpm2bPublicPlus;
 use crate::pcr::{TpmlPcrSelection, TpmsPcrSelect};
@@ -154,6 +155,23 @@ macro_rules! capability_arms {
             fn marshal(&self, out: &mut Vec<u8>) {
                 self.capability().marshal(out);
                 match self { $(Self::$arm(list) => list.marshal(out)),* }
+            }
+        }
+
+        impl Describe for TpmsCapabilityData {
+            fn describe(walker: &mut Walker<'_>) -> Result<Value, Stop> {
+                let head = walker.rest().first_chunk::<4>().copied().ok_or(Stop::Short)?;
+                walker.field::<TpmCap>("capability")?;
+                // The arms name the type of their list; a function per arm finds it.
+                fn list<T: Describe>(_: impl Fn(T) -> TpmsCapabilityData, walker: &mut Walker<'_>) -> Result<(), Stop> {
+                    walker.field::<T>("data")
+                }
+                let capability = u32::from_be_bytes(head);
+                match TpmCap(capability) {
+                    $(TpmCap::$cap => list(Self::$arm, walker)?,)*
+                    _ => return Err(Stop::Selector(u64::from(capability))),
+                }
+                Ok(Value::Group)
             }
         }
     };

@@ -414,6 +414,13 @@ macro_rules! structure {
                 $($crate::codec::Marshal::marshal(&self.$field, out);)*
             }
         }
+
+        impl $crate::describe::Describe for $name {
+            fn describe(walker: &mut $crate::describe::Walker<'_>) -> Result<$crate::describe::Value, $crate::describe::Stop> {
+                $(walker.field::<$type>(stringify!($field))?;)*
+                Ok($crate::describe::Value::Group)
+            }
+        }
     };
 }
 
@@ -455,6 +462,15 @@ macro_rules! selected {
 
         impl $crate::codec::Nullable for $name {
             const NULL: &'static [u8] = &[0x00, 0x10];
+        }
+
+        impl $crate::describe::Describe for $name {
+            fn describe(walker: &mut $crate::describe::Walker<'_>) -> Result<$crate::describe::Value, $crate::describe::Stop> {
+                match $crate::describe::selector(walker, "algorithm")? {
+                    $($crate::constants::TpmAlgId::$selector => <$payload as $crate::describe::Describe>::describe(walker),)*
+                    other => Err($crate::describe::Stop::Selector(u64::from(other.0))),
+                }
+            }
         }
     };
 }

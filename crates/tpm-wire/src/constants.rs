@@ -1,6 +1,7 @@
 //! Constants of Part 2, clause 6: algorithm identifiers, structure tags, capabilities, properties and the small enumerations.
 
 use crate::codec::{Input, Marshal, Parse, Parsed, refuse};
+use crate::describe::{Describe, Stop, Value, Walker};
 use crate::rc::Rc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -41,6 +42,14 @@ macro_rules! constants {
 
         impl Marshal for $type {
             fn marshal(&self, out: &mut Vec<u8>) { self.0.marshal(out); }
+        }
+
+        impl Describe for $type {
+            fn describe(walker: &mut Walker<'_>) -> Result<Value, Stop> {
+                let number = walker.number(size_of::<$integer>())?;
+                let name = <$integer>::try_from(number).ok().and_then(|number| Self(number).name());
+                Ok(crate::describe::constant(stringify!($type), number, name))
+            }
         }
     };
 }
@@ -85,6 +94,12 @@ macro_rules! interface {
                     Some(value) if id.is_implemented(input.limits) => Ok((rest, value)),
                     _ => refuse(Rc::$rc),
                 }
+            }
+        }
+
+        impl $crate::describe::Describe for $type {
+            fn describe(walker: &mut $crate::describe::Walker<'_>) -> Result<$crate::describe::Value, $crate::describe::Stop> {
+                <$base as $crate::describe::Describe>::describe(walker)
             }
         }
     };

@@ -1,6 +1,7 @@
 //! Handles and the interface types that say which of them a field accepts (Part 2, 7 and 9).
 
 use crate::codec::{Input, Limits, Marshal, Nullable, Parse, Parsed, refuse};
+use crate::describe::{Describe, Stop, Value, Walker};
 use crate::rc::Rc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -216,6 +217,10 @@ macro_rules! handle_interface {
 
         impl Marshal for $type {
             fn marshal(&self, out: &mut Vec<u8>) { self.0.marshal(out); }
+        }
+
+        impl Describe for $type {
+            fn describe(walker: &mut Walker<'_>) -> Result<Value, Stop> { TpmHandle::describe(walker) }
         }
 
         impl Nullable for $type {

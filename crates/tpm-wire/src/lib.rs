@@ -14,6 +14,7 @@ pub mod codec;
 pub mod commands;
 pub mod constants;
 pub mod context;
+pub mod describe;
 pub mod frame;
 pub mod handles;
 pub mod nv;

@@ -2,6 +2,7 @@
 
 use crate::attributes::TpmaCc;
 use crate::codec::{Input, Limits, Parsed};
+use crate::describe::{Stop, Walker};
 use crate::handles::TpmHandle;
 use crate::rc::Rc;
 use alloc::vec::Vec;
@@ -75,6 +76,9 @@ pub mod flag {
     pub const not_read_only: CommandFlags = CommandFlags(0x80);
 }
 
+/// Describes an area of a message field by field, as far as its bytes go.
+pub type DescribeArea = fn(&mut Walker<'_>) -> Result<(), Stop>;
+
 /// All that is known of a command without its parameters' values.
 #[derive(Debug)]
 pub struct CommandInfo {
@@ -98,6 +102,12 @@ pub struct CommandInfo {
     pub decrypts_parameter: bool,
     /// Whether a session may encrypt the first parameter of the response.
     pub encrypts_response: bool,
+    /// Describes the parameter area of the command.
+    pub describe_parameters: DescribeArea,
+    /// Describes the handle of the response, if it has one.
+    pub describe_response_handle: DescribeArea,
+    /// Describes the parameter area of the response.
+    pub describe_response: DescribeArea,
 }
 
 impl CommandInfo {
@@ -221,6 +231,21 @@ macro_rules! commands {
                     encrypts_response: {
                         const SIZED: &[bool] = &[$(<$out_type as $crate::codec::Parse>::SIZED),*];
                         matches!(SIZED, [true, ..])
+                    },
+                    describe_parameters: |walker| {
+                        let _ = &walker;
+                        $(walker.parameter::<$param_type>(stringify!($param))?;)*
+                        Ok(())
+                    },
+                    describe_response_handle: |walker| {
+                        let _ = &walker;
+                        $(walker.field::<$out_handle_type>(stringify!($out_handle))?;)?
+                        Ok(())
+                    },
+                    describe_response: |walker| {
+                        let _ = &walker;
+                        $(walker.parameter::<$out_type>(stringify!($out))?;)*
+                        Ok(())
                     },
                 };
 

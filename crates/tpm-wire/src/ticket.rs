@@ -3,6 +3,7 @@
 use crate::buffers::Tpm2bDigest;
 use crate::codec::{Input, Marshal, Parse, Parsed, refuse};
 use crate::constants::TpmSt;
+use crate::describe::{Describe, Stop, Value, Walker};
 use crate::handles::TpmiRhHierarchy;
 use crate::rc::Rc;
 use alloc::vec::Vec;
@@ -36,6 +37,15 @@ macro_rules! ticket {
                 self.tag.marshal(out);
                 self.hierarchy.marshal(out);
                 self.digest.marshal(out);
+            }
+        }
+
+        impl Describe for $name {
+            fn describe(walker: &mut Walker<'_>) -> Result<Value, Stop> {
+                walker.field::<TpmSt>("tag")?;
+                walker.field::<Option<TpmiRhHierarchy>>("hierarchy")?;
+                walker.field::<Tpm2bDigest>("digest")?;
+                Ok(Value::Group)
             }
         }
     )*};
