@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod daemon;
 mod import;
+mod trace;
 
 use vtpm_host::platform;
 

@@ -19,6 +19,7 @@ pub mod swtpm;
 mod swtpm_control;
 #[cfg(test)]
 mod testing;
+mod trace;
 mod wire;
 
 pub use blob::BlobKey;
@@ -26,3 +27,4 @@ pub use device::{BufferSizes, Device, DeviceError, Faults, PlatformMaker, Settin
 pub use signals::Signals;
 pub use store::{MemoryStore, SaveFuture, StateStore, StoreError, Stored};
 pub use stream::{Listener, Stream};
+pub use trace::{Exchange, Recorder, Tracer};

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
-use hyper::{Method, Request};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
 use vm_inventory::{Task, TaskStatus};
 use vm_web::Problem;
 use vm_web::api::Accepted;
@@ -132,12 +133,39 @@ impl Client {
         Ok(task)
     }
 
+    /// Asks for something that goes on: what comes, as it comes.
+    pub(crate) async fn stream(&self, path: &str) -> anyhow::Result<Incoming> {
+        let (response, _connection) = self.ask(Method::GET, path, Vec::new()).await?;
+        if response.status().is_success() {
+            return Ok(response.into_body());
+        }
+        Err(refused(response).await)
+    }
+
     async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Vec<u8>,
     ) -> anyhow::Result<T> {
+        let (response, connection) = self.ask(method, path, body).await?;
+        let outcome = if response.status().is_success() {
+            let body = whole_body(response).await?;
+            serde_json::from_slice(&body)
+                .context("the daemon's answer makes no sense to this version of vtpm")
+        } else {
+            Err(refused(response).await)
+        };
+        connection.abort();
+        outcome
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> anyhow::Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>)> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| {
             Refusal::NoDaemon(format!(
                 "no daemon answers on {}: {error}; start it with `vtpm serve`, or name its folder with --data",
@@ -157,21 +185,27 @@ impl Client {
             .send_request(request)
             .await
             .context("the daemon did not answer")?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER)
-            .collect()
-            .await
-            .map_err(|error| anyhow::anyhow!("the daemon's answer broke off: {error}"))?
-            .to_bytes();
-        connection.abort();
-        if status.is_success() {
-            return serde_json::from_slice(&body)
-                .context("the daemon's answer makes no sense to this version of vtpm");
-        }
-        match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => Err(Refusal::Problem(problem).into()),
-            Err(_) => anyhow::bail!("the daemon answered {status}"),
-        }
+        Ok((response, connection))
+    }
+}
+
+async fn whole_body(response: Response<Incoming>) -> anyhow::Result<Bytes> {
+    let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect();
+    Ok(body
+        .await
+        .map_err(|error| anyhow::anyhow!("the daemon's answer broke off: {error}"))?
+        .to_bytes())
+}
+
+/// What the daemon says instead of what was asked for.
+async fn refused(response: Response<Incoming>) -> anyhow::Error {
+    let status = response.status();
+    match whole_body(response).await {
+        Ok(body) => match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => Refusal::Problem(problem).into(),
+            Err(_) => anyhow::anyhow!("the daemon answered {status}"),
+        },
+        Err(error) => error,
     }
 }
 

@@ -22,6 +22,7 @@ mod swtpm_bios;
 mod swtpm_client;
 mod swtpm_ioctl;
 mod swtpm_setup;
+mod trace;
 mod vm;
 
 use std::ffi::{OsStr, OsString};
@@ -57,6 +58,7 @@ enum Verb {
     SwtpmSetup(Box<swtpm_setup::SwtpmSetup>),
     Simulator(simulator::SimulatorVerb),
     Import(import::Import),
+    Trace(trace::Trace),
     Completions(completions::Completions),
 }
 
@@ -74,6 +76,7 @@ impl Verb {
             Self::SwtpmSetup(verb) => verb.execute(),
             Self::Simulator(verb) => verb.execute(),
             Self::Import(verb) => verb.execute(),
+            Self::Trace(verb) => verb.execute(),
             Self::Completions(verb) => verb.execute(),
         }
     }

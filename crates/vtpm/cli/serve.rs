@@ -64,7 +64,8 @@ async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
                 )
             },
         )?;
-    let machines: Arc<dyn Machines> = Arc::new(machines);
+    let running = Arc::new(machines);
+    let machines: Arc<dyn Machines> = Arc::clone(&running) as Arc<dyn Machines>;
 
     let operations = blocking({
         let data = data.clone();
@@ -104,7 +105,8 @@ async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
     let jobs = Jobs::default();
     let stop = Arc::new(Notify::new());
     let web = {
-        let router = vm_web::router(Arc::clone(&operations), jobs.clone());
+        let traces = crate::daemon::traces(Arc::clone(&operations), Arc::clone(&running));
+        let router = vm_web::router(Arc::clone(&operations), jobs.clone()).merge(traces);
         let stop = Arc::clone(&stop);
         tokio::spawn(async move {
             axum::serve(listener, router)
@@ -139,6 +141,7 @@ async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
     }
 
     tracing::info!("stopping");
+    running.end_recordings();
     stop.notify_one();
     if tokio::time::timeout(LAST_REQUESTS, web).await.is_err() {
         tracing::warn!("requests that did not end were cut off");

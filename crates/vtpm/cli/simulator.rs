@@ -14,6 +14,7 @@ use vtpm_host::FolderStore;
 use super::process::{Readiness, asked_to_end};
 use super::profile::ProfileOption;
 use super::sockets::{IntoServer, listen_tcp};
+use super::trace::TraceOptions;
 use super::{Threads, log, runtime};
 use crate::platform;
 
@@ -32,6 +33,8 @@ pub(crate) struct SimulatorVerb {
     /// What a new TPM is like: a profile's name, JSON, or name=|profile=|file=|fd= as swtpm has it
     #[arg(long, value_name = "PROFILE")]
     profile: Option<ProfileOption>,
+    #[command(flatten)]
+    trace: TraceOptions,
 }
 
 impl SimulatorVerb {
@@ -59,6 +62,7 @@ impl SimulatorVerb {
             incoming: false,
         };
         let device = Device::new(store, settings);
+        self.trace.attach(&device)?;
         runtime(Threads::One)?.block_on(async {
             let simulator = Simulator::new(device.clone());
             // Nobody could be told later that the state cannot be opened.

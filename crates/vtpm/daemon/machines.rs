@@ -160,6 +160,19 @@ impl RunningMachines {
         })
     }
 
+    /// The TPM of a VM that is on.
+    pub(super) fn device(&self, vm: VmId) -> Option<Device> {
+        let running = self.running();
+        running.get(&vm).map(|machine| machine.device.clone())
+    }
+
+    /// Ends everything that listens to commands of a TPM.
+    pub(crate) fn end_recordings(&self) {
+        for machine in self.running().values() {
+            machine.device.tracer().clear();
+        }
+    }
+
     fn running(&self) -> MutexGuard<'_, BTreeMap<VmId, Machine>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

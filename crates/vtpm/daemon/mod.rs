@@ -6,9 +6,11 @@ mod machines;
 mod maker;
 mod sealed;
 mod sockets;
+mod trace;
 
 pub(crate) use first_run::{FirstRun, first_run};
 pub(crate) use folder::OwnedFolder;
 pub(crate) use machines::RunningMachines;
 pub(crate) use maker::EngineMaker;
 pub(crate) use sockets::listen_privately;
+pub(crate) use trace::router as traces;

@@ -16,6 +16,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::frame::{bare_response, rc};
 use crate::signals::Signals;
 use crate::store::{StateStore, StoreError, Stored};
+use crate::trace::Tracer;
 
 pub use faults::Faults;
 pub use transfer::BufferSizes;
@@ -91,6 +92,7 @@ pub enum StartupKind {
 pub struct Device {
     inner: Arc<Mutex<Inner>>,
     signals: Arc<Signals>,
+    tracer: Arc<Tracer>,
 }
 
 /// Why a command was not executed.
@@ -133,12 +135,18 @@ impl Device {
         Self {
             inner: Arc::new(Mutex::new(inner)),
             signals,
+            tracer: Arc::default(),
         }
     }
 
     /// The wires of this TPM.
     pub fn signals(&self) -> &Arc<Signals> {
         &self.signals
+    }
+
+    /// Who listens to this TPM.
+    pub fn tracer(&self) -> &Arc<Tracer> {
+        &self.tracer
     }
 
     /// Executes one command, at `locality` if one is given, and appends the whole response to `out`. By then everything that the
@@ -158,24 +166,31 @@ impl Device {
         out: &mut Vec<u8>,
     ) -> Result<(), Refused> {
         let before = out.len();
+        let begun = self.tracer.begin(before);
         if Tpm::takes_long(command) {
             // The thread keeps the lock even if nobody waits for the outcome any more, so the TPM is never lost half way.
             let mut inner = self.lock_owned().await;
             inner.admit(locality)?;
-            let command = Zeroizing::new(command.to_vec());
+            let owned = Zeroizing::new(command.to_vec());
             let finished = tokio::task::spawn_blocking(move || {
-                inner.run(&command);
+                inner.run(&owned);
                 inner
             });
             let mut inner = finished.await.map_err(|_| Refused::Off)?;
             inner.settle_and_answer(out).await;
-            inner.suffer(out, before).await
+            let outcome = inner.suffer(out, before).await;
+            self.tracer
+                .end(begun, command, self.signals.locality(), out);
+            outcome
         } else {
             let mut inner = self.lock().await;
             inner.admit(locality)?;
             inner.run(command);
             inner.settle_and_answer(out).await;
-            inner.suffer(out, before).await
+            let outcome = inner.suffer(out, before).await;
+            self.tracer
+                .end(begun, command, self.signals.locality(), out);
+            outcome
         }
     }
 

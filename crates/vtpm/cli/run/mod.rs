@@ -20,6 +20,7 @@ use self::watcher::Watcher;
 pub(super) use self::watcher::WatcherVerb;
 use super::private_folder::PrivateFolder;
 use super::profile::ProfileOption;
+use super::trace::TraceOptions;
 use super::{Threads, log, runtime};
 
 /// What is answered when not the command failed but what was to go before it; as of `env`, `timeout` and their like.
@@ -70,6 +71,8 @@ pub(crate) struct Run {
     /// What goes wrong: power-cut-at=N, nv-full, lockout, slow=MS or failure-mode
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<Fault>,
+    #[command(flatten)]
+    trace: TraceOptions,
     /// The command and its arguments
     #[arg(
         required = true,
@@ -149,7 +152,8 @@ impl Run {
         });
         let profile = self.profile.as_ref().map(ProfileOption::load).transpose()?;
         let seed = self.seed.map(|seed| (seed, u64::from(number)));
-        let device = private_tpm::device(kept, profile, seed, &self.faults).await?;
+        let trace = self.trace.numbered(number);
+        let device = private_tpm::device(kept, profile, seed, &self.faults, &trace).await?;
         match self.tcti {
             Tcti::Swtpm => PrivateTpm::behind_swtpm(device, folder.path(), number),
             Tcti::Mssim => PrivateTpm::behind_simulator(device),

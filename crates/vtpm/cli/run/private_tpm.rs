@@ -16,6 +16,7 @@ use vtpm_host::FolderStore;
 
 use super::faults::{self, Fault, FillableStore};
 use crate::cli::sockets::{IntoServer, SocketFile, listen_tcp_pair, listen_unix};
+use crate::cli::trace::TraceOptions;
 use crate::platform;
 
 /// A TPM that has had its Startup and has these faults; its state is in `folder`, or in memory.
@@ -24,6 +25,7 @@ pub(super) async fn device(
     profile: Option<Profile>,
     seed: Option<(u64, u64)>,
     faults: &[Fault],
+    trace: &TraceOptions,
 ) -> anyhow::Result<Device> {
     let platform = match seed {
         Some((seed, instance)) => platform::deterministic(seed, instance),
@@ -47,6 +49,7 @@ pub(super) async fn device(
         });
     }
     let device = Device::new(store, settings);
+    trace.attach(&device)?;
     device.power_on().await?;
     device.startup(StartupKind::Clear).await?;
     faults::arrange(&device, faults, &full).await?;

@@ -27,6 +27,7 @@ use vtpm_host::FolderStore;
 use super::process::{Background, PidFile, Readiness, asked_to_end, inherited, into_background};
 use super::profile::ProfileOption;
 use super::sockets::{Activated, activated};
+use super::trace::TraceOptions;
 use super::{Threads, log, runtime};
 use crate::platform;
 use arguments::{
@@ -174,9 +175,8 @@ struct Socket {
     /// Make this folder the root of all paths that follow; for root only
     #[arg(short = 'R', long, value_name = "FOLDER")]
     chroot: Option<PathBuf>,
-    /// Not supported
-    #[arg(long, hide = true, value_name = "OPTIONS")]
-    pcap: Option<String>,
+    #[command(flatten)]
+    trace: TraceOptions,
     /// Print as JSON the profiles that are built in, and end
     #[arg(long)]
     print_profiles: bool,
@@ -187,7 +187,6 @@ struct Socket {
 
 impl Socket {
     fn execute(self) -> anyhow::Result<ExitCode> {
-        self.refuse_unsupported()?;
         let background = if self.daemon && !self.only_prints() {
             into_background()?
         } else {
@@ -266,6 +265,7 @@ impl Socket {
             Box::new(FolderStore::new(self.state_folder()?, state_key)),
             settings,
         );
+        self.trace.attach(&device)?;
         runtime.block_on(self.serve(device, options, flags, readiness, activated))
     }
 
@@ -274,19 +274,6 @@ impl Socket {
             || self.print_states
             || self.print_profiles
             || self.print_info.is_some()
-    }
-
-    fn refuse_unsupported(&self) -> anyhow::Result<()> {
-        for (given, option, instead) in [(
-            self.pcap.is_some(),
-            "--pcap",
-            "record the loopback interface",
-        )] {
-            if given {
-                bail!("{option} is not supported: {instead}");
-            }
-        }
-        Ok(())
     }
 
     fn start_log(&self) -> anyhow::Result<()> {

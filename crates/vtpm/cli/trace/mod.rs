@@ -1,0 +1,175 @@
+//! `vtpm trace`: what a TPM is asked and answers, live or recorded.
+
+mod diff;
+mod live;
+mod options;
+mod replay;
+mod tcti;
+
+use std::fs::File;
+use std::io::{self, BufReader, ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+
+use crate::config::DataFolder;
+use crate::trace::{Record, Shown, decoded, is_capture, line, read_capture, read_records, tree};
+
+pub(crate) use options::TraceOptions;
+
+/// A capture larger than this is read by nobody at once.
+const LARGEST_CAPTURE: u64 = 1 << 30;
+
+/// Show what a TPM is asked and answers: of a running VM, or from a recording
+///
+/// A recording is made with `--trace FILE` or `--pcap FILE` by `vtpm swtpm`, `vtpm simulator`, `vtpm run` and this command. Passwords,
+/// sealed data, contents of NV Indices and other secrets are shown as [redacted] unless --secrets is given.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Trace {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    show: Show,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Replay(replay::Replay),
+    Diff(diff::Diff),
+}
+
+#[derive(Args, Debug)]
+struct Show {
+    #[command(flatten)]
+    data: DataFolder,
+    /// A recording or capture (a name with a slash, or a file that is there; - for standard input), else a running VM
+    #[arg(required = true, value_name = "VM|FILE")]
+    target: Option<PathBuf>,
+    /// Show every field down to the leaves, each with its place
+    #[arg(long)]
+    tree: bool,
+    /// Print one JSON object for each command
+    #[arg(long, conflicts_with = "tree")]
+    json: bool,
+    /// Show secrets too
+    #[arg(long)]
+    secrets: bool,
+    /// End after this many commands
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
+    /// Of a running VM: record into this file as well
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+}
+
+impl Trace {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        match self.verb {
+            Some(Verb::Replay(verb)) => verb.execute(),
+            Some(Verb::Diff(verb)) => verb.execute(),
+            None => self.show.execute(),
+        }
+    }
+}
+
+impl Show {
+    fn execute(self) -> anyhow::Result<ExitCode> {
+        let target = self.target.as_deref().context("no VM and no file")?;
+        let is_file =
+            target == Path::new("-") || target.components().count() > 1 || target.exists();
+        if !is_file {
+            return live::follow(&self);
+        }
+        if self.trace.is_some() {
+            bail!(
+                "--trace records a running VM; {} is a file",
+                target.display()
+            );
+        }
+        let mut printer = Printer::new(&self);
+        for record in read_file(target)? {
+            if !printer.print(&record)? {
+                break;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Prints exchanges until there are enough, or the reader has gone.
+struct Printer {
+    tree: bool,
+    json: bool,
+    shown: Shown,
+    number: usize,
+    count: usize,
+}
+
+impl Printer {
+    fn new(show: &Show) -> Self {
+        Self {
+            tree: show.tree,
+            json: show.json,
+            shown: Shown {
+                secrets: show.secrets,
+            },
+            number: 0,
+            count: show.count.unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Prints an exchange; false if it was the last that is wanted.
+    fn print(&mut self, record: &Record) -> anyhow::Result<bool> {
+        if self.number >= self.count {
+            return Ok(false);
+        }
+        self.number = self.number.saturating_add(1);
+        let mut text = String::new();
+        if record.lost != 0 && !self.json {
+            text = format!("      {} commands were lost here\n", record.lost);
+        }
+        text.push_str(&if self.json {
+            decoded(self.number, record, self.shown).to_string()
+        } else if self.tree {
+            tree(self.number, record, self.shown).trim_end().to_owned()
+        } else {
+            line(self.number, record, self.shown)
+        });
+        text.push('\n');
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            outcome => {
+                outcome?;
+                Ok(self.number < self.count)
+            }
+        }
+    }
+}
+
+/// Reads a recording or a capture.
+fn read_file(path: &Path) -> anyhow::Result<Vec<Record>> {
+    let name = path.display().to_string();
+    let mut from: Box<dyn io::Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).with_context(|| name.clone())?)
+    };
+    let mut head = Vec::new();
+    from.by_ref()
+        .take(4)
+        .read_to_end(&mut head)
+        .with_context(|| name.clone())?;
+    if !is_capture(&head) {
+        let whole = BufReader::new(io::Cursor::new(head).chain(from));
+        return read_records(whole)
+            .with_context(|| format!("{name} is not a recording of vtpm, nor a pcap capture"));
+    }
+    from.take(LARGEST_CAPTURE)
+        .read_to_end(&mut head)
+        .with_context(|| name.clone())?;
+    read_capture(&head).context(name)
+}

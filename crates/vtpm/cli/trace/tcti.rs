@@ -1,0 +1,218 @@
+//! A plain client of a TPM, named as tpm2-tss names its TCTIs.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+
+/// No command takes longer, the making of an RSA key included.
+const PATIENCE: Duration = Duration::from_secs(600);
+const LARGEST: usize = 65_536;
+const HEADER: usize = 10;
+/// Codes of the simulator's protocol.
+const POWER_ON: u32 = 1;
+const SEND_COMMAND: u32 = 8;
+const NV_ON: u32 = 11;
+const SESSION_END: u32 = 20;
+
+/// Where a TPM is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Tcti {
+    SwtpmTcp { host: String, port: u16 },
+    SwtpmUnix(String),
+    Simulator { host: String, port: u16 },
+    Device(String),
+}
+
+impl FromStr for Tcti {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
+        if kind == "device" {
+            let path = if rest.is_empty() { "/dev/tpm0" } else { rest };
+            return Ok(Self::Device(path.to_owned()));
+        }
+        if kind != "swtpm" && kind != "mssim" {
+            return Err(format!(
+                "'{kind}' is not a TCTI known here: say swtpm:host=H,port=N, swtpm:path=SOCKET, mssim:host=H,port=N or device:PATH"
+            ));
+        }
+        let (mut host, mut port, mut path) = ("127.0.0.1".to_owned(), 2321, None);
+        for part in rest.split(',').filter(|part| !part.is_empty()) {
+            match part.split_once('=') {
+                Some(("host", value)) => value.clone_into(&mut host),
+                Some(("port", value)) => {
+                    port = value
+                        .parse()
+                        .map_err(|_| format!("'{value}' is not a TCP port"))?;
+                }
+                Some(("path", value)) if kind == "swtpm" => path = Some(value.to_owned()),
+                _ => return Err(format!("'{part}' is not known in a {kind} TCTI")),
+            }
+        }
+        Ok(match (kind, path) {
+            ("mssim", _) => Self::Simulator { host, port },
+            (_, Some(path)) => Self::SwtpmUnix(path),
+            (_, None) => Self::SwtpmTcp { host, port },
+        })
+    }
+}
+
+pub(super) trait Channel: Read + Write {}
+impl<T: Read + Write> Channel for T {}
+
+/// A connection to a TPM.
+pub(super) enum Connection {
+    /// Frames alone.
+    Raw(Box<dyn Channel>),
+    /// The simulator's framing, and its platform port.
+    Simulator {
+        commands: TcpStream,
+        platform: TcpStream,
+    },
+    /// A device file: one read is one response.
+    Device(File),
+}
+
+impl Tcti {
+    pub(super) fn connect(&self) -> anyhow::Result<Connection> {
+        let tcp = |host: &str, port: u16| -> anyhow::Result<TcpStream> {
+            let stream = TcpStream::connect((host, port))
+                .with_context(|| format!("no TPM answers at {host}:{port}"))?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            Ok(stream)
+        };
+        Ok(match self {
+            Self::SwtpmTcp { host, port } => Connection::Raw(Box::new(tcp(host, *port)?)),
+            Self::SwtpmUnix(path) => {
+                let stream = UnixStream::connect(path)
+                    .with_context(|| format!("no TPM answers at the socket {path}"))?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                Connection::Raw(Box::new(stream))
+            }
+            Self::Simulator { host, port } => {
+                let next = port.checked_add(1).context("there is no port after it")?;
+                let commands = tcp(host, *port)?;
+                let mut platform = tcp(host, next)?;
+                for code in [POWER_ON, NV_ON] {
+                    platform.write_all(&code.to_be_bytes())?;
+                    let mut answer = [0; 4];
+                    platform
+                        .read_exact(&mut answer)
+                        .context("the simulator's platform port does not answer")?;
+                    ensure!(
+                        answer == [0; 4],
+                        "the simulator refuses to switch the TPM on"
+                    );
+                }
+                Connection::Simulator { commands, platform }
+            }
+            Self::Device(path) => Connection::Device(
+                OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(path)
+                    .with_context(|| path.clone())?,
+            ),
+        })
+    }
+}
+
+impl Connection {
+    /// Sends a command and gives the response.
+    pub(super) fn transmit(&mut self, command: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let answer = match self {
+            Self::Raw(stream) => exchange(stream, command),
+            Self::Simulator { commands, .. } => simulated(commands, command),
+            Self::Device(file) => file.write_all(command).and_then(|()| {
+                let mut response = vec![0; LARGEST];
+                let length = file.read(&mut response)?;
+                response.truncate(length);
+                Ok(response)
+            }),
+        };
+        match answer {
+            Ok(response) if response.len() >= HEADER => Ok(response),
+            Ok(response) => bail!("the TPM's answer has only {} bytes", response.len()),
+            Err(error) => Err(error).context("the TPM does not answer"),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Self::Simulator { commands, platform } = self {
+            // The simulator lets the next client in sooner; if it is gone, nothing is lost.
+            for stream in [commands, platform] {
+                let _ = stream.write_all(&SESSION_END.to_be_bytes());
+            }
+        }
+    }
+}
+
+fn exchange(stream: &mut impl Channel, command: &[u8]) -> io::Result<Vec<u8>> {
+    stream.write_all(command)?;
+    stream.flush()?;
+    let mut response = vec![0; HEADER];
+    stream.read_exact(&mut response)?;
+    let size = response
+        .get(2..6)
+        .and_then(|size| <[u8; 4]>::try_from(size).ok())
+        .map(u32::from_be_bytes);
+    rest_of(stream, response, size.unwrap_or_default())
+}
+
+fn rest_of(stream: &mut impl Channel, mut response: Vec<u8>, size: u32) -> io::Result<Vec<u8>> {
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    if size > LARGEST || size < response.len() {
+        return Err(io::Error::other(format!("an answer of {size} bytes")));
+    }
+    let missing = size.saturating_sub(response.len());
+    let read = stream
+        .take(u64::try_from(missing).unwrap_or(u64::MAX))
+        .read_to_end(&mut response)?;
+    if read < missing {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(response)
+}
+
+fn simulated(stream: &mut TcpStream, command: &[u8]) -> io::Result<Vec<u8>> {
+    let mut framed = Vec::from(SEND_COMMAND.to_be_bytes());
+    framed.push(0);
+    let size = u32::try_from(command.len()).unwrap_or(u32::MAX);
+    framed.extend(size.to_be_bytes());
+    framed.extend(command);
+    stream.write_all(&framed)?;
+    let mut word = [0; 4];
+    stream.read_exact(&mut word)?;
+    let response = rest_of(stream, Vec::new(), u32::from_be_bytes(word))?;
+    stream.read_exact(&mut word)?;
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tcti_is_named_as_tpm2_tss_does() {
+        let tcti = |text: &str| text.parse::<Tcti>().unwrap();
+        let local = |port| ("127.0.0.1".to_owned(), port);
+        let (host, port) = local(2321);
+        assert_eq!(tcti("swtpm"), Tcti::SwtpmTcp { host, port });
+        let (host, port) = local(7);
+        assert_eq!(tcti("mssim:port=7"), Tcti::Simulator { host, port });
+        assert_eq!(tcti("swtpm:path=/x"), Tcti::SwtpmUnix("/x".into()));
+        assert_eq!(tcti("device"), Tcti::Device("/dev/tpm0".into()));
+        for bad in ["tabrmd", "swtpm:port=x", "mssim:path=/x", "swtpm:nonsense"] {
+            assert!(bad.parse::<Tcti>().is_err(), "{bad}");
+        }
+    }
+}
