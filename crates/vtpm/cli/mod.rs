@@ -6,6 +6,7 @@
 
 mod client;
 mod completions;
+mod explain;
 mod import;
 mod log;
 mod output;
@@ -59,6 +60,7 @@ enum Verb {
     Simulator(simulator::SimulatorVerb),
     Import(import::Import),
     Trace(trace::Trace),
+    Explain(explain::Explain),
     Completions(completions::Completions),
 }
 
@@ -77,6 +79,7 @@ impl Verb {
             Self::Simulator(verb) => verb.execute(),
             Self::Import(verb) => verb.execute(),
             Self::Trace(verb) => verb.execute(),
+            Self::Explain(verb) => verb.execute(),
             Self::Completions(verb) => verb.execute(),
         }
     }
