@@ -129,6 +129,11 @@ impl Process {
         BufReader::new(self.child.stdout.take().expect("stdout is piped"))
     }
 
+    /// The piped standard error, once.
+    pub(crate) fn stderr(&mut self) -> BufReader<impl Read + Send + use<>> {
+        BufReader::new(self.child.stderr.take().expect("stderr is piped"))
+    }
+
     /// The piped standard input, once.
     pub(crate) fn stdin(&mut self) -> std::process::ChildStdin {
         self.child.stdin.take().expect("stdin is piped")

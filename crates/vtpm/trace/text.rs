@@ -7,6 +7,7 @@ use tpm_wire::describe::{
     Field, Message, Name, Session, Value, command_name, describe_command, describe_response, hex,
     pointed_at,
 };
+use tpm_wire::handles::TpmHandle;
 use tpm_wire::table::CommandInfo;
 
 use super::record::{Bytes, Record};
@@ -91,21 +92,19 @@ pub(crate) fn outcome(response: &Message, info: Option<&CommandInfo>) -> String 
     }
 }
 
+/// The kind of a session, its handle and its attributes.
 fn session_words(session: &Session) -> String {
-    let mut text = session
-        .kind()
-        .map_or("session", |kind| kind.word())
-        .to_owned();
+    let mut words = Vec::new();
+    words.extend(session.kind().map(|kind| kind.word().to_owned()));
     if let Some(handle) = session.handle
-        && handle != tpm_wire::handles::TpmHandle::PASSWORD
+        && handle != TpmHandle::PASSWORD
     {
-        let _ = write!(text, " {handle:?}");
+        words.push(format!("{handle:?}"));
     }
-    let attributes = format!("{:?}", session.attributes);
-    if session.attributes.0 != 0 {
-        let _ = write!(text, " {attributes}");
+    if session.attributes.0 != 0 || words.is_empty() {
+        words.push(format!("{:?}", session.attributes));
     }
-    text
+    words.join(" ")
 }
 
 /// The bytes that were not understood, and why.
@@ -201,6 +200,11 @@ fn body(text: &mut String, message: &Message, bytes: &[u8], secrets: bool) {
         let _ = writeln!(text, "    @0    tag {tag}, size {size}, code {code:#010x}");
     }
     fields(text, "handles", &message.handles, secrets);
+    // The sessions of a response stand behind its parameters.
+    let of_response = message.sessions.iter().all(|one| one.handle.is_none());
+    if of_response {
+        fields(text, "parameters", &message.parameters, secrets);
+    }
     for (index, session) in message.sessions.iter().enumerate() {
         let label = format!(
             "session {}: {}",
@@ -209,7 +213,9 @@ fn body(text: &mut String, message: &Message, bytes: &[u8], secrets: bool) {
         );
         fields(text, &label, &session.fields, secrets);
     }
-    fields(text, "parameters", &message.parameters, secrets);
+    if !of_response {
+        fields(text, "parameters", &message.parameters, secrets);
+    }
     let rest = unread_whole(message, bytes, secrets);
     if let Some(rest) = rest {
         let _ = writeln!(text, "    @{:<4} unread: {rest}", message.unread.start);

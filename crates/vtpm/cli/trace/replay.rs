@@ -1,6 +1,7 @@
 //! `vtpm trace replay`: the commands of a recording, sent again.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -8,11 +9,12 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
-use tpm_wire::commands::StartAuthSession;
+use tpm_wire::Rc;
+use tpm_wire::commands::{ContextLoad, GetCapability, PcrRead, StartAuthSession, Startup};
 use tpm_wire::describe::{
     Field, Message, Name, SessionKind, Value, describe_command, describe_response,
 };
-use tpm_wire::handles::TpmHandle;
+use tpm_wire::handles::{TpmHandle, TpmHt};
 use tpm_wire::table::Command as _;
 use zeroize::Zeroizing;
 
@@ -48,6 +50,12 @@ struct World {
     missing: HashSet<TpmHandle>,
     /// Sessions whose nonce is the recorded one.
     repeated: HashSet<TpmHandle>,
+    /// Contexts of the recording, and what this TPM saved in their place, if it did.
+    contexts: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    /// A command that changes PCR was not repeated.
+    pcrs_are_other: bool,
+    /// Some command was not repeated.
+    incomplete: bool,
 }
 
 impl Replay {
@@ -65,7 +73,7 @@ impl Replay {
             let command = describe_command(&record.command);
             if let Some(why) = world.obstacle(record, &command) {
                 unrepeatable = unrepeatable.saturating_add(1);
-                world.learn_nothing(record);
+                world.learn_nothing(record, &command);
                 if self.how.strictness() == Strictness::Exact {
                     report(self.json, numbers, &name_of(record), &[], Some(why))?;
                 }
@@ -80,8 +88,11 @@ impl Replay {
             if self.how.strictness() == Strictness::IgnoreRandom {
                 found.retain(|difference| !difference.field.starts_with("response.handles."));
             }
-            if found.is_empty() {
+            if found.is_empty() || was_started(&command, &again) {
                 same = same.saturating_add(1);
+            } else if world.incomplete && is(&command, GetCapability::INFO.code) {
+                // What is loaded and defined depends on what could not be repeated.
+                unrepeatable = unrepeatable.saturating_add(1);
             } else {
                 differ = differ.saturating_add(1);
                 report(self.json, numbers, &name_of(record), &found, None)?;
@@ -115,6 +126,38 @@ fn transmit(
     let response = connection.transmit(&command)?;
     let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     Ok(Record::of_bytes(record.at, us, command.to_vec(), response))
+}
+
+fn is(message: &Message, code: u32) -> bool {
+    message.info.is_some_and(|info| info.code == code)
+}
+
+/// A TPM that its server has started already refuses the recording's Startup, which changes nothing.
+fn was_started(command: &Message, again: &Record) -> bool {
+    let answer = describe_response(&again.response, &again.command);
+    is(command, Startup::INFO.code) && answer.response_code() == Some(Rc::INITIALIZE)
+}
+
+/// The saved context in a message: its bytes.
+fn context_in<'a>(message: &Message, bytes: &'a [u8]) -> Option<(Range<usize>, &'a [u8])> {
+    let field = message
+        .parameters
+        .iter()
+        .find(|field| field.name == Name::Field("context"))?;
+    let place = field.at..field.at.checked_add(field.length)?;
+    Some((place.clone(), bytes.get(place)?))
+}
+
+/// NV Indices and persistent objects that a field names, at any depth.
+fn lasting(field: &Field, found: &mut HashSet<TpmHandle>) {
+    if let Value::Handle(handle) = field.value
+        && (handle.is_nv_index() || handle.kind() == Some(TpmHt::Persistent))
+    {
+        found.insert(handle);
+    }
+    for child in &field.children {
+        lasting(child, found);
+    }
 }
 
 /// The handles that a message names, with their places.
@@ -152,6 +195,15 @@ impl World {
         {
             return Some("it builds on something that could not be made again");
         }
+        if is(command, ContextLoad::INFO.code)
+            && let Some((_, context)) = context_in(command, &record.command)
+            && self.contexts.get(context) == Some(&None)
+        {
+            return Some("it loads something that could not be made again");
+        }
+        if self.pcrs_are_other && is(command, PcrRead::INFO.code) {
+            return Some("PCR could not be changed as they were");
+        }
         let stale = command.sessions.iter().any(|session| {
             let proves = session.kind() != Some(SessionKind::Password)
                 && session
@@ -176,6 +228,15 @@ impl World {
                 place.copy_from_slice(&now.0.to_be_bytes());
             }
         }
+        if let Some((place, context)) = context_in(command, &record.command)
+            && let Some(Some(now)) = self.contexts.get(context)
+        {
+            bytes.splice(place, now.iter().copied());
+            let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            if let Some(place) = bytes.get_mut(2..6) {
+                place.copy_from_slice(&size.to_be_bytes());
+            }
+        }
         bytes
     }
 
@@ -187,6 +248,10 @@ impl World {
             Some(Value::Handle(handle)) => Some(*handle),
             _ => None,
         };
+        if let Some((_, context)) = context_in(&was, &before.response) {
+            let now = context_in(&now, &after.response).map(|(_, context)| context.to_vec());
+            self.contexts.insert(context.to_vec(), now);
+        }
         let Some(old) = handle(&was) else {
             return;
         };
@@ -207,10 +272,21 @@ impl World {
     }
 
     /// Notes that an exchange did not take place.
-    fn learn_nothing(&mut self, record: &Record) {
+    fn learn_nothing(&mut self, record: &Record, command: &Message) {
+        self.incomplete = true;
+        for field in command.handles.iter().chain(&command.parameters) {
+            lasting(field, &mut self.missing);
+            self.pcrs_are_other |= matches!(
+                field.value,
+                Value::Handle(handle) if handle.kind() == Some(TpmHt::Pcr)
+            );
+        }
         let was = describe_response(&record.response, &record.command);
         if let Some(Value::Handle(handle)) = was.handles.first().map(|field| &field.value) {
             self.missing.insert(*handle);
+        }
+        if let Some((_, context)) = context_in(&was, &record.response) {
+            self.contexts.insert(context.to_vec(), None);
         }
     }
 }
