@@ -164,6 +164,7 @@ fn response_code(response: &[u8]) -> Option<u32> {
 mod tests {
     use super::super::private_tpm;
     use super::*;
+    use crate::cli::trace::TraceOptions;
 
     #[test]
     fn faults_are_said_once() {
@@ -178,9 +179,15 @@ mod tests {
             CREATE_PROTECTED.get(5).copied().map(usize::from),
             Some(CREATE_PROTECTED.len())
         );
-        let device = private_tpm::device(None, None, Some((1, 1)), &[Fault::Lockout])
-            .await
-            .unwrap();
+        let device = private_tpm::device(
+            None,
+            None,
+            Some((1, 1)),
+            &[Fault::Lockout],
+            &TraceOptions::default(),
+        )
+        .await
+        .unwrap();
         // TPM_PT_PERMANENT: the bit inLockout is set.
         let capability = [
             0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 6, 0, 0, 2, 0, 0, 0, 0, 1,
