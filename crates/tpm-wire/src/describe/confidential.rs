@@ -6,7 +6,7 @@
 use crate::commands::{
     AcSend, ActivateCredential, Duplicate, EccDecrypt, EccEncrypt, EcdhKeyGen, EcdhZGen,
     EncryptDecrypt, EncryptDecrypt2, GetRandom, Import, MakeCredential, NvExtend, NvRead,
-    NvSetBits, NvWrite, PcrSetAuthValue, RsaDecrypt, RsaEncrypt, ZGen2Phase,
+    NvSetBits, NvWrite, PcrSetAuthValue, Rewrap, RsaDecrypt, RsaEncrypt, ZGen2Phase,
 };
 use crate::table::Command;
 
@@ -34,6 +34,9 @@ static CONFIDENTIAL: &[(Area, &str)] = &[
     (sent::<EncryptDecrypt>(), "in_data"),
     (sent::<EncryptDecrypt2>(), "in_data"),
     (sent::<Import>(), "encryption_key"),
+    // A duplicate may travel without any protection.
+    (sent::<Import>(), "duplicate"),
+    (sent::<Rewrap>(), "in_duplicate"),
     (sent::<MakeCredential>(), "credential"),
     (sent::<NvExtend>(), "data"),
     (sent::<NvSetBits>(), "bits"),
@@ -41,6 +44,7 @@ static CONFIDENTIAL: &[(Area, &str)] = &[
     (sent::<PcrSetAuthValue>(), "auth"),
     (sent::<RsaEncrypt>(), "message"),
     (returned::<ActivateCredential>(), "cert_info"),
+    (returned::<Duplicate>(), "duplicate"),
     (returned::<Duplicate>(), "encryption_key_out"),
     (returned::<EccDecrypt>(), "plain_text"),
     (returned::<EcdhKeyGen>(), "z_point"),
@@ -49,6 +53,7 @@ static CONFIDENTIAL: &[(Area, &str)] = &[
     (returned::<EncryptDecrypt2>(), "out_data"),
     (returned::<GetRandom>(), "random_bytes"),
     (returned::<NvRead>(), "data"),
+    (returned::<Rewrap>(), "out_duplicate"),
     (returned::<RsaDecrypt>(), "message"),
     (returned::<ZGen2Phase>(), "out_z1"),
     (returned::<ZGen2Phase>(), "out_z2"),
