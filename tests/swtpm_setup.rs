@@ -324,6 +324,40 @@ fn an_authority_that_is_there_already_goes_on_signing() {
     assert!(verify(&machine));
 }
 
+/// What libvirt, mkosi, systemd-vmspawn and the test suites of TPM software call, by their sources and scripts.
+#[test]
+fn the_command_lines_of_other_programs_are_understood() {
+    let machine = Machine::new();
+    for (number, words) in [
+        "--tpm2 --tpm-state STATE --vmid guest:8b5a2e9c-8d6b-4d8f-8d3c-5a0b8c0a0f11 --logfile STATE/setup.log --createek
+         --create-ek-cert --create-platform-cert --lock-nvram --not-overwrite",
+        "--tpm-state STATE --tpm2 --pcr-banks sha256 --config /dev/null",
+        "--tpm-state STATE --tpm2 --pcr-banks sha256 --not-overwrite",
+        "--tpm2 --tpm-state STATE --createek --allow-signing --decryption --overwrite --display",
+        "--tpmstate STATE --tpm2 --createek --display --logfile /dev/tty-or-file --overwrite",
+        "--tpm2 --tpmstate dir://STATE --createek --decryption --create-ek-cert --create-platform-cert --display",
+        "--tpm-state STATE --tpm2 --tpm /usr/bin/swtpm --create-ek-cert --ecc --create-spk",
+        "--tpm2 --tpm-state STATE --runas USER --rsa-keysize 3072 --createek --create-ek-cert",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let state = machine.path(&format!("state{number}"));
+        fs::create_dir(&state).expect("a folder");
+        let log = machine.path("log").display().to_string();
+        let words = words
+            .replace("STATE", &state.display().to_string())
+            .replace("/dev/tty-or-file", &log)
+            .replace("USER", &rustix::process::getuid().as_raw().to_string());
+        // The original would have to be told the way to itself.
+        if against_swtpm() && words.contains("--tpm ") {
+            continue;
+        }
+        machine.ok(&words);
+        assert!(fs::read_dir(&state).expect("a folder").count() > 0, "{words}");
+    }
+}
+
 #[test]
 fn keys_of_the_authority_are_private_and_a_failure_leaves_no_tpm() {
     let machine = Machine::new();

@@ -407,3 +407,8 @@ pub(super) fn state_key(option: &str) -> anyhow::Result<StateKey> {
     let option: KeyOption = option.parse().map_err(anyhow::Error::msg)?;
     Ok(StateKey::Given(Arc::new(option.load()?.provider()?)))
 }
+
+/// Becomes another user, for the other verbs that can; there must be no second thread yet.
+pub(super) fn become_user(user: &str) -> anyhow::Result<()> {
+    confine::enter(None, Some(user))
+}

@@ -13,9 +13,9 @@ mod journal;
 mod manufacture;
 mod options_file;
 mod profiles;
-mod run_as;
 mod state_place;
 mod tool;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -201,10 +201,8 @@ impl SwtpmSetup {
             output::line(capabilities())?;
             return Ok(ExitCode::SUCCESS);
         }
-        if let Some(user) = &self.runas
-            && let Some(code) = run_as::become_user(user)?
-        {
-            return Ok(code);
+        if let Some(user) = &self.runas {
+            swtpm::become_user(user)?;
         }
         if let Some(option) = &self.create_config_files {
             return config_files::create(option);
@@ -252,10 +250,7 @@ impl SwtpmSetup {
         } else {
             "manufacturing"
         };
-        journal.say(&format!(
-            "Starting vTPM {doing} as {}",
-            run_as::current_user()
-        ))?;
+        journal.say(&format!("Starting vTPM {doing} as {}", user::current()))?;
         if self.tpm.is_some() {
             journal.say("The TPM is the one in this program; --tpm starts no other.")?;
         }
