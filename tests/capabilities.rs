@@ -175,6 +175,28 @@ fn every_front_end_takes_the_same_profiles() {
 }
 
 #[test]
+fn what_the_server_says_of_a_profile_is_taken_back() {
+    let info = |flags: &str, profile: &str| -> serde_json::Value {
+        let ran = Command::new(support::VTPM)
+            .args(["swtpm", "socket", "--tpm2", "--print-info", flags])
+            .args(["--profile", profile])
+            .output()
+            .expect("vtpm starts");
+        serde_json::from_str(&support::finish(profile, ran)).expect("JSON")
+    };
+    let all = info("0x40", "default");
+    let all = all["AvailableProfiles"].as_array().expect("a list");
+    assert!(all.len() > 3);
+    for profile in all {
+        let active = &info("0x20", &profile.to_string())["ActiveProfile"];
+        assert_eq!(active, profile);
+    }
+    let narrow = &info("0x20", NARROW)["ActiveProfile"];
+    assert_eq!(narrow["Name"], "custom:narrow");
+    assert_eq!(info("0x20", &narrow.to_string())["ActiveProfile"], *narrow);
+}
+
+#[test]
 fn a_profile_that_cannot_be_is_refused_by_the_word_that_is_wrong() {
     for (profile, words) in [
         ("swtpm-9", &["'swtpm-9'", "swtpm-0.7", "default-v1"][..]),

@@ -67,18 +67,30 @@ pub(crate) fn describe(tpm: &mut Tpm, flags: u64) -> String {
         parts.push(choice("RuntimeCommands", &implemented, &enabled));
     }
     if flags & ACTIVE_PROFILE != 0 {
-        let name = printable(tpm.profile().name.bytes());
-        parts.push(format!(r#""ActiveProfile":{{"Name":"{name}"}}"#));
+        let active = profile(tpm.profile());
+        parts.push(format!(r#""ActiveProfile":{active}"#));
     }
     if flags & AVAILABLE_PROFILES != 0 {
-        let names = Profile::NAMES.map(|name| format!(r#"{{"Name":"{name}"}}"#));
-        parts.push(format!(r#""AvailableProfiles":[{}]"#, names.join(",")));
+        let known = Profile::NAMES.iter();
+        let known = known.filter_map(|name| Profile::by_name(name));
+        let known: Vec<String> = known.map(|known| profile(&known)).collect();
+        parts.push(format!(r#""AvailableProfiles":[{}]"#, known.join(",")));
     }
     if flags & RUNTIME_ATTRIBUTES != 0 {
         // Nothing here depends on the cryptographic policy of the machine.
         parts.push(choice("RuntimeAttributes", &[], &[]));
     }
     format!("{{{}}}", parts.join(","))
+}
+
+/// A profile, with the words by which `--profile` takes it back.
+fn profile(profile: &Profile) -> String {
+    format!(
+        r#"{{"Name":"{}","Commands":"{}","Algorithms":"{}"}}"#,
+        printable(profile.name.bytes()),
+        profile.commands_text(),
+        profile.algorithms_text()
+    )
 }
 
 /// What there is, and what of it this TPM has: a profile leaves out the rest, for good.
@@ -195,6 +207,6 @@ fn text(words: &[u32]) -> String {
 fn printable(bytes: impl Iterator<Item = u8>) -> String {
     bytes
         .map(char::from)
-        .filter(|letter| letter.is_ascii_alphanumeric() || " .-_".contains(*letter))
+        .filter(|letter| letter.is_ascii_alphanumeric() || " .-_:".contains(*letter))
         .collect()
 }

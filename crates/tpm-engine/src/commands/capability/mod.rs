@@ -2,6 +2,8 @@
 
 mod algorithms;
 mod get_capability;
+#[cfg(test)]
+mod narrow_tests;
 mod properties;
 mod set_capability;
 mod test_parms;

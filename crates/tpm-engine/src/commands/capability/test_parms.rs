@@ -78,4 +78,37 @@ mod tests {
             Err(Rc::SYMMETRIC.at(TestParms::parameters))
         );
     }
+
+    #[test]
+    fn each_part_that_is_not_known_has_its_code() {
+        let mut tpm = testing::started();
+        // An algorithm that is no type of object, then parameters with one wrong identifier each.
+        let rsa = [0x00, 0x01];
+        let ecc = [0x00, 0x23];
+        let null = [0x00, 0x10];
+        for (bytes, rc) in [
+            (&[&[0x00, 0x0B][..]][..], Rc::TYPE),
+            (&[&rsa, &[0x00, 0x0B]], Rc::SYMMETRIC),
+            (&[&rsa, &null, &[0x00, 0x18]], Rc::VALUE),
+            (&[&rsa, &null, &[0x00, 0x14], &[0x00, 0x06]], Rc::HASH),
+            (&[&rsa, &null, &null, &[0x06, 0x00]], Rc::VALUE),
+            (&[&ecc, &null, &[0x00, 0x14]], Rc::SCHEME),
+            (&[&ecc, &null, &null, &[0x00, 0x99]], Rc::CURVE),
+            (&[&ecc, &null, &null, &[0x00, 0x03], &[0x00, 0x0B]], Rc::KDF),
+            (&[&[0x00, 0x25], &[0x00, 0x06], &[0x00, 0x40]], Rc::VALUE),
+            (
+                &[&[0x00, 0x25], &[0x00, 0x06], &[0x00, 0x80], &[0x00, 0x0B]],
+                Rc::MODE,
+            ),
+            (&[&[0x00, 0x08], &[0x00, 0x14]], Rc::VALUE),
+            (&[&rsa, &null], Rc::INSUFFICIENT),
+        ] {
+            let parameters = bytes.concat();
+            let size = u8::try_from(10 + parameters.len()).unwrap();
+            let mut command = alloc::vec![0x80, 0x01, 0, 0, 0, size, 0, 0, 0x01, 0x8A];
+            command.extend(&parameters);
+            let refused = testing::decode::<TestParms>(tpm.execute(&command)).err();
+            assert_eq!(refused, Some(rc.at(TestParms::parameters)), "{bytes:x?}");
+        }
+    }
 }

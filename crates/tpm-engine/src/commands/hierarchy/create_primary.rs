@@ -44,7 +44,9 @@ mod tests {
     };
     use crate::testing;
     use core::sync::atomic::Ordering;
-    use tpm_wire::algorithm::{TpmiAlgHash, TpmsSchemeHash, TpmtKdfScheme, TpmtRsaScheme};
+    use tpm_wire::algorithm::{
+        TpmiAlgHash, TpmiAlgSymObject, TpmsSchemeHash, TpmtKdfScheme, TpmtRsaScheme,
+    };
     use tpm_wire::attributes::{TpmaLocality, TpmaObject};
     use tpm_wire::buffers::{Tpm2b, Tpm2bData, Tpm2bDigest};
     use tpm_wire::commands::{CreatePrimary, ReadPublic};
@@ -238,9 +240,25 @@ mod tests {
         assert_eq!(refused, Some(Rc::TYPE.at(CreatePrimary::in_public)));
     }
 
-    // TPM_RC_FW_LIMITED, which Part 3 lists, is for a TPM that knows such hierarchies and has no secret for them; here those
-    // who know them have it. TPM_RC_KEY is for a symmetric key that the caller gives: a primary key of that kind is made by
-    // the TPM or is TPM_RC_ATTRIBUTES.
+    #[test]
+    fn a_symmetric_key_that_is_given_has_its_size_and_is_no_weak_one() {
+        let mut tpm = testing::started();
+        let mut create = command(build::symmetric_template(None));
+        create.in_public.0.object_attributes =
+            FIXED.without(TpmaObject::SENSITIVE_DATA_ORIGIN) | TpmaObject::DECRYPT;
+        create.in_sensitive = Tpm2b(sensitive(&[], &[7; 15]));
+        assert_eq!(tpm.run(create.clone()).err(), Some(Rc::KEY_SIZE));
+        if let TpmuPublicParms::SymCipher(cipher) = &mut create.in_public.0.parameters {
+            cipher.algorithm = TpmiAlgSymObject::Tdes;
+            cipher.key_bits = 192;
+        }
+        // Three times the same key.
+        create.in_sensitive = Tpm2b(sensitive(&[], &[7; 24]));
+        assert_eq!(tpm.run(create).err(), Some(Rc::KEY));
+    }
+
+    // TPM_RC_FW_LIMITED, which Part 3 lists, is for a TPM that knows such hierarchies and has no secret for them: here those
+    // who know them have it.
     #[test]
     fn a_later_security_version_is_svn_limited_and_without_limited_hierarchies_the_handle_is_value()
     {
