@@ -2,17 +2,17 @@
 
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tpm_engine::{Profile, Tpm};
 use tpm_server::{Device, DeviceError, MemoryStore, Settings, StartupKind, StateStore};
 use vm_store::StateKey;
 use vtpm_host::{FolderStore, platform};
 use zeroize::Zeroizing;
 
+use crate::block_on::block_on;
 use crate::config::Config;
 use crate::rc::TctiRc;
 
@@ -29,7 +29,6 @@ type Response = Zeroizing<Vec<u8>>;
 
 /// One TPM, and what became of the last command.
 pub(crate) struct Connection {
-    runtime: Arc<Runtime>,
     device: Device,
     /// Whether the TPM is to be found again by the next process.
     kept: bool,
@@ -65,14 +64,10 @@ impl Connection {
             rc: TctiRc::GENERAL_FAILURE,
             reason: error.to_string(),
         };
-        let runtime = Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .map_err(failed)?;
         let (bell, ringer) = std::io::pipe().map_err(failed)?;
-        let device = match runtime.block_on(power_on(&config, config.profile.clone())) {
+        let device = match block_on(power_on(&config, config.profile.clone())) {
             // The profile says what a new TPM is to be like; this one exists.
-            Err(DeviceError::ProfileOfExisting) => runtime.block_on(power_on(&config, None)),
+            Err(DeviceError::ProfileOfExisting) => block_on(power_on(&config, None)),
             other => other,
         };
         Ok(Self {
@@ -80,7 +75,6 @@ impl Connection {
                 rc: TctiRc::IO_ERROR,
                 reason: error.to_string(),
             })?,
-            runtime: Arc::new(runtime),
             kept: config.folder.is_some(),
             locality: 0,
             state: State::Idle,
@@ -107,7 +101,7 @@ impl Connection {
             return self.begin(Zeroizing::new(command.to_vec()));
         }
         let mut response = Response::default();
-        self.runtime.block_on(
+        block_on(
             self.device
                 .execute(command, Some(self.locality), &mut response),
         );
@@ -117,8 +111,11 @@ impl Connection {
 
     fn begin(&mut self, command: Zeroizing<Vec<u8>>) -> Result<(), TctiRc> {
         let mut ringer = self.ringer.try_clone().map_err(|_| TctiRc::IO_ERROR)?;
-        let (runtime, device) = (Arc::clone(&self.runtime), self.device.clone());
-        let locality = Some(self.locality);
+        // The device has its long work done by a runtime.
+        let runtime = Builder::new_current_thread()
+            .build()
+            .map_err(|_| TctiRc::GENERAL_FAILURE)?;
+        let (device, locality) = (self.device.clone(), Some(self.locality));
         let (sender, receiver) = channel();
         let started = std::thread::Builder::new()
             .name("tcti-vtpm".into())
@@ -208,7 +205,7 @@ impl Connection {
 
     /// Gives the TPM up. One that is kept goes on in the next process from here, sessions and loaded objects included.
     pub(crate) fn close(self) {
-        self.runtime.block_on(async {
+        block_on(async {
             if self.kept
                 && let Err(error) = self.device.suspend().await
             {

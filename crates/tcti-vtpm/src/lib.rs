@@ -8,6 +8,7 @@
 //! gets past it.
 
 mod abi;
+mod block_on;
 mod config;
 mod connection;
 mod rc;

@@ -47,8 +47,7 @@ pub(super) async fn device(
         });
     }
     let device = Device::new(store, settings);
-    device.power_on().await?;
-    device.startup(StartupKind::Clear).await?;
+    device.boot(StartupKind::Clear).await?;
     faults::arrange(&device, faults, &full).await?;
     Ok(device)
 }
