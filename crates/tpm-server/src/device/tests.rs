@@ -192,13 +192,13 @@ async fn a_suspended_tpm_goes_on_without_startup() {
 async fn a_machine_that_is_switched_on_finds_no_suspended_tpm() {
     let world = World::default();
     let device = world.started().await;
-    let pcr = execute(&device, &pcr_read()).await;
     execute(&device, &pcr_extend()).await;
+    assert!(!execute(&device, &pcr_read()).await.ends_with(&[0; 32]));
     device.suspend().await.unwrap();
     device.close().await;
     let device = world.device();
     device.boot(StartupKind::Clear).await.unwrap();
-    assert_eq!(execute(&device, &pcr_read()).await, pcr);
+    assert!(execute(&device, &pcr_read()).await.ends_with(&[0; 32]));
     assert_eq!(execute(&device, &STARTUP).await, INITIALIZE);
 }
 
