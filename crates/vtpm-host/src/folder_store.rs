@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use tpm_server::{SaveFuture, StateStore, StoreError, Stored};
 use vm_store::{Contents, LinuxBackend, OpenOptions, SectionKind, StateFolder, StateKey, VmFile};
@@ -13,7 +14,11 @@ pub struct FolderStore {
     key: StateKey,
     folder: Option<StateFolder>,
     file: Option<VmFile>,
+    patience: Duration,
 }
+
+/// How often it is looked whether a folder is free.
+const INTERVAL: Duration = Duration::from_millis(5);
 
 impl FolderStore {
     /// The folder at `path`, which is not touched until its state is loaded.
@@ -23,6 +28,25 @@ impl FolderStore {
             key,
             folder: None,
             file: None,
+            patience: Duration::ZERO,
+        }
+    }
+
+    /// Waits that long for another process that has the folder. Until then the thread does nothing else.
+    #[must_use]
+    pub fn waiting_for_others(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    fn claim(&self) -> Result<StateFolder, vm_store::StoreError> {
+        let start = Instant::now();
+        loop {
+            match StateFolder::open(&LinuxBackend, &self.path, self.key.clone()) {
+                Err(vm_store::StoreError::Locked { .. }) if start.elapsed() < self.patience => {
+                    std::thread::sleep(INTERVAL);
+                }
+                outcome => return outcome,
+            }
         }
     }
 
@@ -61,8 +85,7 @@ impl FolderStore {
 impl StateStore for FolderStore {
     fn load(&mut self) -> Result<Option<Stored>, StoreError> {
         self.release();
-        let folder = StateFolder::open(&LinuxBackend, &self.path, self.key.clone())
-            .map_err(StoreError::new)?;
+        let folder = self.claim().map_err(StoreError::new)?;
         let found = folder
             .load(&OpenOptions::default())
             .map_err(StoreError::new)?;
@@ -138,5 +161,21 @@ mod tests {
         assert!(other.load().is_err());
         store.release();
         assert!(other.load().is_ok());
+    }
+
+    #[tokio::test]
+    async fn another_user_can_be_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let mut store = FolderStore::new(path.clone(), StateKey::Beside);
+        store.load().unwrap();
+        store.save(&state(1, None)).await.unwrap();
+        let waiting = std::thread::spawn(move || {
+            FolderStore::new(path, StateKey::Beside)
+                .waiting_for_others(Duration::from_secs(60))
+                .load()
+        });
+        store.release();
+        assert_eq!(waiting.join().unwrap().unwrap(), Some(state(1, None)));
     }
 }

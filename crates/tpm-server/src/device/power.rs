@@ -61,6 +61,20 @@ impl Device {
         self.signals.powered()
     }
 
+    /// Gives the TPM power and starts it, as a machine that is switched on: one that goes on from a stored volatile state is shut
+    /// down in order first.
+    pub async fn boot(&self, kind: StartupKind) -> Result<(), DeviceError> {
+        self.power_on().await?;
+        match self.startup(kind).await {
+            Err(DeviceError::Startup(rc::INITIALIZE)) => {
+                self.shut_down().await;
+                self.power_on().await?;
+                self.startup(kind).await
+            }
+            outcome => outcome,
+        }
+    }
+
     /// Sends `TPM2_Startup`, as firmware would.
     pub async fn startup(&self, kind: StartupKind) -> Result<(), DeviceError> {
         let command = match kind {

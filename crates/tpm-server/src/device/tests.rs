@@ -189,6 +189,20 @@ async fn a_suspended_tpm_goes_on_without_startup() {
 }
 
 #[tokio::test]
+async fn a_machine_that_is_switched_on_finds_no_suspended_tpm() {
+    let world = World::default();
+    let device = world.started().await;
+    execute(&device, &pcr_extend()).await;
+    assert!(!execute(&device, &pcr_read()).await.ends_with(&[0; 32]));
+    device.suspend().await.unwrap();
+    device.close().await;
+    let device = world.device();
+    device.boot(StartupKind::Clear).await.unwrap();
+    assert!(execute(&device, &pcr_read()).await.ends_with(&[0; 32]));
+    assert_eq!(execute(&device, &STARTUP).await, INITIALIZE);
+}
+
+#[tokio::test]
 async fn a_stored_volatile_state_is_void_once_the_tpm_goes_on() {
     let world = World::default();
     let device = world.started().await;

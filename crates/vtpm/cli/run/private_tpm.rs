@@ -50,8 +50,7 @@ pub(super) async fn device(
     }
     let device = Device::new(store, settings);
     trace.attach(&device)?;
-    device.power_on().await?;
-    device.startup(StartupKind::Clear).await?;
+    device.boot(StartupKind::Clear).await?;
     faults::arrange(&device, faults, &full).await?;
     Ok(device)
 }

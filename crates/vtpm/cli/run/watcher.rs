@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn words_end_with_zero() {
-        let mut input = &b"/a folder\n\0123\0half"[..];
+        let mut input = &b"/a folder\n\x00123\0half"[..];
         assert_eq!(next(&mut input).as_deref(), Some(&b"/a folder\n"[..]));
         assert_eq!(next(&mut input).as_deref(), Some(&b"123"[..]));
         assert_eq!(next(&mut input), None);

@@ -374,11 +374,10 @@ impl Socket {
             }
             None => None,
         };
-        if flags.not_need_init {
-            device.power_on().await?;
-        }
         if let Some(kind) = flags.startup {
-            device.startup(kind).await?;
+            device.boot(kind).await?;
+        } else if flags.not_need_init {
+            device.power_on().await?;
         }
         let server = Server::new(device.clone(), options);
         if let Some(SeccompOption(Some(offence))) = self.seccomp {
