@@ -45,6 +45,11 @@ fn kept_in(work: &Path) -> String {
     format!("vtpm:dir={}", work.join("state").display())
 }
 
+/// What a script prints whose TPM is kept in `work`.
+fn with_kept(work: &Path, script: &str) -> String {
+    finish("tpm2-tools", bash(&kept_in(work), work, script))
+}
+
 #[test]
 fn each_command_without_a_folder_has_a_tpm_of_its_own() {
     if only_for_vtpm("it is no library") {
@@ -73,12 +78,9 @@ fn what_was_loaded_stays_loaded_for_the_next_command() {
         return;
     }
     let work = folder();
-    let text = finish(
-        "tpm2-tools",
-        bash(
-            &kept_in(work.path()),
-            work.path(),
-            "tpm2_pcrextend 16:sha256=$(printf %064x 1)
+    let text = with_kept(
+        work.path(),
+        "tpm2_pcrextend 16:sha256=$(printf %064x 1)
              tpm2_createprimary -Q -C o -G ecc
              tpm2_getcap handles-transient
              tpm2_startauthsession -S session.ctx; tpm2_getcap handles-loaded-session
@@ -86,7 +88,6 @@ fn what_was_loaded_stays_loaded_for_the_next_command() {
              tpm2_flushcontext session.ctx
              tpm2_pcrread sha256:16 | tail -1
              tpm2_readclock | grep -E 'reset_count|restart_count'",
-        ),
     );
     assert!(text.contains("- 0x80000000"), "{text}");
     assert!(text.contains("- 0x2000000"), "{text}");
@@ -103,11 +104,14 @@ fn whole_flows_work_in_it() {
         return;
     }
     let work = folder();
-    for flow in ["nv", "quote", "persistent", "seal"] {
-        let script = format!("source $FLOWS/{flow}.sh");
-        if support::data("flows").join(format!("{flow}.sh")).is_file() {
-            finish(flow, bash(&kept_in(work.path()), work.path(), &script));
-        }
+    for flow in [
+        "nv",
+        "quote",
+        "persistent",
+        "contexts",
+        "encrypted_sessions",
+    ] {
+        with_kept(work.path(), &format!("source $FLOWS/{flow}.sh"));
     }
 }
 
@@ -119,10 +123,7 @@ fn the_folder_is_that_of_the_servers() {
     let work = folder();
     let define =
         "tpm2_nvdefine -Q 0x1500001 -C o -s 4; printf data | tpm2_nvwrite 0x1500001 -C o -i -";
-    finish(
-        "tpm2_nvwrite",
-        bash(&kept_in(work.path()), work.path(), define),
-    );
+    with_kept(work.path(), define);
     let server = Command::new(support::VTPM)
         .args(["run", "--keep"])
         .arg(work.path().join("state"))
@@ -131,10 +132,7 @@ fn the_folder_is_that_of_the_servers() {
         .expect("vtpm starts");
     assert_eq!(finish("vtpm run", server), "data");
     let read = "tpm2_nvread 0x1500001 -C o -s 4";
-    let text = finish(
-        "tpm2_nvread",
-        bash(&kept_in(work.path()), work.path(), read),
-    );
+    let text = with_kept(work.path(), read);
     assert_eq!(text, "data");
 }
 
@@ -144,13 +142,9 @@ fn commands_of_a_pipe_wait_for_each_other() {
         return;
     }
     let work = folder();
-    let text = finish(
-        "tpm2_getrandom",
-        bash(
-            &kept_in(work.path()),
-            work.path(),
-            "for number in 1 2 3 4 5 6; do tpm2_getrandom --hex 8 > $number & done; wait; cat 1 2 3 4 5 6",
-        ),
+    let text = with_kept(
+        work.path(),
+        "for number in 1 2 3 4 5 6; do tpm2_getrandom --hex 8 > $number & done; wait; cat 1 2 3 4 5 6",
     );
     assert_eq!(text.len(), 6 * 16, "{text}");
 }
@@ -162,12 +156,9 @@ fn a_killed_process_is_a_power_cut_and_what_was_answered_stays() {
     }
     let work = folder();
     // The shell of the tools keeps one context, and reads its commands from standard input.
-    let text = finish(
-        "tpm2-tools",
-        bash(
-            &kept_in(work.path()),
-            work.path(),
-            "tpm2_nvdefine -Q 0x1500001 -C o -s 4; printf data | tpm2_nvwrite 0x1500001 -C o -i -
+    let text = with_kept(
+        work.path(),
+        "tpm2_nvdefine -Q 0x1500001 -C o -s 4; printf data | tpm2_nvwrite 0x1500001 -C o -i -
              tpm2_pcrextend 16:sha256=$(printf %064x 1)
              # It waits for its input with the TPM open.
              mkfifo input; tpm2_send < input > answer & sender=$!
@@ -175,9 +166,8 @@ fn a_killed_process_is_a_power_cut_and_what_was_answered_stays() {
              until test -s answer; do read -rt 0.05 <> <(:) || :; done
              kill -KILL $sender; wait $sender || :; exec 5>&-
              tpm2_pcrread sha256:16 | tail -1; tpm2_nvread 0x1500001 -C o -s 4"
-                .replace("\\\\", "\\")
-                .as_str(),
-        ),
+            .replace("\\\\", "\\")
+            .as_str(),
     );
     assert!(text.ends_with("data"), "{text}");
 }
@@ -198,7 +188,7 @@ fn what_is_wrong_is_said() {
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success());
         assert!(
-            told.contains(&format!("ERROR:tcti:vtpm: ")) && told.contains(words),
+            told.contains("ERROR:tcti:vtpm: ") && told.contains(words),
             "{told}"
         );
     }

@@ -174,6 +174,10 @@ fn commands_whose_size_is_not_theirs_are_bad_values() {
 }
 
 #[test]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "one reason holds for all of these calls"
+)]
 fn null_pointers_are_refused() {
     let caller = Caller::init("").unwrap();
     // SAFETY: the functions check what is null; everything else is valid.
