@@ -208,6 +208,15 @@ fn a_tpm_that_is_there_is_lost_only_when_that_is_asked_for() {
     assert!(!said.contains("Successfully authored"), "{said}");
     machine.make("--create-ek-cert --not-overwrite");
     assert_eq!(first(&machine), certificate);
+    // A TPM that swtpm has made is one too.
+    fs::create_dir(machine.path("other")).expect("a folder");
+    let file = machine.path("other/tpm2-00.permall");
+    fs::write(&file, "state of swtpm").expect("a file");
+    machine.refused("--tpm2 --tpm-state other --createek");
+    machine.ok("--tpm2 --tpm-state other --createek --not-overwrite");
+    assert_eq!(fs::read(&file).expect("the file"), b"state of swtpm");
+    machine.ok("--tpm2 --tpm-state other --createek --overwrite");
+    assert_ne!(fs::read(&file).unwrap_or_default(), b"state of swtpm");
     {
         let (_server, client) = machine.start(&[]);
         client.sh("tpm2_nvread -C o 0x1c00016 | cmp - ek-secp384r1.crt");
@@ -337,6 +346,7 @@ fn the_command_lines_of_other_programs_are_understood() {
         "--tpmstate STATE --tpm2 --createek --display --logfile /dev/tty-or-file --overwrite",
         "--tpm2 --tpmstate dir://STATE --createek --decryption --create-ek-cert --create-platform-cert --display",
         "--tpm-state STATE --tpm2 --tpm /usr/bin/swtpm --create-ek-cert --ecc --create-spk",
+        "--tpm2 --tpm2 --tpm-state nowhere --tpm-state STATE --log STATE/log --createek --create-ek-cert",
         "--tpm2 --tpm-state STATE --runas USER --rsa-keysize 3072 --createek --create-ek-cert",
     ]
     .into_iter()
