@@ -369,6 +369,38 @@ fn the_command_lines_of_other_programs_are_understood() {
 }
 
 #[test]
+fn many_at_once_share_one_authority_and_no_serial_number() {
+    let machine = Machine::new();
+    let folders: Vec<String> = (0..6).map(|number| format!("vm{number}")).collect();
+    std::thread::scope(|scope| {
+        for name in &folders {
+            fs::create_dir(machine.path(name)).expect("a folder");
+            let machine = &machine;
+            scope.spawn(move || {
+                machine.ok(&format!(
+                    "--tpm2 --tpm-state {name} --create-ek-cert --vmid {name} --write-ek-cert-files {name}"
+                ))
+            });
+        }
+    });
+    let script = format!(
+        "set -e
+         for certificate in vm*/ek-*.crt; do
+             openssl verify -x509_strict {} $certificate >&2
+             openssl x509 -in $certificate -noout -serial
+         done",
+        machine.chain()
+    );
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", &script])
+        .current_dir(machine.home.path());
+    let text = finish("openssl", command.output().expect("openssl starts"));
+    let serials: std::collections::HashSet<&str> = text.lines().collect();
+    assert_eq!((text.lines().count(), serials.len()), (12, 12), "{text}");
+}
+
+#[test]
 fn keys_of_the_authority_are_private_and_a_failure_leaves_no_tpm() {
     let machine = Machine::new();
     machine.make("--create-ek-cert");
