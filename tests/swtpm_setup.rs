@@ -208,6 +208,15 @@ fn a_tpm_that_is_there_is_lost_only_when_that_is_asked_for() {
     assert!(!said.contains("Successfully authored"), "{said}");
     machine.make("--create-ek-cert --not-overwrite");
     assert_eq!(first(&machine), certificate);
+    // A TPM that swtpm has made is one too.
+    fs::create_dir(machine.path("other")).expect("a folder");
+    let file = machine.path("other/tpm2-00.permall");
+    fs::write(&file, "state of swtpm").expect("a file");
+    machine.refused("--tpm2 --tpm-state other --createek");
+    machine.ok("--tpm2 --tpm-state other --createek --not-overwrite");
+    assert_eq!(fs::read(&file).expect("the file"), b"state of swtpm");
+    machine.ok("--tpm2 --tpm-state other --createek --overwrite");
+    assert_ne!(fs::read(&file).unwrap_or_default(), b"state of swtpm");
     {
         let (_server, client) = machine.start(&[]);
         client.sh("tpm2_nvread -C o 0x1c00016 | cmp - ek-secp384r1.crt");
@@ -337,6 +346,7 @@ fn the_command_lines_of_other_programs_are_understood() {
         "--tpmstate STATE --tpm2 --createek --display --logfile /dev/tty-or-file --overwrite",
         "--tpm2 --tpmstate dir://STATE --createek --decryption --create-ek-cert --create-platform-cert --display",
         "--tpm-state STATE --tpm2 --tpm /usr/bin/swtpm --create-ek-cert --ecc --create-spk",
+        "--tpm2 --tpm2 --tpm-state nowhere --tpm-state STATE --log STATE/log --createek --create-ek-cert",
         "--tpm2 --tpm-state STATE --runas USER --rsa-keysize 3072 --createek --create-ek-cert",
     ]
     .into_iter()
@@ -356,6 +366,38 @@ fn the_command_lines_of_other_programs_are_understood() {
         machine.ok(&words);
         assert!(fs::read_dir(&state).expect("a folder").count() > 0, "{words}");
     }
+}
+
+#[test]
+fn many_at_once_share_one_authority_and_no_serial_number() {
+    let machine = Machine::new();
+    let folders: Vec<String> = (0..6).map(|number| format!("vm{number}")).collect();
+    std::thread::scope(|scope| {
+        for name in &folders {
+            fs::create_dir(machine.path(name)).expect("a folder");
+            let machine = &machine;
+            scope.spawn(move || {
+                machine.ok(&format!(
+                    "--tpm2 --tpm-state {name} --create-ek-cert --vmid {name} --write-ek-cert-files {name}"
+                ))
+            });
+        }
+    });
+    let script = format!(
+        "set -e
+         for certificate in vm*/ek-*.crt; do
+             openssl verify -x509_strict {} $certificate >&2
+             openssl x509 -in $certificate -noout -serial
+         done",
+        machine.chain()
+    );
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", &script])
+        .current_dir(machine.home.path());
+    let text = finish("openssl", command.output().expect("openssl starts"));
+    let serials: std::collections::HashSet<&str> = text.lines().collect();
+    assert_eq!((text.lines().count(), serials.len()), (12, 12), "{text}");
 }
 
 #[test]

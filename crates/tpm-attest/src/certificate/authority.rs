@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use der::asn1::{BitString, Ia5String, ObjectIdentifier};
-use der::{Document, Encode};
+use der::pem::LineEnding;
+use der::{Document, Encode, EncodePem};
 use rand_core::CryptoRng;
 use signature::Keypair;
 use x509_cert::Certificate;
@@ -18,6 +19,7 @@ use x509_cert::ext::pkix::{
 };
 use x509_cert::ext::{Extension, ToExtension};
 use x509_cert::name::Name;
+use x509_cert::request::RequestBuilder;
 use x509_cert::spki::{
     self, AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey,
     SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef,
@@ -71,10 +73,12 @@ impl Authority {
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
         let key = SigningKey::generate(algorithm, rng);
-        let profile = AuthorityProfile {
+        let profile = CertificateProfile {
             issuer: subject.clone(),
+            issuer_id: None,
             subject,
-            path_length: 1,
+            constraints: authority(1),
+            extensions: vec![authority_usage()?],
             locations: Locations::default(),
         };
         let serial = random_serial(rng);
@@ -100,10 +104,12 @@ impl Authority {
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
         let key = SigningKey::generate(algorithm, rng);
-        let profile = AuthorityProfile {
+        let profile = CertificateProfile {
             issuer: self.subject().clone(),
+            issuer_id: Some(self.key_identifier()?),
             subject,
-            path_length: 0,
+            constraints: authority(0),
+            extensions: vec![authority_usage()?],
             locations: self.locations.clone(),
         };
         let serial = random_serial(rng);
@@ -184,12 +190,16 @@ impl Authority {
         request: &Request<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Certificate, Error> {
-        let profile = LeafProfile {
+        let profile = CertificateProfile {
             issuer: self.subject().clone(),
+            issuer_id: Some(self.key_identifier()?),
             subject: request.subject.clone(),
+            constraints: BasicConstraints {
+                ca: false,
+                path_len_constraint: None,
+            },
             extensions: request.extensions()?,
             locations: self.locations.clone(),
-            issuer_id: self.key_identifier()?,
         };
         let public = subject_public_key_info(request.key)?;
         let (serial, start) = (request.serial, request.start);
@@ -219,6 +229,24 @@ impl Authority {
     }
 }
 
+impl SigningKey {
+    /// A request to another authority, such as a company's own, for the certificate of an authority that signs with this key, as
+    /// PEM text (RFC 2986).
+    ///
+    /// # Errors
+    /// If the request cannot be made.
+    pub fn certificate_request(
+        &self,
+        subject: Name,
+        rng: &mut impl CryptoRng,
+    ) -> Result<String, Error> {
+        let mut builder = RequestBuilder::new(subject)?;
+        builder.add_extension((true, &authority(0)))?;
+        builder.add_extension(authority_usage()?)?;
+        Ok(finish(builder, self, rng)?.to_pem(LineEnding::LF)?)
+    }
+}
+
 impl From<spki::Error> for Error {
     fn from(error: spki::Error) -> Self {
         Self::Encoding(error.to_string())
@@ -235,7 +263,16 @@ fn sign(
     rng: &mut impl CryptoRng,
 ) -> Result<Certificate, Error> {
     let validity = lifetime.from(start)?;
-    let mut builder = CertificateBuilder::new(profile, serial_bytes(serial)?, validity, public)?;
+    let builder = CertificateBuilder::new(profile, serial_bytes(serial)?, validity, public)?;
+    finish(builder, key, rng)
+}
+
+/// Signs what a builder has built.
+fn finish<B: Builder>(
+    mut builder: B,
+    key: &SigningKey,
+    rng: &mut impl CryptoRng,
+) -> Result<B::Output, Error> {
     let signer = Signer::new(key)?;
     let message = builder.finalize(&signer)?;
     let signature: BitString = key.sign(&message, rng)?;
@@ -278,26 +315,31 @@ impl DynSignatureAlgorithmIdentifier for Signer {
     }
 }
 
-/// The certificate of an authority (RFC 5280, 4.2).
-struct AuthorityProfile {
+/// What a certificate says beside its key, number and time (RFC 5280, 4.2).
+struct CertificateProfile {
     issuer: Name,
+    /// The issuer's key; `None` for one that signs itself.
+    issuer_id: Option<AuthorityKeyIdentifier>,
     subject: Name,
-    path_length: u8,
-    locations: Locations,
-}
-
-/// The certificate of a TPM's key.
-struct LeafProfile {
-    issuer: Name,
-    subject: Name,
+    constraints: BasicConstraints,
     extensions: Vec<Extension>,
     locations: Locations,
-    issuer_id: AuthorityKeyIdentifier,
 }
 
-type BuilderResult<T> = x509_cert::builder::Result<T>;
+/// The constraints of an authority with at most so many others below it.
+const fn authority(path_length: u8) -> BasicConstraints {
+    BasicConstraints {
+        ca: true,
+        path_len_constraint: Some(path_length),
+    }
+}
 
-impl BuilderProfile for AuthorityProfile {
+fn authority_usage() -> Result<Extension, der::Error> {
+    let usage = KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign);
+    (true, &usage).to_extension(&Name::default(), &[])
+}
+
+impl BuilderProfile for CertificateProfile {
     fn get_issuer(&self, _: &Name) -> Name {
         self.issuer.clone()
     }
@@ -311,48 +353,16 @@ impl BuilderProfile for AuthorityProfile {
         public: SubjectPublicKeyInfoRef<'_>,
         issuer: SubjectPublicKeyInfoRef<'_>,
         tbs: &TbsCertificate,
-    ) -> BuilderResult<Vec<Extension>> {
-        let constraints = BasicConstraints {
-            ca: true,
-            path_len_constraint: Some(self.path_length),
-        };
-        let usage = KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign);
-        let subject = tbs.subject();
-        let mut extensions = vec![
-            (true, &constraints).to_extension(subject, &[])?,
-            (true, &usage).to_extension(subject, &[])?,
-            (false, &SubjectKeyIdentifier::try_from(public)?).to_extension(subject, &[])?,
-            (false, &AuthorityKeyIdentifier::try_from(issuer)?).to_extension(subject, &[])?,
-        ];
-        extensions.extend(location_extensions(&self.locations, subject)?);
-        Ok(extensions)
-    }
-}
-
-impl BuilderProfile for LeafProfile {
-    fn get_issuer(&self, _: &Name) -> Name {
-        self.issuer.clone()
-    }
-
-    fn get_subject(&self) -> Name {
-        self.subject.clone()
-    }
-
-    fn build_extensions(
-        &self,
-        public: SubjectPublicKeyInfoRef<'_>,
-        _: SubjectPublicKeyInfoRef<'_>,
-        tbs: &TbsCertificate,
-    ) -> BuilderResult<Vec<Extension>> {
-        let constraints = BasicConstraints {
-            ca: false,
-            path_len_constraint: None,
+    ) -> x509_cert::builder::Result<Vec<Extension>> {
+        let issuer_id = match &self.issuer_id {
+            Some(id) => id.clone(),
+            None => AuthorityKeyIdentifier::try_from(issuer)?,
         };
         let subject = tbs.subject();
         let mut extensions = self.extensions.clone();
         extensions.extend([
-            (true, &constraints).to_extension(subject, &[])?,
-            (false, &self.issuer_id).to_extension(subject, &[])?,
+            (true, &self.constraints).to_extension(subject, &[])?,
+            (false, &issuer_id).to_extension(subject, &[])?,
             (false, &SubjectKeyIdentifier::try_from(public)?).to_extension(subject, &[])?,
         ]);
         extensions.extend(location_extensions(&self.locations, subject)?);

@@ -119,7 +119,10 @@ impl Request<'_> {
             extensions.push(extension?);
             Ok::<_, Error>(())
         };
-        add((true, &SubjectAltName(vec![self.alternative_name()?])).to_extension(subject, &[]))?;
+        // Devices are known by their subject; a TPM is known by this name alone, whatever its subject says.
+        let critical = !matches!(self.purpose, Purpose::Device { .. }) || subject.is_empty();
+        let names = SubjectAltName(vec![self.alternative_name()?]);
+        add((critical, &names).to_extension(subject, &[]))?;
         add((true, &KeyUsage(self.key_usage())).to_extension(subject, &[]))?;
         match self.purpose {
             Purpose::Endorsement { tpm, .. } => {

@@ -329,6 +329,38 @@ fn keys_of_other_programs_are_read_and_sign() {
     }
 }
 
+/// The authority's certificate comes from a company's own authority, by way of a request.
+#[test]
+fn an_authority_below_another_ones_is_certified_by_a_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (done, said) = openssl(folder.path(), &words);
+        assert!(done, "{line}: {said}");
+        said
+    };
+    let key = SigningKey::generate(AuthorityAlgorithm::default(), &mut rand::rng());
+    let name = distinguished_name("CN=TPM issuer,O=Example").unwrap();
+    let text = key.certificate_request(name, &mut rand::rng()).unwrap();
+    fs::write(folder.path().join("request"), text).unwrap();
+    run(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout key -subj /CN=company -addext keyUsage=critical,keyCertSign -out root",
+    );
+    let said = run("req -in request -verify -noout -text");
+    assert!(
+        said.contains("CA:TRUE, pathlen:0") && said.contains("Certificate Sign"),
+        "{said}"
+    );
+    run("x509 -req -in request -CA root -CAkey key -copy_extensions copyall -days 9 -out issuer");
+    let certificate = read(&fs::read(folder.path().join("issuer")).unwrap()).unwrap();
+    let issuer = Authority::from_parts(key, certificate).unwrap();
+    let tpm = identity();
+    let ek = public(EkTemplate::L2, Usage::Decrypt);
+    let issued = issuer.issue(&request(&ek, &tpm), &mut rand::rng()).unwrap();
+    let (accepted, said) = verify(folder.path(), &issued);
+    assert!(accepted, "{said}");
+}
+
 #[test]
 fn a_key_that_was_written_is_the_same_when_it_is_read() {
     let folder = tempfile::tempdir().unwrap();

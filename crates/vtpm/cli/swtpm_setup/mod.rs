@@ -40,7 +40,9 @@ use state_place::StatePlace;
 const USUAL_BANKS: &str = "sha256";
 
 /// Stands in for swtpm_setup: makes the TPM of a VM, with its keys and certificates
+// As for the original, the last of several values counts, and long options may be cut short.
 #[derive(Args, Debug)]
+#[command(args_override_self = true, infer_long_args = true)]
 pub(crate) struct SwtpmSetup {
     /// Where the state is put: a folder, or dir://<folder>
     #[arg(long, alias = "tpmstate", value_name = "DIR")]
@@ -235,6 +237,11 @@ impl SwtpmSetup {
             if self.not_overwrite {
                 journal.say("Not overwriting existing state file.")?;
                 return Ok(ExitCode::SUCCESS);
+            }
+            if !self.overwrite && storage.holds_tpm_of_swtpm() {
+                bail!(
+                    "{place} holds a TPM of swtpm: take it over with 'vtpm import swtpm', or say --overwrite to lose it, or --not-overwrite to keep it"
+                );
             }
             if !self.overwrite {
                 bail!(

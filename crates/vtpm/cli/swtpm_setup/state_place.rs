@@ -10,6 +10,8 @@ use vm_store::{
 };
 use zeroize::Zeroizing;
 
+use crate::import::STATE_FILE;
+
 /// The folder of `--tpm-state`.
 #[derive(Clone, Debug)]
 pub(super) struct StatePlace(PathBuf);
@@ -59,12 +61,19 @@ pub(super) struct Storage {
 }
 
 impl Storage {
+    /// Whether a TPM is there that would be lost.
     pub(super) fn holds_tpm(&self) -> anyhow::Result<bool> {
-        Ok(self.folder.exists()?)
+        Ok(self.folder.exists()? || self.holds_tpm_of_swtpm())
+    }
+
+    /// Whether there is one of swtpm's, which this program does not run as it is.
+    pub(super) fn holds_tpm_of_swtpm(&self) -> bool {
+        self.path.join(STATE_FILE).symlink_metadata().is_ok()
     }
 
     /// The permanent state that is there.
     pub(super) fn load(&mut self) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
+        self.file = None;
         let Some((file, contents)) = self.folder.load(&OpenOptions::default())? else {
             return Ok(None);
         };
@@ -82,12 +91,17 @@ impl Storage {
             file.save(&contents)?;
             return Ok(());
         }
-        if self.holds_tpm()? {
+        if self.folder.exists()? {
             let old = self.path.join(STATE_NAME);
             std::fs::remove_dir_all(&old)
                 .with_context(|| format!("the old state in {}", old.display()))?;
         }
         self.folder.create(&contents)?;
+        if self.holds_tpm_of_swtpm() {
+            let old = self.path.join(STATE_FILE);
+            std::fs::remove_file(&old)
+                .with_context(|| format!("the old state in {}", old.display()))?;
+        }
         Ok(())
     }
 }
