@@ -191,6 +191,18 @@ fn create_long_key(unique: u8) -> Vec<u8> {
     support::raw::authorized(0x131, &[support::raw::OWNER], &[b""], &parameters)
 }
 
+/// Whoever changes over without an import is told so, rather than given a blank TPM.
+#[test]
+fn state_of_swtpm_is_not_overlooked() {
+    let place = Place::new();
+    fs::create_dir(place.path("state")).expect("a folder");
+    fs::write(place.path("state").join("tpm2-00.permall"), "x").expect("written");
+    let output = place.swtpm(&["--server", "type=unixio,path=s"]).output();
+    let said = refused(output.expect("it starts"));
+    assert!(said.contains("vtpm import swtpm state"), "{said}");
+    assert!(!place.path("state").join("tpm").exists());
+}
+
 /// How libvirt uses the three programs.
 #[test]
 fn the_three_names_do_what_libvirt_does_with_them() {
@@ -199,7 +211,7 @@ fn the_three_names_do_what_libvirt_does_with_them() {
         "print",
         place
             .program("swtpm")
-            .args(["socket", "--print-capabilities"])
+            .args(["socket", "--tpm2", "--print-capabilities"])
             .output()
             .expect("it starts"),
     );
@@ -213,6 +225,9 @@ fn the_three_names_do_what_libvirt_does_with_them() {
         let features = capabilities["features"].as_array().expect("a list");
         assert!(features.iter().any(|known| known == feature), "{feature}");
     }
+    let profiles = &capabilities["profiles"];
+    assert!(profiles["names"].as_array().expect("a list").len() >= 3);
+    assert!(!profiles["commands"]["implemented"].is_null());
     let mut process = Process::start(
         place
             .program("swtpm")
@@ -288,6 +303,8 @@ fn every_request_of_the_control_tool() {
     );
     assert_eq!(ok(&["-h", "some event"]), "");
     assert_eq!(ok(&["-e"]), "tpmEstablished is 1\n");
+    let said = place.ioctl_refused(&served, &["-r", "0"]);
+    assert_eq!(said, "TPM result from PTM_RESET_TPMESTABLISHED: 0x3d\n");
     assert_eq!(ok(&["-r", "3"]), "");
     assert_eq!(ok(&["-e"]), "tpmEstablished is 0\n");
     assert_eq!(ok(&["-C"]), "");
@@ -557,7 +574,7 @@ fn what_is_not_supported_is_refused_with_words() {
         assert!(said.contains(word), "{arguments:?}: {said}");
         assert!(!place.path("s").join("tpm").exists(), "{arguments:?}");
     }
-    // What cannot even be read is refused by the reader of the command line, with its own exit code.
+    // What cannot even be read, with the same exit code: it is the only one that swtpm has.
     for option in [
         ["--tpmstate", "dir=s,backup"],
         ["--tpmstate", "backend-uri=file://s"],
@@ -571,8 +588,8 @@ fn what_is_not_supported_is_refused_with_words() {
         ["--pid", "path=p"],
     ] {
         let output = place.swtpm(&option).output().expect("it starts");
-        assert_eq!(output.status.code(), Some(2), "{option:?}");
-        assert!(!output.stderr.is_empty(), "{option:?}");
+        let said = refused(output);
+        assert!(!said.trim().is_empty(), "{option:?}");
     }
 }
 
@@ -598,8 +615,8 @@ fn profiles_and_states_are_printed_as_json() {
     place.ioctl_ok(&served, &["-s"]);
     assert!(served.process.wait().success());
     let states = print("--print-states");
-    assert_eq!(states["states"][0]["name"], "permanent");
-    assert_eq!(states["states"][1]["name"], "volatile");
+    assert_eq!(states["states"][0]["name"], "permall");
+    assert_eq!(states["states"][1]["name"], "volatilestate");
 }
 
 #[test]

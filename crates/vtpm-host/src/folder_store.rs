@@ -50,15 +50,15 @@ impl FolderStore {
         }
     }
 
-    /// The kinds and sizes of the state that is there.
+    /// The kinds, by swtpm's names, and the sizes of the state that is there.
     pub fn sizes(&mut self) -> Result<Vec<(&'static str, usize)>, StoreError> {
         let stored = self.load()?;
         let volatile = stored
             .as_ref()
             .and_then(|stored| stored.volatile.as_ref())
-            .map(|bytes| ("volatile", bytes.len()));
+            .map(|bytes| ("volatilestate", bytes.len()));
         Ok(stored
-            .map(|stored| ("permanent", stored.permanent.len()))
+            .map(|stored| ("permall", stored.permanent.len()))
             .into_iter()
             .chain(volatile)
             .collect())

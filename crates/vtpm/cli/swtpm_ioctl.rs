@@ -1,7 +1,7 @@
 //! `vtpm swtpm-ioctl`: what swtpm_ioctl does: one request on the control channel of a TPM, and what came of it.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -136,7 +136,16 @@ impl SwtpmIoctl {
             _ => None,
         };
         let mut channel = Channel(address.connect(PATIENCE)?);
-        command.run(&mut channel, blob)
+        let outcome = command.run(&mut channel, blob);
+        let Some(refused) = outcome
+            .as_ref()
+            .err()
+            .and_then(|error| error.downcast_ref())
+        else {
+            return outcome;
+        };
+        tell(refused)?;
+        Ok(ExitCode::FAILURE)
     }
 }
 
@@ -275,6 +284,16 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Scripts get swtpm_ioctl's line; a person also gets what it means.
+fn tell(refused: &Refused) -> io::Result<()> {
+    let mut errors = io::stderr();
+    writeln!(errors, "{refused}")?;
+    if errors.is_terminal() {
+        writeln!(errors, "({})", refused.meaning())?;
+    }
+    Ok(())
+}
+
 /// A control channel.
 struct Channel(Connection);
 
@@ -301,7 +320,7 @@ impl Channel {
         self.send(code, body)?;
         let result = self.word()?;
         if result != 0 {
-            return succeeded(name, result).map(|()| [0; N]);
+            return Ok(succeeded(name, result).map(|()| [0; N])?);
         }
         self.words()
     }
@@ -411,21 +430,37 @@ impl Channel {
     }
 }
 
-fn succeeded(name: &str, result: u32) -> anyhow::Result<()> {
+/// A request that the server refused. Scripts compare the text with that of swtpm_ioctl.
+#[derive(Debug, thiserror::Error)]
+#[error("TPM result from {name}: 0x{result:x}")]
+struct Refused {
+    name: String,
+    result: u32,
+}
+
+impl Refused {
+    fn meaning(&self) -> &'static str {
+        match self.result {
+            0x03 => "a wrong parameter, or a state that is refused",
+            0x09 => "the server's log says why",
+            0x0a => "not now: is the TPM running that should be stopped, or the other way round?",
+            0x0d => "a key is missing that the state is sealed with",
+            0x1f => "there is one already",
+            0x21 => "the state does not open with the key at hand",
+            0x3d => "this locality cannot be chosen",
+            _ => "see the server's log",
+        }
+    }
+}
+
+fn succeeded(name: &str, result: u32) -> Result<(), Refused> {
     if result == 0 {
         return Ok(());
     }
-    let meaning = match result {
-        0x03 => ": a wrong parameter or a state that was refused",
-        0x09 => ": the server's log says why",
-        0x0a => ": not now; is the TPM running that should be stopped, or the other way round?",
-        0x0d => ": a key is missing that the state is sealed with",
-        0x1f => ": there is one already",
-        0x21 => ": the state does not open with the key at hand",
-        0x3d => ": this locality cannot be chosen",
-        _ => "",
-    };
-    bail!("TPM result from {name}: 0x{result:x}{meaning}")
+    Err(Refused {
+        name: name.to_owned(),
+        result,
+    })
 }
 
 fn words(words: &[u32]) -> Vec<u8> {

@@ -202,7 +202,8 @@ impl Channel {
             Code::GetTpmEstablished => established(result::SUCCESS, device.established().await),
             Code::ResetTpmEstablished => match fields.byte() {
                 _ if !device.is_on() => Response::new(result::BAD_ORDINAL),
-                locality @ 0..=4 => done(device.reset_established(locality).await),
+                // Those of a dynamic launch and of the code that it starts.
+                locality @ 3..=4 => done(device.reset_established(locality).await),
                 _ => Response::new(result::BAD_LOCALITY),
             },
             Code::SetLocality => {

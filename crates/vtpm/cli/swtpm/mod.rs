@@ -12,7 +12,7 @@ mod key;
 mod options;
 mod print;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -204,7 +204,7 @@ impl Socket {
         confine::enter(self.chroot.as_deref(), self.runas.as_deref())?;
         self.start_log()?;
         if self.print_capabilities {
-            return print::capabilities();
+            return print::capabilities(self.tpm2);
         }
         if self.print_profiles {
             return print::profiles();
@@ -261,10 +261,9 @@ impl Socket {
             migration_key: migration_key.map(|key| Arc::new(BlobKey::new(key.into_bytes()))),
             ..Options::default()
         };
-        let device = Device::new(
-            Box::new(FolderStore::new(self.state_folder()?, state_key)),
-            settings,
-        );
+        let folder = self.state_folder()?;
+        refuse_state_of_swtpm(&folder)?;
+        let device = Device::new(Box::new(FolderStore::new(folder, state_key)), settings);
         self.trace.attach(&device)?;
         runtime.block_on(self.serve(device, options, flags, readiness, activated))
     }
@@ -399,6 +398,19 @@ impl Socket {
         tracing::info!("ended");
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A blank TPM beside the one that swtpm has kept would look to its guest as if all keys were lost.
+fn refuse_state_of_swtpm(folder: &Path) -> anyhow::Result<()> {
+    let is_theirs = folder.join(crate::import::STATE_FILE).exists();
+    if is_theirs && !folder.join(vm_store::STATE_NAME).exists() {
+        bail!(
+            "swtpm has kept a TPM in {0}: take it over with `vtpm import swtpm {0} --into <folder>`, or remove its {1}",
+            folder.display(),
+            crate::import::STATE_FILE
+        );
+    }
+    Ok(())
 }
 
 /// The key of a state folder from the text of a `--key` option, for the other verbs that make such folders.

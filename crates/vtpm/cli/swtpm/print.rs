@@ -10,8 +10,8 @@ use vtpm_host::FolderStore;
 use crate::cli::{Threads, runtime};
 use crate::platform;
 
-/// The features that callers ask for by name, as far as they are there.
-const FEATURES: [&str; 18] = [
+/// The features that callers ask for by name, as far as they are there: before the sizes of RSA keys, and behind them.
+const FEATURES: [&str; 12] = [
     "tpm-2.0",
     "tpm-send-command-header",
     "flags-opt-startup",
@@ -24,6 +24,8 @@ const FEATURES: [&str; 18] = [
     "cmdarg-chroot",
     "cmdarg-migration",
     "nvram-backend-dir",
+];
+const MORE_FEATURES: [&str; 6] = [
     "cmdarg-profile",
     "cmdarg-print-profiles",
     "cmdarg-print-info",
@@ -31,51 +33,77 @@ const FEATURES: [&str; 18] = [
     "tpmstate-dir-backend-opt-fsync",
     "systemd-notify",
 ];
-/// GET_INFO's flag for the features of the TPM.
+/// GET_INFO's flags for the features of the TPM, for all that a profile can choose, and for the built-in profiles.
 const TPM_FEATURES: u64 = 4;
-/// And the one for the built-in profiles.
+const CHOICES: u64 = 0x18;
 const AVAILABLE_PROFILES: u64 = 0x40;
 
-pub(super) fn capabilities() -> anyhow::Result<ExitCode> {
-    let settings = Settings {
-        profile: None,
-        platform: platform::real(),
-        auto_shutdown: false,
-        incoming: false,
-    };
-    let device = Device::new(Box::new(MemoryStore::default()), settings);
+/// What the program can do; which profiles there are stands in it for a TPM 2.0 only, as with swtpm.
+pub(super) fn capabilities(tpm2: bool) -> anyhow::Result<ExitCode> {
+    let flags = TPM_FEATURES | CHOICES | AVAILABLE_PROFILES;
     let info: Value =
-        serde_json::from_str(&runtime(Threads::One)?.block_on(device.info(TPM_FEATURES))?)?;
-    let sizes = info
-        .pointer("/TPMFeatures/RSAKeySizes")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
+        serde_json::from_str(&runtime(Threads::One)?.block_on(new_tpm().info(flags))?)?;
+    let list = |pointer: &str| {
+        let items = info.pointer(pointer).and_then(Value::as_array);
+        items.cloned().unwrap_or_default()
+    };
+    let sizes = list("/TPMFeatures/RSAKeySizes");
     let sizes = sizes.iter().map(|size| format!("rsa-keysize-{size}"));
     let features: Vec<String> = FEATURES
         .iter()
         .map(|feature| (*feature).to_owned())
         .chain(sizes)
+        .chain(MORE_FEATURES.iter().map(|feature| (*feature).to_owned()))
         .map(|feature| format!("\"{feature}\""))
         .collect();
+    let names: Vec<String> = list("/AvailableProfiles")
+        .iter()
+        .filter_map(|profile| profile.get("Name"))
+        .map(Value::to_string)
+        .collect();
+    let choice = |name: &str| {
+        let text = |field| {
+            let value = info.pointer(&format!("/{name}/{field}"));
+            value.and_then(Value::as_str).unwrap_or_default()
+        };
+        format!(
+            r#"{{ "canbedisabled": "{}", "implemented": "{}" }}"#,
+            text("CanBeDisabled"),
+            text("Implemented")
+        )
+    };
+    let profiles = if tpm2 {
+        format!(
+            r#""names": [ {} ], "algorithms": {}, "commands": {} "#,
+            names.join(", "),
+            choice("RuntimeAlgorithms"),
+            choice("RuntimeCommands")
+        )
+    } else {
+        String::new()
+    };
     // In this order and with these spaces, as there are scripts that look for the text.
     print(&format!(
-        r#"{{ "type": "swtpm", "features": [ {} ], "version": "{}" }}"#,
+        r#"{{ "type": "swtpm", "features": [ {} ], "profiles": {{ {profiles}}}, "version": "{}" }}"#,
         features.join(", "),
         env!("CARGO_PKG_VERSION")
     ))
 }
 
-/// The profiles that are built in.
-pub(super) fn profiles() -> anyhow::Result<ExitCode> {
+/// A TPM that nobody keeps.
+fn new_tpm() -> Device {
     let settings = Settings {
         profile: None,
         platform: platform::real(),
         auto_shutdown: false,
         incoming: false,
     };
-    let device = Device::new(Box::new(MemoryStore::default()), settings);
-    runtime(Threads::One)?.block_on(info(&device, AVAILABLE_PROFILES))
+    Device::new(Box::new(MemoryStore::default()), settings)
+}
+
+/// The profiles that are built in.
+pub(super) fn profiles() -> anyhow::Result<ExitCode> {
+    runtime(Threads::One)?.block_on(info(&new_tpm(), AVAILABLE_PROFILES))
 }
 
 pub(super) fn states(store: &mut FolderStore) -> anyhow::Result<ExitCode> {
@@ -84,10 +112,11 @@ pub(super) fn states(store: &mut FolderStore) -> anyhow::Result<ExitCode> {
         .into_iter()
         .map(|(name, size)| format!(r#"{{"name": "{name}", "size": {size}}}"#))
         .collect();
-    print(&format!(
-        r#"{{ "type": "swtpm", "states": [ {} ] }}"#,
-        states.join(", ")
-    ))
+    let states = match states.as_slice() {
+        [] => String::new(),
+        states => format!(" {} ", states.join(", ")),
+    };
+    print(&format!(r#"{{ "type": "swtpm", "states": [{states}] }}"#))
 }
 
 pub(super) async fn info(device: &Device, flags: u64) -> anyhow::Result<ExitCode> {
