@@ -5,14 +5,12 @@ use super::fields::{ROWS, Row};
 use super::send::Parts;
 use super::sequence::Runner;
 use super::{Auth, encode_parts};
-use crate::state::Tpm;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use tpm_wire::attributes::TpmaSession;
 use tpm_wire::codec::Input;
 use tpm_wire::commands;
 use tpm_wire::constants::TpmSe;
-use tpm_wire::frame::HEADER_SIZE;
 use tpm_wire::handles::{TpmHandle, TpmHt};
 use tpm_wire::table::{Command, Role};
 
@@ -25,6 +23,13 @@ pub(super) const LEAVING_LITTLE: [u32; 7] = [
     commands::ChangePps::INFO.code,
     commands::ChangeEps::INFO.code,
     commands::Shutdown::INFO.code,
+];
+
+/// Commands that may make an RSA key anew.
+const CREATING: [u32; 3] = [
+    commands::Create::INFO.code,
+    commands::CreatePrimary::INFO.code,
+    commands::CreateLoaded::INFO.code,
 ];
 
 /// The value of an RSA template, whose key takes long to make.
@@ -43,15 +48,15 @@ impl Runner {
             script.presence.store(true, Ordering::Relaxed);
         }
         let parts = match choices.below(8) {
-            0..3 => self.from_row(choices, row),
+            0..3 => self.of_row(choices, row),
             3 => self
                 .matching(choices, row)
-                .or_else(|| self.from_example(choices, row)),
-            _ => self.from_example(choices, row),
+                .or_else(|| self.as_before(choices, row)),
+            _ => self.as_before(choices, row),
         };
         let parts = match parts {
             Some(parts) => Some(parts),
-            None => self.from_row(choices, row),
+            None => self.of_row(choices, row),
         };
         let Some((handles, values)) = parts else {
             return;
@@ -78,7 +83,7 @@ impl Runner {
     }
 
     /// A command that succeeded once, with few changes.
-    fn from_example(
+    fn as_before(
         &mut self,
         choices: &mut Choices<'_>,
         row: &'static Row,
@@ -116,13 +121,13 @@ impl Runner {
                 }
             }
         }
-        let slow = Tpm::takes_long(&header(row))
+        let slow = CREATING.contains(&row.info.code)
             && (row.parameters.iter().zip(&example.values))
                 .any(|(field, value)| is_slow(field.class(), value));
         (!slow || choices.one_in(16)).then_some((example.handles, example.values))
     }
 
-    fn from_row(
+    fn of_row(
         &mut self,
         choices: &mut Choices<'_>,
         row: &'static Row,
@@ -150,7 +155,7 @@ impl Runner {
         let mut values: Vec<Vec<u8>> = Vec::new();
         for field in row.parameters {
             let mut value = pool.value(choices, latest, field);
-            if Tpm::takes_long(&header(row)) {
+            if CREATING.contains(&row.info.code) {
                 for _ in 0..4 {
                     if is_slow(field.class(), &value) && !choices.one_in(64) {
                         value = pool.value(choices, latest, field);
@@ -241,9 +246,8 @@ impl Runner {
                 (Role::User, 16) => Auth::password(b"secret"),
                 (Role::User, 17) => {
                     let sessions = &self.known.pool;
-                    let any = sessions.handle(choices, true, |bytes| {
-                        matches!(bytes.first(), Some(2 | 3))
-                    });
+                    let any = sessions
+                        .handle(choices, true, |bytes| matches!(bytes.first(), Some(2 | 3)));
                     Auth::session(any.unwrap_or(TpmHandle::PASSWORD))
                 }
                 (Role::User, 18..27) | (Role::Admin, 4..6) => {
@@ -265,8 +269,8 @@ impl Runner {
                     }
                     let mut auth = Auth::session(session);
                     if choices.one_in(4) {
-                        auth.attributes = Self::attributes(choices, row, &auths)
-                            .without(TpmaSession::AUDIT);
+                        auth.attributes =
+                            Self::attributes(choices, row, &auths).without(TpmaSession::AUDIT);
                     }
                     auth
                 }
@@ -281,9 +285,4 @@ impl Runner {
         }
         auths
     }
-}
-
-fn header(row: &Row) -> [u8; HEADER_SIZE] {
-    let [a, b, c, d] = row.info.code.to_be_bytes();
-    [0x80, 1, 0, 0, 0, 10, a, b, c, d]
 }

@@ -131,11 +131,9 @@ impl Runner {
             sign_handle: Some(SIGNER.into()),
             session_handle: session.into(),
             qualifying_data: Tpm2bData::EMPTY,
-            in_scheme: Some(TpmtSigScheme::Ecdsa(
-                tpm_wire::algorithm::TpmsSchemeHash {
-                    hash_alg: TpmiAlgHash::Sha256,
-                },
-            )),
+            in_scheme: Some(TpmtSigScheme::Ecdsa(tpm_wire::algorithm::TpmsSchemeHash {
+                hash_alg: TpmiAlgHash::Sha256,
+            })),
         })
     }
 

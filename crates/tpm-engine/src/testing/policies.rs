@@ -205,4 +205,3 @@ impl Runner {
             .then_some(())
     }
 }
-

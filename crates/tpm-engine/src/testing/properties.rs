@@ -10,8 +10,8 @@ use std::sync::LazyLock;
 use tpm_crypto::drbg::Drbg;
 use tpm_wire::commands::{
     AcGetCapability, AcSend, COMMANDS, Certify, CertifyCreation, CertifyX509, ClearControl,
-    EccDecrypt, EccEncrypt, GetCommandAuditDigest, GetSessionAuditDigest, GetTime, NvCertify, NvWrite,
-    PcrSetAuthValue, PolicyAuthorizeNv, PolicyCounterTimer, PolicyTransportSpdm, Quote,
+    EccDecrypt, EccEncrypt, GetCommandAuditDigest, GetSessionAuditDigest, GetTime, NvCertify,
+    NvWrite, PcrSetAuthValue, PolicyAuthorizeNv, PolicyCounterTimer, PolicyTransportSpdm, Quote,
     SetCapability, Sign,
 };
 use tpm_wire::rc::Rc;

@@ -89,8 +89,7 @@ impl Runner {
         let mut parameters = values.concat();
         let entities = row.info.authorizations();
         let code = row.info.code;
-        let expected =
-            self.authenticate(code, &handles, entities, &mut parameters, &mut auths);
+        let expected = self.authenticate(code, &handles, entities, &mut parameters, &mut auths);
         let bytes = encode_parts(code, &handles, &auths, &parameters);
         let Some(mut response) = self.send(row, &bytes) else {
             return false;
@@ -98,7 +97,9 @@ impl Runner {
         self.known.pool.learn(row.parameters, values.clone());
         self.take_apart(row, &mut response, &handles, &values, &auths, &expected);
         self.plain_response = response;
-        self.known.pool.add_example(code, Example { handles, values });
+        self.known
+            .pool
+            .add_example(code, Example { handles, values });
         true
     }
 
@@ -246,7 +247,10 @@ impl Runner {
 
     /// The PIN Indices among the handles of a command, and their counts.
     fn pins(&self, row: &Row, command: &[u8]) -> Vec<(TpmHandle, u32)> {
-        let (handles, _) = command.get(HEADER_SIZE..).unwrap_or_default().as_chunks::<4>();
+        let (handles, _) = command
+            .get(HEADER_SIZE..)
+            .unwrap_or_default()
+            .as_chunks::<4>();
         let handles = handles.iter().take(row.info.handles.len());
         let handles = handles.map(|bytes| TpmHandle(u32::from_be_bytes(*bytes)));
         let count = |handle| Some((handle, self.tpm.nv.get(handle).ok()?.pin()?.pin_count));

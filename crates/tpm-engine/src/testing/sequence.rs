@@ -184,7 +184,10 @@ impl Runner {
     /// The world around the TPM changes.
     fn change_environment(&mut self, choices: &mut Choices<'_>) {
         let script = Arc::clone(&self.tpm.script);
-        match choices.below(16) {
+        match choices.below(17) {
+            16 => script
+                .storage_full
+                .store(choices.one_in(2), Ordering::Relaxed),
             0 => {
                 let locality = choices.of(&[0, 0, 1, 3, 4, 32]).copied().unwrap_or(0);
                 script.locality.store(locality, Ordering::Relaxed);
@@ -205,6 +208,7 @@ impl Runner {
             }
             other => {
                 script.storage_down.store(false, Ordering::Relaxed);
+                script.storage_full.store(false, Ordering::Relaxed);
                 script.locality.store(0, Ordering::Relaxed);
                 let kind = |state| if state { TpmSu::State } else { TpmSu::Clear };
                 if other != 12 {
@@ -272,6 +276,7 @@ impl Runner {
             presence: flag(&from.presence),
             canceled: flag(&from.canceled),
             storage_down: flag(&from.storage_down),
+            storage_full: flag(&from.storage_full),
             entropy: number(&from.entropy),
         });
         let platform = ScriptedPlatform {

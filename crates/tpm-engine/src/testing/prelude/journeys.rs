@@ -1,8 +1,8 @@
 //! Commands whose values must match, each done once so that it succeeds: generated commands go on from them.
 
 use super::keys::{
-    AGREES, BITS, CIPHER, CMAC, COUNTER, DERIVES, EXTENDED, LOCKED, Made, NEW_PARENT,
-    OF_PLATFORM, ORDINARY, PARENT, POLICY, RSA, SECRET, SIGNER, child,
+    AGREES, BITS, CIPHER, CMAC, COUNTER, DERIVES, EXTENDED, LOCKED, Made, NEW_PARENT, OF_PLATFORM,
+    ORDINARY, PARENT, POLICY, RSA, SECRET, SIGNER, child,
 };
 use super::{SHA256, SYMMETRIC};
 use crate::algorithms::hash;
@@ -18,9 +18,9 @@ use tpm_wire::attributes::TpmaSession;
 use tpm_wire::buffers::{Tpm2bData, Tpm2bDigest, Tpm2bMaxBuffer, Tpm2bName, Tpm2bNonce};
 use tpm_wire::codec::Marshal;
 use tpm_wire::commands::{
-    self, ActivateCredential, CertifyCreation, Duplicate, EcdhKeyGen, EcdhZGen, EccDecrypt,
-    EccEncrypt, Import, MakeCredential, PolicySecret, PolicySigned, PolicyTicket, ReadPublic,
-    Rewrap, RsaDecrypt, RsaEncrypt, Sign, VerifySignature,
+    self, ActivateCredential, CertifyCreation, Duplicate, EccDecrypt, EccEncrypt, EcdhKeyGen,
+    EcdhZGen, Import, MakeCredential, PolicySecret, PolicySigned, PolicyTicket, ReadPublic, Rewrap,
+    RsaDecrypt, RsaEncrypt, Sign, VerifySignature,
 };
 use tpm_wire::constants::{TpmSe, TpmSt};
 use tpm_wire::handles::{TpmHandle, TpmHt};
@@ -120,7 +120,13 @@ fn policy_signed(runner: &mut Runner, policy_session: TpmHandle, expiration: i32
     });
     if let Some(given) = given.filter(|_| expiration < 0) {
         let auth_name = runner.tpm.entity_name(SIGNER);
-        ticket(runner, policy_session, given.timeout, auth_name, given.policy_ticket);
+        ticket(
+            runner,
+            policy_session,
+            given.timeout,
+            auth_name,
+            given.policy_ticket,
+        );
     }
 }
 
@@ -155,7 +161,13 @@ pub(super) fn policies(runner: &mut Runner, session: TpmHandle) {
         });
         if let Some(given) = given.filter(|_| expiration < 0) {
             let auth_name = runner.tpm.entity_name(OWNER);
-            ticket(runner, session, given.timeout, auth_name, given.policy_ticket);
+            ticket(
+                runner,
+                session,
+                given.timeout,
+                auth_name,
+                given.policy_ticket,
+            );
         }
     }
     let digest = sized(&[5; 32]);
@@ -237,7 +249,11 @@ pub(super) fn duplicates(runner: &mut Runner, policy: &Tpm2bDigest) -> Option<()
             encryption_key_in: Tpm2bData::EMPTY,
             symmetric_alg,
         })?;
-        let parent = if new_parent == NULL { PARENT } else { new_parent };
+        let parent = if new_parent == NULL {
+            PARENT
+        } else {
+            new_parent
+        };
         runner.send_command(&Import {
             parent_handle: parent.into(),
             encryption_key: duplicate.encryption_key_out,
@@ -454,10 +470,7 @@ fn partial_certificate() -> Vec<u8> {
     let validity = der(0x30, &[&time(b"250101000000Z"), &time(b"450101000000Z")]);
     let bits = der(0x03, &[&[7, 0x80]]);
     let usage = [0x06, 0x03, 0x55, 0x1D, 0x0F];
-    let extension = der(
-        0x30,
-        &[&usage, &[0x01, 0x01, 0xFF], &der(0x04, &[&bits])],
-    );
+    let extension = der(0x30, &[&usage, &[0x01, 0x01, 0xFF], &der(0x04, &[&bits])]);
     let extensions = der(0xA3, &[&der(0x30, &[&extension])]);
     der(
         0x30,

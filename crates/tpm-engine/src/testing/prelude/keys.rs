@@ -17,8 +17,8 @@ use tpm_wire::commands::{
 use tpm_wire::handles::{TpmHandle, TpmHt};
 use tpm_wire::nv::{NvDataSize, Tpm2bNvPublic, TpmsNvPublic};
 use tpm_wire::object::{
-    Tpm2bPublic, TpmsEccParms, TpmsRsaParms, TpmsSensitiveCreate, TpmtPublic,
-    TpmuPublicId, TpmuPublicParms,
+    Tpm2bPublic, TpmsEccParms, TpmsRsaParms, TpmsSensitiveCreate, TpmtPublic, TpmuPublicId,
+    TpmuPublicParms,
 };
 use tpm_wire::pcr::TpmlPcrSelection;
 
@@ -66,9 +66,8 @@ const FREE: TpmaObject = TpmaObject(
     TpmaObject::USER_WITH_AUTH.0 | TpmaObject::SENSITIVE_DATA_ORIGIN.0 | TpmaObject::NO_DA.0,
 );
 const FIXED: TpmaObject = TpmaObject(TpmaObject::FIXED_TPM.0 | TpmaObject::FIXED_PARENT.0);
-const STORAGE: TpmaObject = TpmaObject(
-    FREE.0 | FIXED.0 | TpmaObject::RESTRICTED.0 | TpmaObject::DECRYPT.0,
-);
+const STORAGE: TpmaObject =
+    TpmaObject(FREE.0 | FIXED.0 | TpmaObject::RESTRICTED.0 | TpmaObject::DECRYPT.0);
 
 fn public(attributes: TpmaObject, policy: &Tpm2bDigest, parameters: TpmuPublicParms) -> TpmtPublic {
     let unique = TpmuPublicId::empty(parameters.object_type());
@@ -188,7 +187,11 @@ pub(super) fn make(runner: &mut Runner, policy: &Tpm2bDigest) -> Made {
     let key = public(FREE | FIXED | sign, policy, bn);
     persistent(runner, ECDAA, owner, key, none());
     let scheme = Some(TpmtEccScheme::Ecdsa(SHA256));
-    let key = public(FREE | FIXED | restricted | sign, policy, ecc(p256, None, scheme));
+    let key = public(
+        FREE | FIXED | restricted | sign,
+        policy,
+        ecc(p256, None, scheme),
+    );
     persistent(runner, ATTESTER, TpmHandle::ENDORSEMENT, key, none());
     let derives = TpmuPublicParms::KeyedHash(Some(TpmtKeyedhashScheme::Xor(TpmsSchemeXor {
         hash_alg: TpmiAlgHash::Sha256,
@@ -201,7 +204,13 @@ pub(super) fn make(runner: &mut Runner, policy: &Tpm2bDigest) -> Made {
     persistent(runner, CMAC, owner, key, none());
     let scheme = Some(TpmtRsaScheme::Rsapss(SHA256));
     let pss = public(FREE | sign, policy, rsa(scheme));
-    persistent(runner, TpmHandle(0x8180_0001), TpmHandle::PLATFORM, pss, none());
+    persistent(
+        runner,
+        TpmHandle(0x8180_0001),
+        TpmHandle::PLATFORM,
+        pss,
+        none(),
+    );
     Made { signer }
 }
 
