@@ -66,7 +66,10 @@ pub fn swtpm_channels(data: &[u8]) {
 pub fn simulator_ports(data: &[u8]) {
     run(false, async |device| {
         start(&device).await;
-        let [(command_ours, command_theirs), (platform_ours, platform_theirs)] = pairs();
+        let [
+            (command_ours, command_theirs),
+            (platform_ours, platform_theirs),
+        ] = pairs();
         let simulator = Simulator::new(device);
         let serving = [
             simulator.serve_command_stream(Stream::Unix(command_theirs)),
@@ -130,9 +133,9 @@ async fn send(mut channels: [UnixStream; 2], mut data: &[u8]) {
             continue;
         }
         for channel in &mut channels {
-            while let Ok(Ok(1..)) =
-                tokio::time::timeout(PATIENCE, channel.read(&mut answer)).await
-            {}
+            while let Ok(Ok(1..)) = tokio::time::timeout(PATIENCE, channel.read(&mut answer)).await
+            {
+            }
         }
     }
 }

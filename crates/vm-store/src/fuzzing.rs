@@ -66,7 +66,9 @@ fn settings(data: &[u8]) {
     if vmx.set("a.key", &value) {
         let text = vmx.to_text();
         let kept = Vmx::parse(text.as_bytes());
-        let kept = kept.ok().and_then(|vmx| vmx.get("a.key").map(str::to_owned));
+        let kept = kept
+            .ok()
+            .and_then(|vmx| vmx.get("a.key").map(str::to_owned));
         assert!(
             kept.as_deref() == Some(&*value),
             "a setting comes back as {kept:?} and was {value:?}"
@@ -152,7 +154,9 @@ fn authenticated_slots(data: &[u8]) -> Vec<u8> {
     for (slot, data) in [(Slot::Zero, first), (Slot::One, second)] {
         let (generation, data) = data.split_first().unwrap_or((&0, &[]));
         let (written, data) = data.split_first().unwrap_or((&0, &[]));
-        let count = format::sectors_for(data.len()).unwrap_or(SECTORS).min(SECTORS);
+        let count = format::sectors_for(data.len())
+            .unwrap_or(SECTORS)
+            .min(SECTORS);
         let generation = u64::from(*generation);
         let mut made = sectors.write(slot, generation, [*written; 8], data, count);
         made.extend(sectors.fillers(slot, count, SECTORS));
@@ -176,7 +180,10 @@ fn open(
     FolderDatastore::open(backend, Path::new(FOLDER))?.open("vm", &ring, options)
 }
 
-#[expect(clippy::expect_used, reason = "a file that cannot be written is a failed test")]
+#[expect(
+    clippy::expect_used,
+    reason = "a file that cannot be written is a failed test"
+)]
 fn try_to_open(vmx: &[u8], nvram: &[u8]) {
     let backend = SimulatedBackend::new();
     let provider = provider(&backend);

@@ -3,6 +3,8 @@
 mod choices;
 mod client;
 mod fields;
+#[cfg(test)]
+mod fixtures;
 mod generate;
 mod matching;
 mod policies;

@@ -569,6 +569,10 @@ pub(super) fn platform(runner: &mut Runner) {
         let values: [&[u8]; 3] = [&number(capability), &number(0), &number(64)];
         runner.raw::<commands::GetCapability>(&[], &values);
     }
+    // New banks come with the next reset; until then there is no orderly shutdown that keeps the state.
+    runner.raw::<commands::Shutdown>(&[], &[&[0, 0]]);
+    runner.tpm.init();
+    runner.raw::<commands::Startup>(&[], &[&[0, 0]]);
 }
 
 /// Hash, event and MAC sequences, from start to end; one of each stays.
@@ -591,6 +595,7 @@ pub(super) fn sequences(runner: &mut Runner) {
                 continue;
             }
             if place == 1 {
+                // An event sequence ends with the events of every bank.
                 let handles = [TpmHandle(16), sequence];
                 runner.raw::<commands::EventSequenceComplete>(&handles, &[&data]);
             } else {

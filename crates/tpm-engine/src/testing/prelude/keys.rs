@@ -128,8 +128,13 @@ fn persistent(
         outside_info: Tpm2bData::EMPTY,
         creation_pcr: TpmlPcrSelection::new(),
     })?;
+    let auth = if hierarchy == TpmHandle::PLATFORM {
+        hierarchy
+    } else {
+        TpmHandle::OWNER
+    };
     let kept = runner.send_command(&EvictControl {
-        auth: TpmHandle::OWNER.into(),
+        auth: auth.into(),
         object_handle: created.object_handle.into(),
         persistent_handle: persistent.into(),
     });
@@ -244,15 +249,15 @@ pub(super) fn indices(runner: &mut Runner, policy: &Tpm2bDigest) {
     let mut digest = [0; 34];
     digest[1] = 0x0B;
     let kinds: [(u32, u16, &[u8]); 11] = [
-        (open, 32, &[0; 32]),
+        (open, 32, &[6; 32]),
         (open | 0x10, 8, &[]),
         (open | 0x20, 8, &[]),
         (open | 0x40, 32, &[]),
-        (pin & !TpmaNv::NO_DA.0 | 0x80, 8, &limit),
+        (pin | 0x80, 8, &limit),
         (pin | 0x90, 8, &limit),
         (open | TpmaNv::ORDERLY.0, 64, &[7; 64]),
         (open | by_platform, 34, &[1; 34]),
-        (open | TpmaNv::GLOBALLOCK.0, 8, &[2; 8]),
+        (open & !TpmaNv::NO_DA.0 | TpmaNv::GLOBALLOCK.0, 8, &[2; 8]),
         (open, 34, &digest),
         (open | TpmaNv::ORDERLY.0 | 0x10, 8, &[]),
     ];

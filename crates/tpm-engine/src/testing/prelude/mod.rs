@@ -56,6 +56,7 @@ pub(super) fn run(runner: &mut Runner) {
     let policy = runner.make_policy();
     let made = keys::make(runner, &policy);
     keys::indices(runner, &policy);
+    journeys::platform(runner);
     let session = runner.policy_session();
     journeys::sessions(runner);
     journeys::policies(runner, session);
@@ -65,7 +66,6 @@ pub(super) fn run(runner: &mut Runner) {
     journeys::encryption(runner);
     journeys::attestation(runner, &made);
     journeys::memory(runner, &policy);
-    journeys::platform(runner);
     journeys::sequences(runner);
     // Sessions that stay for the commands to come.
     let null = TpmHandle::NULL;
