@@ -43,7 +43,7 @@ fn main() {
     }
     let mut reached = 0;
     let mut succeeded = 0;
-    println!("{:28} {:>9} {:>9} {:>9}  answers", "command", "all", "reached", "success");
+    println!("{:28} {:>9} {:>9} {:>9} {:>6}  answers", "command", "all", "reached", "success", "codes");
     for info in COMMANDS {
         let of: BTreeMap<Rc, u64> = answers
             .iter()
@@ -56,7 +56,7 @@ fn main() {
         reached += usize::from(past > 0);
         succeeded += usize::from(success > 0);
         let text: Vec<String> = of.iter().map(|(rc, count)| format!("{rc} x{count}")).collect();
-        println!("{:28} {all:9} {past:9} {success:9}  {}", info.name, text.join(", "));
+        println!("{:28} {all:9} {past:9} {success:9} {:6}  {}", info.name, of.len(), text.join(", "));
     }
     println!("{reached} of {} commands reached, {succeeded} succeeded", COMMANDS.len());
 }

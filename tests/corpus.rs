@@ -59,6 +59,24 @@ fn every_seed_is_written_as_it_was_read() {
     assert!(count > 0, "no seeds");
 }
 
+#[test]
+fn every_seed_on_swtpms_channels_leaves_a_tpm_that_starts() {
+    let count = replay("swtpm_control", tpm_server::fuzzing::swtpm_channels);
+    assert!(count > 0, "no seeds");
+}
+
+#[test]
+fn every_seed_on_the_simulators_ports_leaves_a_tpm_that_starts() {
+    let count = replay("simulator", tpm_server::fuzzing::simulator_ports);
+    assert!(count > 0, "no seeds");
+}
+
+#[test]
+fn every_seed_as_a_vms_files_opens_or_is_refused() {
+    let count = replay("vm_file", vm_store::fuzzing::vm_file);
+    assert!(count > 0, "no seeds");
+}
+
 /// Commands by code: the shortest and the longest of each that a client sent.
 type Recorded = Arc<Mutex<BTreeMap<u32, [Vec<u8>; 2]>>>;
 

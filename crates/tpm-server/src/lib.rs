@@ -10,6 +10,8 @@ mod descriptor;
 mod device;
 mod frame;
 mod gate;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 mod info;
 mod signals;
 pub mod simulator;

@@ -13,6 +13,8 @@ use crate::connections::Connections;
 use crate::device::{Device, Refused};
 use crate::frame::{bare_response, rc, word};
 use crate::gate::Gate;
+#[cfg(any(test, feature = "testing"))]
+use crate::stream::Stream;
 use crate::stream::{Listener, after_failed_accept};
 use crate::wire::{Wire, stopped};
 
@@ -80,6 +82,20 @@ impl Simulator {
             self.serve_port(commands, Port::Command),
             self.serve_port(platform, Port::Platform)
         );
+    }
+
+    /// Serves one client of the command port, in a task of its own.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn serve_command_stream(&self, stream: Stream) -> tokio::task::JoinHandle<()> {
+        let wire = Wire::new(stream, None, self.stop.subscribe());
+        tokio::spawn(self.clone().serve_client(Port::Command, wire))
+    }
+
+    /// Serves one client of the platform port, in a task of its own.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn serve_platform_stream(&self, stream: Stream) -> tokio::task::JoinHandle<()> {
+        let wire = Wire::new(stream, None, self.stop.subscribe());
+        tokio::spawn(self.clone().serve_client(Port::Platform, wire))
     }
 
     async fn serve_port(&self, listener: Listener, port: Port) {
@@ -333,7 +349,6 @@ fn note(outcome: Result<(), DeviceError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::Stream;
     use crate::testing::{
         COMMAND_SIZE, GET_RANDOM, INITIALIZE, STARTUP, SUCCESS, World, expect, is_closed, read,
     };

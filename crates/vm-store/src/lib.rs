@@ -12,6 +12,8 @@ mod datastore;
 mod directory;
 mod error;
 mod format;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 mod identity;
 pub mod key_provider;
 mod name;

@@ -1,7 +1,18 @@
 //! Builders for tests: a scripted platform, and commands as values through the full byte path.
 
+mod choices;
+mod client;
 mod fields;
+#[cfg(test)]
+mod fixtures;
+mod generate;
+mod matching;
+mod policies;
+mod pool;
 mod prelude;
+#[cfg(test)]
+mod properties;
+mod send;
 mod sequence;
 
 pub use fields::wire_round_trip;
