@@ -4,6 +4,7 @@
 //! waiting; their commands take turns.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -25,6 +26,7 @@ const MOST_CONTROL_CONNECTIONS: usize = 16;
 /// The command of Linux's vtpm proxy that chooses the locality; the byte after the header is the new one.
 const SET_LOCALITY: u32 = 0x2000_1000;
 const HIGHEST_LOCALITY: u8 = 4;
+const NO_MACHINE: u64 = 0;
 
 /// How a server behaves.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +106,9 @@ struct Shared {
     /// The connection whose descriptor came over the control channel: at most one.
     passed: Mutex<Passed>,
     passed_arrived: tokio::sync::Notify,
+    /// How many control connections there have been, and which of them, by that count, is that of the attached machine.
+    control_connections: AtomicU64,
+    machine: AtomicU64,
     no_accept: Gate,
     nonsense: Gate,
 }
@@ -133,6 +138,8 @@ impl Server {
             data_connections: Connections::new(MOST_DATA_CONNECTIONS),
             passed: Mutex::default(),
             passed_arrived: tokio::sync::Notify::new(),
+            control_connections: AtomicU64::new(0),
+            machine: AtomicU64::new(NO_MACHINE),
             no_accept: Gate::default(),
             nonsense: Gate::default(),
         };
@@ -201,8 +208,33 @@ impl Server {
         while clients.join_next().await.is_some() {}
     }
 
-    /// Makes a descriptor that came over the control channel the data channel.
-    pub(crate) fn attach(&self, descriptor: OwnedFd) -> Result<(), NotAttached> {
+    /// The number of a new control connection.
+    pub(crate) fn number_control(&self) -> u64 {
+        let before = self
+            .shared
+            .control_connections
+            .fetch_add(1, Ordering::Relaxed);
+        before.wrapping_add(1)
+    }
+
+    /// Whether a machine is attached by another control connection than this one, which is still open.
+    pub(crate) fn has_another_machine(&self, control: u64) -> bool {
+        let machine = self.shared.machine.load(Ordering::Acquire);
+        machine != NO_MACHINE && machine != control
+    }
+
+    /// This control connection has ended.
+    pub(crate) fn control_ended(&self, control: u64) {
+        let _ = self.shared.machine.compare_exchange(
+            control,
+            NO_MACHINE,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+    }
+
+    /// Makes a descriptor that came over a control connection the data channel.
+    pub(crate) fn attach(&self, descriptor: OwnedFd, control: u64) -> Result<(), NotAttached> {
         let mut passed = self
             .shared
             .passed
@@ -213,6 +245,7 @@ impl Server {
         }
         let stream = Stream::from_descriptor(descriptor).map_err(|_| NotAttached::NotASocket)?;
         *passed = Passed::Waiting(stream);
+        self.shared.machine.store(control, Ordering::Release);
         self.shared.passed_arrived.notify_one();
         Ok(())
     }

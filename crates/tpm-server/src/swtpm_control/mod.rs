@@ -37,6 +37,7 @@ const CONFIG_MIGRATION_KEY: u32 = 2;
 pub(crate) async fn serve_control(server: Server, wire: Wire) {
     let mut channel = Channel {
         server: server.clone(),
+        number: server.number_control(),
         wire,
         descriptors: Vec::new(),
     };
@@ -45,6 +46,7 @@ pub(crate) async fn serve_control(server: Server, wire: Wire) {
     {
         tracing::warn!(%error, "closed a control connection");
     }
+    server.control_ended(channel.number);
     channel.wire.close().await;
     if server.options().end_with_control {
         server.stop();
@@ -53,6 +55,7 @@ pub(crate) async fn serve_control(server: Server, wire: Wire) {
 
 struct Channel {
     server: Server,
+    number: u64,
     wire: Wire,
     descriptors: Vec<OwnedFd>,
 }
@@ -172,6 +175,12 @@ impl Channel {
 
     async fn handle(&mut self, code: Code, fields: &Fields<'_>) -> io::Result<Response> {
         let device = self.server.device().clone();
+        let about_power = matches!(code, Code::Init | Code::Stop | Code::Shutdown);
+        if about_power && self.server.has_another_machine(self.number) {
+            // A second QEMU, refused at SET_DATAFD, sends the shutdown code as it gives up: not for the first one's TPM.
+            tracing::warn!(?code, "refused: the TPM is that of another machine");
+            return Ok(Response::new(result::FAIL));
+        }
         Ok(match code {
             Code::GetCapability => self.capability(),
             // All stored state goes once it is taken up, whether or not the flag asks for it: it must not come back later.
@@ -235,7 +244,7 @@ impl Channel {
                 let Some(descriptor) = self.descriptors.drain(..).next() else {
                     return Ok(Response::new(result::BAD_PARAMETER));
                 };
-                Response::new(match self.server.attach(descriptor) {
+                Response::new(match self.server.attach(descriptor, self.number) {
                     Ok(()) => result::SUCCESS,
                     Err(NotAttached::AlreadyThere) => result::IO_ERROR,
                     Err(NotAttached::NotASocket) => result::BAD_PARAMETER,

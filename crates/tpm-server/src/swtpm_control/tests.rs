@@ -152,6 +152,47 @@ async fn qemus_start_and_reset() {
 }
 
 #[tokio::test]
+async fn a_second_machine_cannot_take_the_power_from_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = Server::new(World::default().device(), Options::default());
+    let endpoints = Endpoints {
+        control_listener: Some(Listener::Unix(listener)),
+        ..Endpoints::default()
+    };
+    let serving = tokio::spawn({
+        let server = server.clone();
+        async move { server.serve(endpoints).await }
+    });
+    let mut first = UnixStream::connect(&path).await.unwrap();
+    let (mut data, passed) = UnixStream::pair().unwrap();
+    send_descriptor(&first, &words(&[16]), &passed).await;
+    assert_eq!(read(&mut first, 4).await, OK);
+    expect(&mut first, &words(&[2, 0]), &OK).await;
+    expect(&mut data, &STARTUP, &SUCCESS).await;
+
+    let mut second = UnixStream::connect(&path).await.unwrap();
+    send_descriptor(&second, &words(&[16]), &passed).await;
+    assert_eq!(read(&mut second, 4).await, [0, 0, 0, 0x1f]);
+    for power in [&[14][..], &[2, 0], &[3]] {
+        expect(&mut second, &words(power), &[0, 0, 0, 9]).await;
+    }
+    expect(&mut data, &STARTUP, &INITIALIZE).await;
+
+    // Once its control connection is gone it says nothing any more, whoever else comes.
+    drop((first, data));
+    loop {
+        second.write_all(&words(&[3])).await.unwrap();
+        if read(&mut second, 4).await == OK {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    serving.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_shutdown_can_leave_the_tpm_for_the_next_machine() {
     let options = Options {
         after_shutdown: AfterShutdown::PowerCycle(Some(StartupKind::Clear)),
