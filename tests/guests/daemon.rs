@@ -60,6 +60,12 @@ fn a_sealed_secret_opens_in_a_copy_of_the_vm_and_not_in_a_replacement() {
     let mut guest = boot(&daemon, "demo", place.path());
     assert_eq!(guest.run(&open(&header)), "disk key\n");
 
+    // A second one beside it gets nothing, and takes nothing from the first.
+    let control = PathBuf::from(daemon.vm_field("demo", "/tpm/control"));
+    let said = Machine::new(&control, files.path()).refused();
+    assert!(said.contains("tpm-emulator"), "{said}");
+    guest.run("tpm2 unseal -c sealed.ctx -p pcr:sha256:0,4,7");
+
     // Cloned while the guest runs.
     daemon.ok(["vm", "clone", "demo", "twin", "--tpm", "copy"]);
     daemon.ok(["vm", "clone", "demo", "fresh", "--tpm", "replace"]);

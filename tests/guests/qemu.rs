@@ -259,6 +259,27 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Starts it, to be refused: gives what QEMU says as it ends.
+    pub(crate) fn refused(&self) -> String {
+        let sockets = ["monitor", "shell"].map(|name| self.place.join(name));
+        let _listening = sockets
+            .each_ref()
+            .map(|path| UnixListener::bind(path).expect("a socket"));
+        let log = self.place.join("qemu.log");
+        let mut command = self.command();
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).expect("the log of QEMU"));
+        let status = Process::start(&mut command).wait();
+        let said = read_text(&log);
+        assert!(!status.success(), "{said}");
+        for path in sockets {
+            fs::remove_file(path).expect("a socket goes");
+        }
+        said
+    }
+
     /// Starts it and waits until the guest's shell answers.
     pub(crate) fn boot(&self) -> Guest {
         let mut guest = self.start();
