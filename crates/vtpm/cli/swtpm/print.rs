@@ -11,7 +11,7 @@ use crate::cli::{Threads, runtime};
 use crate::platform;
 
 /// The features that callers ask for by name, as far as they are there.
-const FEATURES: [&str; 18] = [
+const FEATURES: [&str; 19] = [
     "tpm-2.0",
     "tpm-send-command-header",
     "flags-opt-startup",
@@ -27,6 +27,7 @@ const FEATURES: [&str; 18] = [
     "cmdarg-profile",
     "cmdarg-print-profiles",
     "cmdarg-print-info",
+    "cmdarg-pcap",
     "tpmstate-opt-lock",
     "tpmstate-dir-backend-opt-fsync",
     "systemd-notify",
