@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -50,8 +51,16 @@ struct Wanted {
 async fn trace(
     State(traces): State<Traces>,
     Path(vm): Path<String>,
-    Query(wanted): Query<Wanted>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, Problem> {
+    let Query(wanted) = wanted.map_err(|rejection| {
+        problem(
+            400,
+            "bad-request",
+            "The request is wrong",
+            rejection.body_text(),
+        )
+    })?;
     let operations = traces.operations;
     let looked_up = tokio::task::spawn_blocking(move || operations.vm(&vm));
     let vm = match looked_up.await {
@@ -61,16 +70,12 @@ async fn trace(
         }
     };
     let Some(device) = traces.machines.device(vm.id) else {
-        return Err(Problem {
-            kind: "urn:vtpm:problem:conflict".to_owned(),
-            title: "It clashes with what there is".to_owned(),
-            status: 409,
-            detail: format!(
-                "the VM {} has no TPM that runs; power it on with `vtpm vm start {}`",
-                vm.name, vm.name
-            ),
-            failures: Vec::new(),
-        });
+        let detail = format!(
+            "the VM {} has no TPM that runs; power it on with `vtpm vm start {}`",
+            vm.name, vm.name
+        );
+        let title = "It clashes with what there is";
+        return Err(problem(409, "conflict", title, detail));
     };
     let (sender, lines) = channel(WAITING);
     let head = Some(Head::line(wanted.secrets));
@@ -79,6 +84,16 @@ async fn trace(
         .add(Box::new(LiveRecorder::new(sender, wanted.secrets)));
     let body = Body::new(Lines { head, lines });
     Ok(([(header::CONTENT_TYPE, "application/jsonl")], body).into_response())
+}
+
+fn problem(status: u16, kind: &str, title: &str, detail: String) -> Problem {
+    Problem {
+        kind: format!("urn:vtpm:problem:{kind}"),
+        title: title.to_owned(),
+        status,
+        detail,
+        failures: Vec::new(),
+    }
 }
 
 /// A body that goes on as lines come.

@@ -25,10 +25,11 @@ const FEATURES: [&str; 12] = [
     "cmdarg-migration",
     "nvram-backend-dir",
 ];
-const MORE_FEATURES: [&str; 6] = [
+const MORE_FEATURES: [&str; 7] = [
     "cmdarg-profile",
     "cmdarg-print-profiles",
     "cmdarg-print-info",
+    "cmdarg-pcap",
     "tpmstate-opt-lock",
     "tpmstate-dir-backend-opt-fsync",
     "systemd-notify",
