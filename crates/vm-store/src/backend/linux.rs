@@ -192,6 +192,14 @@ struct LinuxFile {
     descriptor: OwnedFd,
 }
 
+impl Drop for LinuxFile {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread starts at this moment has a copy of the descriptor until it
+        // executes its program, and would keep the lock for so long.
+        let _ = rustix::fs::flock(&self.descriptor, FlockOperation::Unlock);
+    }
+}
+
 impl BackendFile for LinuxFile {
     fn size(&self) -> io::Result<u64> {
         let size = rustix::fs::fstat(&self.descriptor)?.st_size;
