@@ -9,9 +9,9 @@ mod connections;
 mod descriptor;
 mod device;
 mod frame;
-mod gate;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzzing;
+mod gate;
 mod info;
 mod signals;
 pub mod simulator;
