@@ -1,0 +1,121 @@
+use super::*;
+use crate::import::open_file;
+use tpm_engine::{Profile, Tpm};
+
+/// What swtpm 0.7.1 with libtpms 0.9.2 kept of a TPM with all that `tests/import.rs` puts into one.
+const STATE: &[u8] = include_bytes!("../../../../tests/data/swtpm_0_7_state.bin");
+
+fn state() -> Zeroizing<Vec<u8>> {
+    open_file(STATE, None).unwrap()
+}
+
+fn import(bytes: &[u8]) -> Option<Tpm> {
+    let signals = std::sync::Arc::new(tpm_server::Signals::default());
+    let platform = crate::platform::deterministic(1, 0)(&signals);
+    Tpm::import(
+        read_state(bytes).ok()?.imported,
+        Profile::default(),
+        platform,
+    )
+    .ok()
+}
+
+#[test]
+fn everything_in_a_state_is_read() {
+    let libtpms = read_state(&state()).unwrap();
+    let imported = &libtpms.imported;
+    assert_eq!(libtpms.profile, None);
+    assert!(libtpms.lost.is_empty(), "{:?}", libtpms.lost);
+    let handles: Vec<u32> = imported
+        .nv
+        .iter()
+        .map(|index| index.public.nv_index.0.0)
+        .collect();
+    assert_eq!(handles, [0x0150_0001, 0x0150_0002, 0x0150_0003]);
+    assert_eq!(imported.nv[0].data.as_slice(), b"0123456789abcdef");
+    assert_eq!(imported.nv[1].data.as_slice(), [0, 0, 0, 0, 0, 0, 0, 2]);
+    assert_eq!(imported.nv[2].data.as_slice(), b"orderly!");
+    let handles: Vec<u32> = imported
+        .persistent
+        .iter()
+        .map(|object| object.handle.0)
+        .collect();
+    assert_eq!(
+        handles,
+        [0x8100_0001, 0x8100_0002, 0x8101_0001, 0x8101_0002]
+    );
+    assert_eq!(imported.persistent[0].hierarchy, TpmHandle::OWNER);
+    assert_eq!(imported.persistent[2].hierarchy, TpmHandle::ENDORSEMENT);
+    assert!(imported.persistent[2].primary && !imported.persistent[3].primary);
+    assert_eq!(&*imported.owner.auth, b"ownerpw");
+    assert_eq!(&*imported.endorsement.auth, b"endpw");
+    assert_eq!(&*imported.lockout.auth, b"lockpw");
+    assert_eq!(
+        (
+            imported.max_tries,
+            imported.recovery_time,
+            imported.lockout_recovery
+        ),
+        (7, 77, 777)
+    );
+    assert_eq!(imported.endorsement_secrets.seed.len(), 64);
+    assert!(matches!(&imported.power_loss, PowerLoss::State(saved) if saved.pcrs.len() == 4));
+    assert!(import(&state()).is_some());
+}
+
+/// The same program with libtpms 0.11, which keeps a profile (state format level 7).
+#[test]
+fn a_state_with_a_profile_is_read() {
+    let file = include_bytes!("../../../../tests/data/swtpm_profile_state.bin");
+    let state = open_file(file, None).unwrap();
+    let libtpms = read_state(&state).unwrap();
+    assert!(libtpms.profile.unwrap().contains(r#""Name":"default-v1""#));
+    let object = &libtpms.imported.persistent[0];
+    assert_eq!(object.handle, TpmHandle(0x8100_0001));
+    assert_eq!(object.hierarchy, TpmHandle::OWNER);
+    assert!(libtpms.lost.is_empty(), "{:?}", libtpms.lost);
+    assert!(import(&state).is_some());
+}
+
+#[test]
+fn no_cut_state_is_taken() {
+    let whole = state();
+    let near_the_end = whole.len() - 200..whole.len();
+    for length in (0..whole.len()).step_by(11).chain(near_the_end) {
+        assert!(read_state(&whole[..length]).is_err(), "{length}");
+    }
+    let longer = [&whole[..], &[0]].concat();
+    assert!(read_state(&longer).is_err());
+}
+
+#[test]
+fn altered_states_do_no_harm() {
+    let whole = state();
+    for at in 0..whole.len() {
+        let mut altered = whole.to_vec();
+        altered[at] ^= 1 << (at % 8);
+        // Refused, or taken with another value; what is taken is a TPM that can be kept.
+        if read_state(&altered).is_ok() && at % 50 == 0 {
+            let kept = import(&altered).map(|mut tpm| tpm.permanent_state());
+            assert!(kept.is_none_or(|kept| !kept.is_empty()));
+        }
+    }
+}
+
+#[test]
+fn a_later_version_is_named() {
+    let mut later = state().to_vec();
+    later[..2].copy_from_slice(&9_u16.to_be_bytes());
+    later[6..8].copy_from_slice(&9_u16.to_be_bytes());
+    let error = read_state(&later).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "its permanent state has version 9, of which this program knows nothing; it knows up to 4"
+    );
+}
+
+#[test]
+fn bits_of_a_list_are_codes_of_commands() {
+    assert_eq!(commands(&[0x01, 0x80]), [0x11f, 0x12e]);
+    assert!(commands(&[0; 8]).is_empty());
+}
