@@ -1,0 +1,132 @@
+//! Mutual TLS: our certificate, and whose certificates are accepted.
+
+use crate::settings::{Settings, Trust};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use std::sync::Arc;
+use zeroize::Zeroize;
+
+/// Makes the TLS side of a provider's settings, or says which of them cannot be used.
+pub(crate) fn client_config(settings: &Settings) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(ring::default_provider());
+    let chain = certificates(&settings.client_certificate, "the client certificate")?;
+    let certified = Arc::new(certified_key(chain, &settings.client_key)?);
+    let verifier: Arc<dyn ServerCertVerifier> = match &settings.trust {
+        Trust::Certificates(pem) => Arc::new(Pinned {
+            certificates: certificates(pem, "the server certificate")?,
+            provider: Arc::clone(&provider),
+        }),
+        Trust::Authorities(pem) => {
+            let mut roots = RootCertStore::empty();
+            for authority in certificates(pem, "the authorities' certificates")? {
+                roots
+                    .add(authority)
+                    .map_err(|error| format!("an authority's certificate is refused: {error}"))?;
+            }
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(|error| error.to_string())?
+        }
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    Ok(Arc::new(config))
+}
+
+/// Takes the private key apart from its text and wipes that copy; the one that signs stays inside ring.
+fn certified_key(chain: Vec<CertificateDer<'static>>, pem: &[u8]) -> Result<CertifiedKey, String> {
+    let mut key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
+        format!("the client key is no PEM file with a private key that is not encrypted ({error})")
+    })?;
+    let signer = ring::sign::any_supported_type(&key);
+    key.zeroize();
+    let signer = signer.map_err(|error| {
+        format!("the client key is of no kind that is supported ({error}); use RSA or EC P-256")
+    })?;
+    let certified = CertifiedKey::new(chain, signer);
+    match certified.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        Err(Error::InconsistentKeys(_)) => {
+            Err("the client key is not the one of the client certificate".to_owned())
+        }
+        Err(error) => Err(format!("the client certificate is refused: {error}")),
+    }
+}
+
+fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("{what} cannot be read ({error})"))?;
+    if certificates.is_empty() {
+        return Err(format!("{what} is no PEM file with a certificate"));
+    }
+    Ok(certificates)
+}
+
+/// Accepts certain certificates and no others.
+#[derive(Debug)]
+struct Pinned {
+    certificates: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+}
+
+/// The certificate is another than the pinned ones.
+#[derive(Debug, thiserror::Error)]
+#[error("its certificate is not the one that was set up")]
+struct OtherCertificate;
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.certificates.contains(end_entity) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let other = OtherError(Arc::new(OtherCertificate));
+        Err(CertificateError::Other(other).into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
