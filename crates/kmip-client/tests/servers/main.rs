@@ -1,0 +1,6 @@
+//! The client against key servers: PyKMIP, which nobody here wrote, and servers that answer what no server should.
+
+mod adversary;
+mod certificates;
+mod misbehaviour;
+mod pykmip;
