@@ -286,14 +286,11 @@ impl Client {
             match server.work(connection, work) {
                 // The server ended it while nobody looked; that says nothing about whether it serves.
                 Err(Fault::Cut | Fault::Connection(_)) => {}
-                outcome => return outcome,
+                outcome => return server.note(outcome),
             }
         }
         let opened = Connection::open(&server.address, &self.tls, &self.settings.limits);
-        let outcome = opened.and_then(|connection| server.work(connection, work));
-        let failed = matches!(&outcome, Err(fault) if fault.is_transient());
-        *lock(&server.failed) = failed.then(Instant::now);
-        outcome
+        server.note(opened.and_then(|connection| server.work(connection, work)))
     }
 
     /// The servers in their order, those that failed a moment ago last.
@@ -338,6 +335,16 @@ impl Server {
             if kept.len() < KEPT {
                 kept.push(connection);
             }
+        }
+        outcome
+    }
+
+    /// Remembers whether the server can be used. What is kept of one that cannot would only fail later.
+    fn note<T>(&self, outcome: Result<T, Fault>) -> Result<T, Fault> {
+        let failed = matches!(&outcome, Err(fault) if fault.is_transient());
+        *lock(&self.failed) = failed.then(Instant::now);
+        if failed {
+            lock(&self.kept).clear();
         }
         outcome
     }

@@ -304,6 +304,29 @@ fn a_server_that_failed_a_moment_ago_is_asked_last() {
 }
 
 #[test]
+fn a_server_that_stalls_on_a_kept_connection_is_asked_last_too() {
+    let calls = AtomicUsize::new(0);
+    let stalling = Adversary::wrong_at(GET, move |answer| {
+        if calls.fetch_add(1, Ordering::SeqCst) == 0 {
+            return Answer::Send(answer);
+        }
+        Answer::Trickle(answer)
+    });
+    let right = Adversary::right();
+    let mut settings = settings(&[stalling.port, right.port]);
+    settings.limits.request = Duration::from_secs(2);
+    let client = Client::new(settings).unwrap();
+    for _ in 0..3 {
+        assert_eq!(client.key_to_wrap("k").unwrap().expose(), &KEY);
+    }
+    let asked = |server: &Adversary| {
+        let log = server.log.lock().unwrap();
+        log.operations.iter().filter(|o| **o == GET).count()
+    };
+    assert_eq!((asked(&stalling), asked(&right)), (2, 2));
+}
+
+#[test]
 fn a_fault_that_passes_is_waited_for_and_one_that_stays_is_not() {
     let calls = AtomicUsize::new(0);
     let server = Adversary::wrong_at(GET, move |answer| {
