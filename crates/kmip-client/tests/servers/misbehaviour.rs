@@ -14,6 +14,7 @@ use kmip_client::{
 use std::{
     net::TcpListener,
     sync::atomic::{AtomicUsize, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -38,6 +39,12 @@ fn fault(error: Error) -> Fault {
         }
         _ => panic!("{text}"),
     }
+}
+
+/// How often a server was asked for a key's bytes.
+fn gets(server: &Adversary) -> usize {
+    let log = server.log.lock().unwrap();
+    log.operations.iter().filter(|o| **o == GET).count()
 }
 
 #[test]
@@ -319,11 +326,33 @@ fn a_server_that_stalls_on_a_kept_connection_is_asked_last_too() {
     for _ in 0..3 {
         assert_eq!(client.key_to_wrap("k").unwrap().expose(), &KEY);
     }
-    let asked = |server: &Adversary| {
-        let log = server.log.lock().unwrap();
-        log.operations.iter().filter(|o| **o == GET).count()
-    };
-    assert_eq!((asked(&stalling), asked(&right)), (2, 2));
+    assert_eq!((gets(&stalling), gets(&right)), (2, 2));
+}
+
+#[test]
+fn threads_that_share_a_client_all_get_their_key_while_a_server_fails() {
+    let calls = AtomicUsize::new(0);
+    let failing = Adversary::wrong_at(GET, move |answer| {
+        if calls.fetch_add(1, Ordering::SeqCst) % 2 == 1 {
+            return Answer::SendAndEnd(vec![]);
+        }
+        Answer::Send(answer)
+    });
+    let right = Adversary::right();
+    let mut settings = settings(&[failing.port, right.port]);
+    settings.limits.set_aside = Duration::ZERO;
+    let client = Client::new(settings).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    assert_eq!(client.key_to_wrap("k").unwrap().expose(), &KEY);
+                }
+            });
+        }
+    });
+    assert!(gets(&failing) >= 80, "each call asks the first server");
+    assert!(gets(&right) > 0, "the second stands in");
 }
 
 #[test]
