@@ -12,6 +12,8 @@ use super::options::Values;
 #[derive(Clone, Debug)]
 pub(super) struct StateOption {
     pub(super) folder: PathBuf,
+    /// What was asked for and is not granted, as the state is kept with more care.
+    pub(super) stricter: Vec<&'static str>,
 }
 
 impl std::str::FromStr for StateOption {
@@ -35,17 +37,27 @@ impl std::str::FromStr for StateOption {
         if folder.is_empty() {
             return Err("the name of the state folder is empty".into());
         }
-        // The files are for their owner alone, always locked and always synchronised; asking for less changes nothing, and asking
-        // for that is granted.
-        values.take_mode("mode")?;
-        values.take_flag("lock")?;
-        values.take_flag("fsync")?;
+        // The files are for their owner alone, always locked and always synchronised.
+        let mut stricter = Vec::new();
+        if values
+            .take_mode("mode")?
+            .is_some_and(|mode| mode & 0o077 != 0)
+        {
+            stricter.push("mode: the files are for their owner alone");
+        }
+        if values.take_flag("lock")? == Some(false) {
+            stricter.push("lock=false: the state is always locked");
+        }
+        if values.take_flag("fsync")? == Some(false) {
+            stricter.push("fsync=false: the state is on stable storage before an answer leaves");
+        }
         if values.take_flag("backup")? == Some(true) {
             return Err("'backup' is not supported: the state file itself survives the loss of power at any moment".into());
         }
         values.finish()?;
         Ok(Self {
             folder: folder.into(),
+            stricter,
         })
     }
 }
@@ -377,6 +389,9 @@ mod tests {
         );
         let state: StateOption = "dir=/var/lib/x,mode=0600,lock".parse().unwrap();
         assert_eq!(state.folder, PathBuf::from("/var/lib/x"));
+        assert!(state.stricter.is_empty());
+        let state: StateOption = "dir=/x,mode=0640,lock=false,fsync=false".parse().unwrap();
+        assert_eq!(state.stricter.len(), 3);
         let log: LogOption = "file=/var/log/x.log,level=5".parse().unwrap();
         assert_eq!(
             (log.target, log.level),

@@ -261,6 +261,9 @@ impl Socket {
             migration_key: migration_key.map(|key| Arc::new(BlobKey::new(key.into_bytes()))),
             ..Options::default()
         };
+        for difference in self.tpmstate.iter().flat_map(|state| &state.stricter) {
+            tracing::warn!("--tpmstate {difference}");
+        }
         let folder = self.state_folder()?;
         refuse_state_of_swtpm(&folder)?;
         let device = Device::new(Box::new(FolderStore::new(folder, state_key)), settings);
