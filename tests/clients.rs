@@ -55,6 +55,7 @@ flows! {
     contexts,
     credentials,
     dictionary_attack,
+    digests,
     duplication,
     ecdh,
     encrypted_sessions,
