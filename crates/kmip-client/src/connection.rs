@@ -47,9 +47,9 @@ impl Connection {
             .map_err(|error| Fault::Untrusted(error.to_string()))?;
         let mut tls = StreamOwned::new(connection, TimedStream { socket, deadline });
         while tls.conn.is_handshaking() {
-            tls.conn
-                .complete_io(&mut tls.sock)
-                .map_err(|error| fault_of(&error, Phase::Connect))?;
+            if let Err(error) = tls.conn.complete_io(&mut tls.sock) {
+                return Err(fault_of(&last_words(&mut tls, error), Phase::Connect));
+            }
         }
         let mut connection = Self {
             tls,
@@ -166,9 +166,9 @@ impl Connection {
     ) -> Result<T, Fault> {
         let request = message::request(self.version, self.max_reply, operation, payload)
             .ok_or_else(|| Fault::WrongReply("its request is too long to be sent".to_owned()))?;
-        let fault = |error: io::Error| fault_of(&error, phase);
-        self.tls.write_all(&request).map_err(fault)?;
-        self.tls.flush().map_err(fault)?;
+        if let Err(error) = self.tls.write_all(&request).and_then(|()| self.tls.flush()) {
+            return Err(fault_of(&last_words(&mut self.tls, error), phase));
+        }
         let reply = self.read_message(phase)?;
         self.last_used = Instant::now();
         message::read_reply(&reply, self.version, operation, read)
@@ -224,6 +224,22 @@ fn connect(server: &ServerAddress, deadline: Instant) -> Result<TcpStream, Fault
         }
     }
     Err(last)
+}
+
+/// Why a server hung up, if it said so before: what it sent can still be read when nothing can be written any more.
+fn last_words(tls: &mut StreamOwned<ClientConnection, TimedStream>, error: io::Error) -> io::Error {
+    if !matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    ) {
+        return error;
+    }
+    while matches!(tls.conn.read_tls(&mut tls.sock), Ok(1..)) {
+        if let Err(reason) = tls.conn.process_new_packets() {
+            return io::Error::new(io::ErrorKind::InvalidData, reason);
+        }
+    }
+    error
 }
 
 /// What an error of the connection means.

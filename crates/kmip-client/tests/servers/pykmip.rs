@@ -4,6 +4,7 @@ use crate::certificates::{certificates, settings};
 use kmip_client::{
     Client, Error, Fault, KeyState, Operation, ProtocolVersion, RevocationReason, Trust,
 };
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     fs,
     net::TcpListener,
@@ -60,9 +61,8 @@ impl PyKmip {
     /// Ends it and the processes that it started, in the middle of whatever they do.
     fn kill(&mut self) {
         if self.child.try_wait().unwrap().is_none() {
-            let group = format!("-{}", self.child.id());
-            let killed = Command::new("kill").args(["-KILL", "--", &group]).status();
-            assert!(killed.unwrap().success());
+            let group = Pid::from_child(&self.child);
+            kill_process_group(group, Signal::KILL).unwrap();
             self.child.wait().unwrap();
         }
     }
