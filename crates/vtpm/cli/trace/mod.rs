@@ -25,7 +25,7 @@ const LARGEST_CAPTURE: u64 = 1 << 30;
 /// Show what a TPM is asked and answers: of a running VM, or from a recording
 ///
 /// A recording is made with `--trace FILE` or `--pcap FILE` by `vtpm swtpm`, `vtpm simulator`, `vtpm run` and this command. Passwords,
-/// sealed data, contents of NV Indices and other secrets are shown as [redacted] unless --secrets is given.
+/// sealed data, contents of NV Indices and other secrets are blotted out unless --secrets is given.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Trace {

@@ -17,7 +17,7 @@ pub(crate) struct TraceOptions {
     /// Record every command and response into this file, for `vtpm trace FILE`
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Record them as packets for Wireshark: FILE, or file=<path>|fd=<fd>[,truncate][,mode=0...][,checksums]
+    /// Record them as packets for Wireshark: FILE, or file=PATH or fd=NUMBER, followed by ,truncate ,mode=MODE or ,checksums
     #[arg(long, value_name = "FILE|OPTIONS")]
     pcap: Option<PcapFile>,
     /// Keep passwords, sealed data and other secrets in the recordings instead of blotting them out
