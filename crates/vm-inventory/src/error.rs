@@ -82,6 +82,25 @@ pub enum Error {
         /// Every rule that is not met.
         failures: Vec<Failure>,
     },
+    /// Rules of an operation on several VMs are not met.
+    #[error("{operation} is refused: {}", failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Rules {
+        /// The operation.
+        operation: &'static str,
+        /// Every rule that is not met.
+        failures: Vec<Failure>,
+    },
+    /// Somebody asked the task to stop.
+    #[error("it was canceled; nothing of it is left")]
+    Canceled,
+    /// There is nothing left to stop.
+    #[error(
+        "the task {task} cannot be canceled: it has ended, is about to end, or is too short for that"
+    )]
+    TooLate {
+        /// The task.
+        task: String,
+    },
     /// The provisioning table does not allow the choice.
     #[error("the TPM of VM {vm}: {refusal}")]
     Provisioning {
@@ -248,7 +267,16 @@ impl Error {
             | Self::NoTpm { .. }
             | Self::FolderTaken { .. }
             | Self::Conflict { .. }
+            | Self::Canceled
+            | Self::TooLate { .. }
             | Self::Interrupted(_) => ErrorKind::Conflict,
+            // Rules about what runs or is busy pass by; those of the table and the requirements do not.
+            Self::Rules { failures, .. }
+                if failures.iter().all(|failure| failure.rule.is_about_state()) =>
+            {
+                ErrorKind::Conflict
+            }
+            Self::Rules { .. } => ErrorKind::Refused,
             Self::Requirements { .. } | Self::Provisioning { .. } => ErrorKind::Refused,
             Self::Rollback { .. } | Self::Store(_) | Self::Machine { .. } => ErrorKind::Unavailable,
             Self::KeyProvider(error) => match **error {

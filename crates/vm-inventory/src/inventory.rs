@@ -2,8 +2,8 @@
 
 use crate::engine::{Change, Compare, Engine, Entry, Outcome, Revision};
 use crate::model::{
-    Datastore, GenerationFloor, Milestone, NameHolder, Provider, Record, Timestamp, VCenter, Vm,
-    VmId,
+    Datastore, GenerationFloor, Milestone, NameHolder, Provider, Record, Timestamp, VCenter, Vapp,
+    VappMember, Vm, VmId,
 };
 use crate::{Error, Name, Result};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,7 @@ pub(crate) struct Stored<T> {
 }
 
 /// Changes that happen together or not at all.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Transaction {
     compares: Vec<Compare>,
     changes: Vec<Change>,
@@ -68,6 +68,11 @@ impl Transaction {
     pub(crate) fn remove<T: Record>(&mut self, old: &Stored<T>) {
         self.unchanged(old);
         self.changes.push(Change::Delete(old.record.key()));
+    }
+
+    /// Nothing is done if `key` has a value.
+    pub(crate) fn absent(&mut self, key: String) {
+        self.compares.push(Compare::Absent(key));
     }
 
     /// The value of `key` goes, if there is one.
@@ -220,7 +225,7 @@ impl Inventory {
             })
     }
 
-    /// A VM by its identifier, or by its name if that is unambiguous.
+    /// A VM by its identifier, by its name if that is unambiguous, or by `VAPP/NAME`.
     pub(crate) fn vm(&self, reference: &str) -> Result<Stored<Vm>> {
         let missing = || Error::NotFound {
             what: "VM",
@@ -230,14 +235,20 @@ impl Inventory {
         if let Ok(id) = reference.parse::<VmId>() {
             return self.find(&Vm::key_of(id))?.ok_or_else(missing);
         }
+        if let Some((vapp, name)) = reference.rsplit_once('/') {
+            return self.vm_in_vapp(vapp, name)?.ok_or_else(missing);
+        }
         let mut matches: Vec<Stored<Vm>> = Vec::new();
         for vcenter in self.all::<VCenter>()? {
             let key = NameHolder::key_of(vcenter.record.name.as_str(), reference);
-            if reference.contains('/') {
-                break;
-            }
             if let Some(holder) = self.find::<NameHolder>(&key)? {
                 matches.extend(self.find::<Vm>(&Vm::key_of(holder.record.vm))?);
+            }
+        }
+        // A bare name means the VM outside vApps, if there is one.
+        if matches.is_empty() {
+            for vapp in self.all::<Vapp>()? {
+                matches.extend(self.member(&vapp.record, reference)?);
             }
         }
         if matches.len() > 1 {
@@ -247,6 +258,39 @@ impl Inventory {
             });
         }
         matches.pop().ok_or_else(missing)
+    }
+
+    /// A VM by `VAPP/NAME` or `ORGANIZATION/VAPP/NAME`.
+    fn vm_in_vapp(&self, vapp: &str, name: &str) -> Result<Option<Stored<Vm>>> {
+        let mut matches = Vec::new();
+        for stored in self.all::<Vapp>()? {
+            let it = &stored.record;
+            let wanted = match vapp.split_once('/') {
+                Some((organization, vapp)) => {
+                    it.organization.as_str() == organization && it.name.as_str() == vapp
+                }
+                None => it.name.as_str() == vapp,
+            };
+            if wanted {
+                matches.extend(self.member(it, name)?);
+            }
+        }
+        if matches.len() > 1 {
+            return Err(Error::Ambiguous {
+                name: shown(name),
+                ids: matches.iter().map(|vm: &Stored<Vm>| vm.record.id).collect(),
+            });
+        }
+        Ok(matches.pop())
+    }
+
+    /// The VM of that name in a vApp.
+    fn member(&self, vapp: &Vapp, name: &str) -> Result<Option<Stored<Vm>>> {
+        let member = self.find::<VappMember>(&VappMember::key_of(vapp.id, name))?;
+        match member {
+            Some(member) => self.find(&Vm::key_of(member.record.vm)),
+            None => Ok(None),
+        }
     }
 
     pub(crate) fn generation_floor(&self, vm: VmId) -> Result<u64> {

@@ -2,7 +2,7 @@
 //!
 //! An intent and the outcome are each part of one transaction of the inventory; between the two, files change. Whoever finds
 //! an intent at start (the daemon was killed, or the power was cut) knows what to do with the files: a creation is undone, a deletion is
-//! finished. Both can be repeated, so that a second crash changes nothing.
+//! finished, a VM that was getting a TPM has none, and one that was losing it has lost it. Both can be repeated, so that a second crash changes nothing.
 
 use crate::model::{Record, Vm};
 use crate::task::TaskId;
@@ -21,6 +21,25 @@ pub enum Intent {
     Delete {
         /// The VM that goes.
         vm: Box<Vm>,
+    },
+    /// The files of several VMs are being made. None is where it is to be yet; names are taken.
+    Make {
+        /// The VMs that are to be; one that moves still has its old files too.
+        vms: Vec<Vm>,
+        /// The keys of records that only keep names.
+        names: Vec<String>,
+    },
+    /// The files of these VMs are being removed, and the inventory does not name them any more.
+    Remove {
+        /// The VMs as they were.
+        vms: Vec<Vm>,
+    },
+    /// The VM is getting a TPM, or losing the one it has.
+    EditTpm {
+        /// The VM as it was.
+        before: Box<Vm>,
+        /// Whether it gets one.
+        add: bool,
     },
 }
 

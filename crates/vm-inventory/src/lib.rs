@@ -13,6 +13,7 @@ mod generations;
 pub mod guest;
 mod inventory;
 pub mod journal;
+mod lineage;
 pub mod model;
 mod name;
 mod operation;
@@ -25,13 +26,17 @@ mod version;
 mod testing;
 
 pub use error::{Error, ErrorKind, Result};
+pub use files::Disk;
 pub use generations::GenerationNote;
 pub use inventory::Inventory;
+pub use lineage::{Lineage, LineageNode};
 pub use name::{Name, NameError};
 pub use operation::{
-    BackupFile, CloneVm, CreateProvider, CreateVCenter, CreateVm, Job, Machines, Operations,
-    PowerOn, ProviderView, RestoreProvider, Started, TpmBytes, TpmMaker, TpmMakerError, TpmView,
-    VmView,
+    BackupFile, Capture, CloneVm, CopyVapp, CreateCatalog, CreateProvider, CreateVCenter,
+    CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Fate, Import, Instantiate, Job, Machines,
+    MoveVapp, MoveVm, NewVappVm, Offer, Operations, PowerOn, Preview, ProviderView,
+    RestoreProvider, Started, TpmBytes, TpmMaker, TpmMakerError, TpmView, UserView, VappItem,
+    VappView, VdcView, VmPreview, VmView,
 };
-pub use task::{Task, TaskId, TaskStatus};
+pub use task::{TargetKind, Task, TaskId, TaskStatus};
 pub use version::VcVersion;

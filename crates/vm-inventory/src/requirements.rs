@@ -58,20 +58,100 @@ pub enum Rule {
     NativeProviderVcenter,
     /// A native key provider has been backed up.
     NativeProviderBackup,
+    /// The choice for the TPM is one that the table allows.
+    TpmChoice,
+    /// The template decides, and nobody overrides it.
+    TemplateDecides,
+    /// The two vCenters trust each other's certificates.
+    MutualTrust,
+    /// The provider that encrypted the VM is registered on the target under the same name.
+    ProviderOnTarget,
+    /// The key behind that name is the same one.
+    SameKey,
+    /// Both vCenters see the VM's datastore, or fast cross-vCenter instantiation is on.
+    SharedStorage,
+    /// Only templates that replace are published and offered for synchronization.
+    PublishReplaceOnly,
+    /// The VM is in the right power state.
+    PowerState,
+    /// The VM has no snapshots.
+    NoSnapshots,
+    /// The request confirms that a TPM is destroyed.
+    Confirmation,
+    /// Names are unique, and what is named exists.
+    Place,
+}
+
+impl Rule {
+    /// The rule's number in the behaviour specification (`docs/provisioning.md` lists them).
+    #[must_use]
+    pub fn number(self) -> &'static str {
+        match self {
+            Self::EfiFirmware
+            | Self::HardwareVersion
+            | Self::GuestFloor
+            | Self::VcenterForGuest
+            | Self::KeyProvider
+            | Self::NativeProviderVcenter
+            | Self::NativeProviderBackup => "1.1",
+            Self::TpmChoice => "1.3",
+            Self::TemplateDecides => "1.5",
+            Self::MutualTrust => "1.6",
+            Self::ProviderOnTarget | Self::SameKey => "1.6a",
+            Self::SharedStorage => "1.6b",
+            Self::PublishReplaceOnly => "1.7",
+            Self::PowerState => "1.8",
+            Self::NoSnapshots | Self::Confirmation => "1.10",
+            Self::Place => "2.4",
+        }
+    }
+
+    /// Whether it is about a passing state rather than about what is possible at all.
+    pub(crate) fn is_about_state(self) -> bool {
+        matches!(self, Self::PowerState | Self::NoSnapshots | Self::Place)
+    }
 }
 
 /// One rule that is not met.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Failure {
+    /// The VM, where an operation is about several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<Name>,
     /// Which rule.
     pub rule: Rule,
+    /// The rule's number.
+    #[serde(default)]
+    pub number: String,
     /// What is wrong, and what to do.
     pub detail: String,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
+        if let Some(vm) = &self.vm {
+            write!(f, "{vm}: ")?;
+        }
+        f.write_str(&self.detail)?;
+        write!(f, " (rule {})", self.rule.number())
+    }
+}
+
+impl Failure {
+    /// A rule that is not met, by no VM in particular.
+    pub(crate) fn of(rule: Rule, detail: String) -> Self {
+        Self {
+            vm: None,
+            rule,
+            number: rule.number().to_owned(),
+            detail,
+        }
+    }
+
+    /// The same, by this VM.
+    pub(crate) fn for_vm(mut self, vm: &Name) -> Self {
+        self.vm = Some(vm.clone());
+        self
     }
 }
 
@@ -79,7 +159,7 @@ impl fmt::Display for Failure {
 #[must_use]
 pub fn check(candidate: &Candidate<'_>) -> Vec<Failure> {
     let mut failures = Vec::new();
-    let mut fail = |rule, detail| failures.push(Failure { rule, detail });
+    let mut fail = |rule, detail| failures.push(Failure::of(rule, detail));
     let Candidate {
         vcenter, version, ..
     } = candidate;

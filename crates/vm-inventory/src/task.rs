@@ -33,12 +33,16 @@ impl FromStr for TaskId {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
-    /// Accepted, all checks passed, at work.
+    /// Accepted, all checks passed; it has not begun.
+    Queued,
+    /// At work.
     Running,
     /// Done.
     Success,
     /// Failed; nothing of it is left.
     Error,
+    /// Stopped because somebody asked for it; nothing of it is left.
+    Canceled,
 }
 
 /// Why a task failed.
@@ -50,16 +54,37 @@ pub struct TaskError {
     pub detail: String,
 }
 
-/// One operation on one VM.
+/// What a task makes or changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// A VM.
+    #[default]
+    Vm,
+    /// A vApp with its VMs.
+    Vapp,
+    /// A vApp template.
+    Template,
+    /// A catalog.
+    Catalog,
+}
+
+/// One operation on one VM, or on several as one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Task {
     /// Identifies the task.
     pub id: TaskId,
     /// The operation, such as `create_vm`, `vsphere_clone`, `delete_vm`, `power_on`, `power_off`.
     pub operation: String,
-    /// The VM that it makes or changes.
+    /// What it makes or changes.
+    #[serde(default)]
+    pub target: TargetKind,
+    /// The organization that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<Name>,
+    /// The identifier of what it makes or changes, mostly a VM.
     pub vm: VmId,
-    /// That VM's name.
+    /// Its name.
     pub vm_name: Name,
     /// How far it is.
     pub status: TaskStatus,
@@ -98,7 +123,9 @@ impl Task {
             operation: operation.to_owned(),
             vm,
             vm_name: vm_name.clone(),
-            status: TaskStatus::Running,
+            target: TargetKind::Vm,
+            organization: None,
+            status: TaskStatus::Queued,
             progress: 0,
             step: "accepted".to_owned(),
             notes: Vec::new(),
@@ -117,8 +144,10 @@ impl Task {
     }
 
     pub(crate) fn failed(mut self, error: &Error) -> Self {
-        self.status = TaskStatus::Error;
-        self.step = "failed".to_owned();
+        (self.status, self.step) = match error {
+            Error::Canceled => (TaskStatus::Canceled, "canceled".to_owned()),
+            _ => (TaskStatus::Error, "failed".to_owned()),
+        };
         self.error = Some(TaskError {
             kind: error.kind(),
             detail: error.to_string(),
@@ -130,7 +159,7 @@ impl Task {
     /// Whether it has ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.status != TaskStatus::Running
+        !matches!(self.status, TaskStatus::Queued | TaskStatus::Running)
     }
 }
 

@@ -199,7 +199,7 @@ impl Api {
         let id = answer["task"]["id"].as_str().unwrap().to_owned();
         loop {
             let task = self.get(&format!("/v1/tasks/{id}")).await;
-            if task["status"] != "running" {
+            if task["status"] != "running" && task["status"] != "queued" {
                 return task;
             }
             tokio::task::yield_now().await;

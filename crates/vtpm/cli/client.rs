@@ -127,7 +127,7 @@ impl Client {
             task = self.get(&path).await?;
         }
         bar.finish_and_clear();
-        if task.status == TaskStatus::Error {
+        if task.status != TaskStatus::Success {
             return Err(Refusal::Task(Box::new(task)).into());
         }
         Ok(task)

@@ -369,7 +369,7 @@ fn describe(vm: &VmView) -> String {
     put("instance id", &vm.instance_id.to_string());
     put("vCenter", vm.vcenter.as_str());
     if let Some(vapp) = &vm.vapp {
-        put("vApp", vapp.as_str());
+        put("vApp", &vapp.to_string());
     }
     put("files", &format!("[{}] {}", vm.datastore, vm.folder));
     put("power", &vm.power.to_string());

@@ -1,6 +1,6 @@
 //! Cloning a VM: its TPM is copied or replaced.
 
-use super::{Job, Like, Operations, TpmBytes, planned};
+use super::{Job, Like, Operations, TpmBytes, lock, planned};
 use crate::files::contents;
 use crate::inventory::Transaction;
 use crate::model::{SourceVm, Timestamp, Vm, VmTpm};
@@ -127,11 +127,13 @@ impl Operations {
     }
 
     /// What a VM has on stable storage, whether it runs or not.
-    fn contents_of(&self, vm: &Vm) -> Result<Contents> {
+    pub(super) fn contents_of(&self, vm: &Vm) -> Result<Contents> {
         if let Some(contents) = self.machines.persisted(vm.id) {
             return Ok(contents);
         }
         let floor = self.inventory.generation_floor(vm.id)?;
+        // Several instances of one template are made at a time, and its files are open to one.
+        let _one_at_a_time = lock(&self.reading);
         // Dropped without closing: a clone leaves every byte of its source as it was.
         let (_open, contents) = self.files.open(vm, &self.datastore_of(vm)?, Some(floor))?;
         Ok(contents)
@@ -143,7 +145,7 @@ impl Operations {
             .unwrap()
     }
 
-    fn copy_of(&self, source: &Vm, found: &Contents, vm: &mut Vm) -> Result<TpmBytes> {
+    pub(super) fn copy_of(&self, source: &Vm, found: &Contents, vm: &mut Vm) -> Result<TpmBytes> {
         let fail = |reason: String| Error::Tpm {
             vm: source.name.clone(),
             reason,
@@ -163,7 +165,7 @@ impl Operations {
     }
 }
 
-fn source_of(vm: &Vm) -> SourceVm {
+pub(super) fn source_of(vm: &Vm) -> SourceVm {
     SourceVm {
         id: vm.id,
         name: vm.name.clone(),

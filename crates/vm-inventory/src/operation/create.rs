@@ -4,7 +4,7 @@ use super::{Job, Like, Operations, TpmBytes, TpmMakerError, planned};
 use crate::files::contents;
 use crate::guest::GuestOs;
 use crate::inventory::Transaction;
-use crate::model::{Firmware, SocketKind, Timestamp, Vm, VmTpm};
+use crate::model::{Firmware, SocketKind, Timestamp, VCenter, Vm, VmTpm};
 use crate::provisioning::{self, Operation, TpmAction};
 use crate::task::Task;
 use crate::{Error, Name, Result};
@@ -80,16 +80,7 @@ impl Operations {
             .inventory
             .datastore_on(&vcenter.record.name, request.datastore.as_ref())?;
         let version = vcenter.record.version;
-        let hardware_version = request
-            .hardware_version
-            .unwrap_or(version.newest_hardware());
-        if !(3..=version.newest_hardware()).contains(&hardware_version) {
-            return Err(Error::BadValue(format!(
-                "hardware version {hardware_version} does not exist on vCenter {} {version}; it knows 3 to {}",
-                vcenter.record.name,
-                version.newest_hardware()
-            )));
-        }
+        let hardware_version = self.hardware_on(&vcenter.record, request.hardware_version)?;
         let guest = match request.guest {
             Some(guest) => guest,
             None => "ubuntu64Guest".parse().map_err(Error::BadValue)?,
@@ -170,6 +161,19 @@ impl Operations {
             }
             this.record_created(task, &vm)
         }))
+    }
+
+    /// The hardware version that was asked for, if the vCenter knows it; its newest otherwise.
+    pub(super) fn hardware_on(&self, vcenter: &VCenter, asked: Option<u16>) -> Result<u16> {
+        let newest = vcenter.version.newest_hardware();
+        let version = asked.unwrap_or(newest);
+        if (3..=newest).contains(&version) {
+            return Ok(version);
+        }
+        Err(Error::BadValue(format!(
+            "hardware version {version} does not exist on vCenter {} {}; it knows 3 to {newest}",
+            vcenter.name, vcenter.version
+        )))
     }
 
     /// Gives `vm` a TPM that nobody has had before.

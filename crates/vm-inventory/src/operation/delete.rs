@@ -3,7 +3,8 @@
 use super::{Job, Operations};
 use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
-use crate::model::{GenerationFloor, NameHolder, PowerState, Vm};
+use crate::lineage::Lineage;
+use crate::model::{GenerationFloor, PowerState, Timestamp, Vm};
 use crate::task::Task;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -60,7 +61,8 @@ impl Operations {
         }
         transaction.remove_key(Vm::key_of(vm.id));
         transaction.remove_key(GenerationFloor::key_of(vm.id));
-        transaction.remove_key(NameHolder::key_of(vm.vcenter.as_str(), vm.name.as_str()));
+        transaction.remove_key(vm.name_key());
+        Lineage::end(&self.inventory, &mut transaction, vm.id, Timestamp::now())?;
         transaction.put(&task)?;
         self.inventory.commit(transaction)?;
         Ok(task)

@@ -3,26 +3,41 @@
 //! Every operation on a VM is a [`Job`]: making one has carried out all checks and recorded the task, running it does the
 //! work. Nothing here is asynchronous; whoever serves requests runs jobs where blocking is allowed.
 
+mod batch;
 mod clone;
+mod cloud;
 mod create;
 mod delete;
+mod edit_tpm;
+mod plan;
 mod power;
+mod preview;
 mod provider;
 mod recover;
+mod template;
+mod vapp;
 mod view;
 
+#[cfg(test)]
+mod scenarios;
 #[cfg(test)]
 mod tests;
 
 pub use clone::CloneVm;
+pub use cloud::{CreateCatalog, CreateVdc, UserView, VdcView};
 pub use create::CreateVm;
+pub use edit_tpm::EditTpm;
+pub use preview::{Effects, Fate, Preview, VmPreview};
 pub use provider::{BackupFile, CreateProvider, ProviderView, RestoreProvider};
+pub use template::{Capture, Import, Instantiate, Offer};
+pub use vapp::{CopyVapp, CreateVapp, MoveVapp, MoveVm, NewVappVm, VappItem, VappView};
 pub use view::{TpmView, VmView};
 
 use crate::files::Files;
 use crate::generations::{GenerationNote, GenerationNotes};
 use crate::inventory::{Inventory, Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
+use crate::lineage::Lineage;
 use crate::model::{Datastore, Endpoint, NameHolder, Timestamp, VCenter, Vm, VmId};
 use crate::requirements::{self, Candidate, ProviderState};
 use crate::task::{self, Task, TaskId, TaskStatus};
@@ -141,6 +156,10 @@ pub struct Operations {
     notes: GenerationNotes,
     busy: Mutex<BTreeMap<VmId, &'static str>>,
     progress: Mutex<BTreeMap<TaskId, (u8, &'static str)>>,
+    /// The tasks that can still be canceled, and whether somebody asked for it.
+    cancels: Mutex<BTreeMap<TaskId, bool>>,
+    /// Held while the files of a VM that is off are read.
+    reading: Mutex<()>,
 }
 
 /// The work of a job: gets the task as accepted, records the outcome, returns the task as it ended.
@@ -187,6 +206,7 @@ impl Job {
             }
         };
         drop(busy);
+        lock(&operations.cancels).remove(&ended.id);
         lock(&operations.progress).remove(&ended.id);
         ended
     }
@@ -233,6 +253,8 @@ impl Operations {
             notes,
             busy: Mutex::new(BTreeMap::new()),
             progress: Mutex::new(BTreeMap::new()),
+            cancels: Mutex::new(BTreeMap::new()),
+            reading: Mutex::new(()),
         });
         this.recover()?;
         Ok(this)
@@ -261,6 +283,7 @@ impl Operations {
             name: request.name,
             version: request.version,
             default_provider: None,
+            trusts: Vec::new(),
         };
         let mut transaction = Transaction::default();
         transaction.insert(&vcenter)?;
@@ -498,6 +521,7 @@ impl Operations {
             transaction.remove(&entry);
         }
         transaction.insert(vm)?;
+        Lineage::begin(&mut transaction, vm, &task.operation, Timestamp::now())?;
         transaction.put(&task)?;
         self.inventory.commit(transaction)?;
         Ok(task)

@@ -81,7 +81,7 @@ impl Operations {
         waiting.retain(|vm| {
             vm.record.power == PowerState::On && self.machines.endpoint(vm.record.id).is_none()
         });
-        side_by_side(waiting, |vm| self.resume_one(vm))
+        side_by_side(AT_ONCE, waiting, |vm| self.resume_one(vm))
             .into_iter()
             .collect()
     }
@@ -97,7 +97,7 @@ impl Operations {
             }
         });
         let task = job.run();
-        if task.status == TaskStatus::Error {
+        if task.status != TaskStatus::Success {
             let mut off = vm.record.clone();
             off.power = PowerState::Off;
             let mut transaction = Transaction::default();
@@ -118,7 +118,8 @@ impl Operations {
             .collect();
         let mut failed = Vec::new();
         let mut floors = Vec::new();
-        for (vm, outcome) in side_by_side(running, |vm| (vm, self.machines.power_off(vm))) {
+        for (vm, outcome) in side_by_side(AT_ONCE, running, |vm| (vm, self.machines.power_off(vm)))
+        {
             match outcome {
                 Ok(generation) => floors.push((vm, generation)),
                 Err(reason) => failed.push((vm, reason)),
@@ -185,8 +186,12 @@ impl Operations {
 const AT_ONCE: usize = 8;
 
 /// Does the same for many, several at a time.
-fn side_by_side<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let threads = items.len().min(AT_ONCE);
+pub(super) fn side_by_side<T: Send, R: Send>(
+    at_once: usize,
+    items: Vec<T>,
+    work: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let threads = items.len().min(at_once);
     let queue = Mutex::new(items.into_iter());
     let results = Mutex::new(Vec::new());
     thread::scope(|scope| {

@@ -3,8 +3,8 @@
 use super::Operations;
 use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
-use crate::model::{Datastore, NameHolder, Vm};
-use crate::task::{Task, TaskStatus};
+use crate::model::{Datastore, Vm};
+use crate::task::Task;
 use crate::{Error, Result};
 
 impl Operations {
@@ -29,6 +29,25 @@ impl Operations {
                         |stored| stored.record,
                     );
                     self.record_deleted(task, vm, Some(&entry))?;
+                }
+                Intent::Make { vms, names } => {
+                    tracing::warn!(
+                        "an operation on {} VMs was interrupted; undoing it",
+                        vms.len()
+                    );
+                    let error = Error::Interrupted("nothing of it is left, start it again");
+                    let task = task.map(|stored| stored.record.failed(&error));
+                    self.undo_making(&entry, vms, names, task)?;
+                }
+                Intent::Remove { vms } => {
+                    tracing::warn!("the removal of files was interrupted; finishing it");
+                    if let Some(task) = task {
+                        self.remove_left(task.record, vms);
+                    }
+                }
+                Intent::EditTpm { before, add } => {
+                    tracing::warn!(vm = %before.name, "the change of a TPM was interrupted");
+                    self.settle_edit(&entry, before, *add, task.map(|stored| stored.record))?;
                 }
             }
         }
@@ -66,6 +85,14 @@ impl Operations {
                     self.record_deleted(failed.clone(), vm, Some(&entry))?;
                     return Ok(());
                 }
+                Intent::Make { vms, names } => {
+                    return self.undo_making(&entry, vms, names, Some(failed.clone()));
+                }
+                // The outcome is recorded; only files are left, and the next start removes them.
+                Intent::Remove { .. } => return Ok(()),
+                Intent::EditTpm { before, add } => {
+                    return self.settle_edit(&entry, before, *add, Some(failed.clone()));
+                }
             }
         }
         let mut transaction = Transaction::default();
@@ -82,7 +109,7 @@ impl Operations {
         self.files.undo(vm, &self.datastore_of(vm)?)?;
         let mut transaction = Transaction::default();
         transaction.remove(entry);
-        transaction.remove_key(NameHolder::key_of(vm.vcenter.as_str(), vm.name.as_str()));
+        transaction.remove_key(vm.name_key());
         if let Some(task) = task {
             transaction.put(&task)?;
         }
@@ -94,7 +121,7 @@ impl Operations {
         let mut transaction = Transaction::default();
         let mut any = false;
         for stored in self.inventory.all::<Task>()? {
-            if stored.record.status == TaskStatus::Running {
+            if !stored.record.is_finished() {
                 let error = Error::Interrupted("look at the VM, and start it again if needed");
                 transaction.update(&stored, &stored.record.clone().failed(&error))?;
                 any = true;

@@ -2,7 +2,7 @@
 
 use super::Operations;
 use crate::guest::GuestOs;
-use crate::model::{Firmware, PowerState, SocketKind, SourceVm, Timestamp, Vm, VmId};
+use crate::model::{Firmware, PowerState, SocketKind, SourceVm, Timestamp, VappRef, Vm, VmId};
 use crate::provisioning::TpmAction;
 use crate::{Name, Result};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct VmView {
     /// Where it is registered.
     pub vcenter: Name,
     /// The vApp it belongs to.
-    pub vapp: Option<Name>,
+    pub vapp: Option<VappRef>,
     /// Where its files are.
     pub datastore: Name,
     /// Its folder there.
@@ -84,7 +84,7 @@ impl Operations {
         Ok(self.view(self.inventory.vm(reference)?.record))
     }
 
-    fn view(&self, vm: Vm) -> VmView {
+    pub(super) fn view(&self, vm: Vm) -> VmView {
         let endpoint = self.machines.endpoint(vm.id);
         let (tcti, control) = endpoint.map(|at| (at.tcti, at.control)).unzip();
         let present = vm.tpm.is_some();

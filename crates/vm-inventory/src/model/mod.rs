@@ -3,6 +3,15 @@
 //! Each record is one JSON value under a key of its own, so that a transaction touches only what it changes. Fields that
 //! later versions add carry `#[serde(default)]`; records of a newer format are refused when the inventory is opened.
 
+mod catalog;
+mod cloud;
+
+pub use catalog::{Catalog, Subscription, Template, TemplateOrigin};
+pub(crate) use cloud::Reservation;
+pub use cloud::{
+    CloudSettings, Organization, Privilege, Role, User, Vapp, VappMember, VappRef, Vdc,
+};
+
 use crate::guest::GuestOs;
 use crate::{Name, VcVersion};
 use serde::de::DeserializeOwned;
@@ -76,6 +85,9 @@ pub struct VCenter {
     pub version: VcVersion,
     /// The provider that new VMs use when the request names none; the first one registered becomes it.
     pub default_provider: Option<Name>,
+    /// The vCenters whose certificates it trusts, and that trust its own.
+    #[serde(default)]
+    pub trusts: Vec<Name>,
 }
 
 impl Record for VCenter {
@@ -256,7 +268,7 @@ pub struct Vm {
     pub vcenter: Name,
     /// The vApp it belongs to.
     #[serde(default)]
-    pub vapp: Option<Name>,
+    pub vapp: Option<VappRef>,
     /// Where its files are.
     pub datastore: Name,
     /// Its folder in the datastore; usually its name.
@@ -297,6 +309,14 @@ impl Record for Vm {
 impl Vm {
     pub(crate) fn key_of(id: VmId) -> String {
         format!("{}{id}", Self::PREFIX)
+    }
+
+    /// The key of the record that keeps its name: in its vApp, or on its vCenter.
+    pub(crate) fn name_key(&self) -> String {
+        match &self.vapp {
+            Some(vapp) => VappMember::key_of(vapp.id, self.name.as_str()),
+            None => NameHolder::key_of(self.vcenter.as_str(), self.name.as_str()),
+        }
     }
 }
 

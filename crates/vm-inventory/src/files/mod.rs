@@ -1,5 +1,10 @@
 //! The files of VMs and of key providers, by the inventory's records: the one place that calls the store.
 
+mod transfer;
+
+pub use transfer::Disk;
+pub(crate) use transfer::is_other_key;
+
 use crate::model::{Datastore, Provider, Vm};
 use crate::operation::TpmBytes;
 use crate::provisioning::TpmAction;

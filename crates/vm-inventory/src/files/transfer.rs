@@ -1,0 +1,270 @@
+//! Files of VMs that are copied or moved as a whole: disks byte for byte, settings of devices, and the key of another vCenter.
+
+use super::{Files, file_error};
+use crate::model::{Datastore, Vm};
+use crate::{Error, Name, Result};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::sync::Arc;
+use uuid::Uuid;
+use vm_store::backend::{Backend as _, Folder};
+use vm_store::{Datastore as _, VmDescription, key_provider};
+
+/// What is copied at once.
+const CHUNK: usize = 1 << 20;
+
+/// Endings of files that are the VM's state or passing, not its disks.
+const NOT_DISKS: [&str; 9] = [
+    ".vmx", ".nvram", ".vmsn", ".vmsd", ".vmem", ".vswp", ".vmss", ".lock", ".lck",
+];
+
+/// Settings of these devices go with the disks.
+const DEVICES: [&str; 7] = ["scsi", "sata", "nvme", "ide", "floppy", "ethernet", "usb"];
+
+/// A file of a VM that is opaque to us.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Disk {
+    /// Its name in the VM's folder.
+    pub file: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Files {
+    /// The disks of a VM.
+    pub(crate) fn disks(&self, vm: &Vm, datastore: &Datastore) -> Result<Vec<Disk>> {
+        let folder = self.vm_folder(vm, datastore)?;
+        let mut disks = Vec::new();
+        for file in disk_names(&*folder)? {
+            let bytes = folder
+                .open_read_only(&file)
+                .and_then(|open| open.size())
+                .map_err(|error| file_error(&folder.path().join(&file), &error))?;
+            disks.push(Disk { file, bytes });
+        }
+        Ok(disks)
+    }
+
+    /// Copies the disks of `source`, and the settings of its devices, to the VM that was just made.
+    pub(crate) fn copy_disks(
+        &self,
+        source: &Vm,
+        source_datastore: &Datastore,
+        vm: &Vm,
+        datastore: &Datastore,
+    ) -> Result<()> {
+        let from = self.vm_folder(source, source_datastore)?;
+        let to = self.vm_folder(vm, datastore)?;
+        for file in disk_names(&*from)? {
+            copy_file(&*from, &file, &*to, &file)?;
+        }
+        to.sync().map_err(|error| file_error(to.path(), &error))?;
+        let description = self.description(source, source_datastore)?;
+        let devices: Vec<(&str, Option<&str>)> = description
+            .settings
+            .pairs()
+            .filter(|(key, _)| DEVICES.iter().any(|device| key.starts_with(device)))
+            .map(|(key, value)| (key, Some(value)))
+            .collect();
+        if !devices.is_empty() {
+            self.datastore(datastore)?
+                .edit(vm.folder.as_str(), &devices)?;
+        }
+        Ok(())
+    }
+
+    /// Copies a VM as it is, keys and all, into another datastore. Snapshots stay behind.
+    pub(crate) fn carry(
+        &self,
+        source: &Vm,
+        source_datastore: &Datastore,
+        vm: &Vm,
+        datastore: &Datastore,
+    ) -> Result<()> {
+        let description = self.description(source, source_datastore)?;
+        let from = self.vm_folder(source, source_datastore)?;
+        let location = self.location(datastore)?;
+        // A folder of that kind is removed by the next owner of the datastore, should this process end now.
+        let temporary = format!(".new-{}", Uuid::new_v4().simple());
+        let to = location
+            .create_folder(&temporary)
+            .map_err(|error| file_error(&location.path().join(&temporary), &error))?;
+        let filled = (|| {
+            if let Some(binding) = &description.tpm {
+                copy_file(&*from, &binding.nvram, &*to, &binding.nvram)?;
+            }
+            for file in disk_names(&*from)? {
+                copy_file(&*from, &file, &*to, &file)?;
+            }
+            let settings = |vm: &Vm| format!("{}.vmx", vm.folder);
+            copy_file(&*from, &settings(source), &*to, &settings(vm))?;
+            to.create("vm.lock")
+                .and_then(|_| to.sync())
+                .and_then(|()| location.rename_new(&temporary, vm.folder.as_str()))
+                .and_then(|()| location.sync())
+                .map_err(|error| file_error(&location.path().join(vm.folder.as_str()), &error))
+        })();
+        if filled.is_err() {
+            // What cannot be removed now is removed by the next owner.
+            let _ = empty_and_remove(&*location, &temporary);
+        }
+        filled
+    }
+
+    /// Removes a VM's folder with everything in it, disks included. A folder that holds another VM, or none, is not touched.
+    pub(crate) fn remove_whole(&self, vm: &Vm, datastore: &Datastore) -> Result<()> {
+        if !self.holds(vm, datastore)? {
+            return Ok(());
+        }
+        let folder = self.vm_folder(vm, datastore)?;
+        let path = folder.path().to_path_buf();
+        let entries = folder
+            .entries()
+            .map_err(|error| file_error(&path, &error))?;
+        if entries.iter().any(|entry| entry.is_folder) {
+            // Nothing of ours makes folders there: what is not a VM's stays.
+            return self.delete(vm, datastore);
+        }
+        let location = self.location(datastore)?;
+        let hidden = format!(".deleted-{}", Uuid::new_v4().simple());
+        location
+            .rename_new(vm.folder.as_str(), &hidden)
+            .and_then(|()| location.sync())
+            .and_then(|()| empty_and_remove(&*location, &hidden))
+            .map_err(|error| file_error(&path, &error))
+    }
+
+    /// Tries whether the vCenter `target` can open the VM: its provider of the same name has the same key. Writes nothing.
+    pub(crate) fn trial_unwrap(&self, vm: &Vm, datastore: &Datastore, target: &Name) -> Result<()> {
+        let Some(binding) = self.description(vm, datastore)?.tpm else {
+            return Ok(());
+        };
+        let mut there = vm.clone();
+        there.vcenter = target.clone();
+        let provider = self.provider_of(&there)?;
+        key_provider::unwrap_located(&provider, &binding.locator, &binding.wrapped)?;
+        Ok(())
+    }
+
+    /// Gives a VM without a TPM one, under a new key of its provider.
+    pub(crate) fn add_tpm(
+        &self,
+        vm: &Vm,
+        datastore: &Datastore,
+        contents: &vm_store::Contents,
+    ) -> Result<()> {
+        let provider = self.provider_of(vm)?;
+        let key_id = vm_store::KeyProvider::new_key(&provider)?;
+        self.datastore(datastore)?.add_tpm(
+            vm.folder.as_str(),
+            vm_store::TpmProvisioning::New,
+            contents,
+            &provider,
+            &key_id,
+        )?;
+        Ok(())
+    }
+
+    /// Takes the TPM from a VM, if its files have one.
+    pub(crate) fn remove_tpm(&self, vm: &Vm, datastore: &Datastore) -> Result<()> {
+        if self.description(vm, datastore)?.tpm.is_some() {
+            self.datastore(datastore)?.remove_tpm(vm.folder.as_str())?;
+        }
+        Ok(())
+    }
+
+    fn description(&self, vm: &Vm, datastore: &Datastore) -> Result<VmDescription> {
+        Ok(self.datastore(datastore)?.describe(vm.folder.as_str())?)
+    }
+
+    fn location(&self, datastore: &Datastore) -> Result<Arc<dyn Folder>> {
+        let path = self.datastore(datastore)?.location().to_path_buf();
+        self.backend
+            .open_folder(&path)
+            .map_err(|error| file_error(&path, &error))
+    }
+
+    fn vm_folder(&self, vm: &Vm, datastore: &Datastore) -> Result<Arc<dyn Folder>> {
+        let location = self.location(datastore)?;
+        location
+            .open_folder(vm.folder.as_str())
+            .map_err(|error| file_error(&location.path().join(vm.folder.as_str()), &error))
+    }
+}
+
+fn disk_names(folder: &dyn Folder) -> Result<Vec<String>> {
+    let entries = folder
+        .entries()
+        .map_err(|error| file_error(folder.path(), &error))?;
+    Ok(entries
+        .into_iter()
+        .filter(|entry| {
+            !entry.is_folder
+                && !entry.name.starts_with('.')
+                && !NOT_DISKS.iter().any(|ending| entry.name.ends_with(ending))
+        })
+        .map(|entry| entry.name)
+        .collect())
+}
+
+/// Copies one file and brings it to stable storage.
+fn copy_file(from: &dyn Folder, name: &str, to: &dyn Folder, new_name: &str) -> Result<()> {
+    let reading = |error: io::Error| file_error(&from.path().join(name), &error);
+    let writing = |error: io::Error| file_error(&to.path().join(new_name), &error);
+    let source = from.open_read_only(name).map_err(reading)?;
+    let size = source.size().map_err(reading)?;
+    let target = to.create(new_name).map_err(writing)?;
+    let mut buffer = vec![0; CHUNK];
+    let mut offset = 0u64;
+    while offset < size {
+        let wanted = usize::try_from(size - offset).unwrap_or(CHUNK).min(CHUNK);
+        let Some(part) = buffer.get_mut(..wanted) else {
+            break;
+        };
+        source.read_exact_at(part, offset).map_err(reading)?;
+        target.write_all_at(part, offset).map_err(writing)?;
+        offset += wanted as u64;
+    }
+    target.sync_all().map_err(writing)
+}
+
+fn empty_and_remove(location: &dyn Folder, name: &str) -> io::Result<()> {
+    let folder = location.open_folder(name)?;
+    for entry in folder.entries()? {
+        folder.remove_file(&entry.name)?;
+    }
+    location.remove_folder(name)
+}
+
+/// Whether the error says that the key behind a provider's name is another one.
+pub(crate) fn is_other_key(error: &Error) -> bool {
+    matches!(error, Error::KeyProvider(inner) if matches!(**inner, vm_store::KeyProviderError::OtherKey { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_and_locks_are_no_disks() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in [
+            "a.vmx", "a.nvram", "vm.lock", "a.vmsn", ".tmp", "a.vmdk", "seed.iso",
+        ] {
+            std::fs::write(folder.path().join(file), b"x").unwrap();
+        }
+        let open = vm_store::LinuxBackend.open_folder(folder.path()).unwrap();
+        assert_eq!(disk_names(&*open).unwrap(), ["a.vmdk", "seed.iso"]);
+    }
+
+    #[test]
+    fn a_file_of_several_chunks_is_copied_to_the_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..CHUNK * 2 + 77).map(|n| (n % 251) as u8).collect();
+        std::fs::write(folder.path().join("a.vmdk"), &bytes).unwrap();
+        let open = vm_store::LinuxBackend.open_folder(folder.path()).unwrap();
+        copy_file(&*open, "a.vmdk", &*open, "b.vmdk").unwrap();
+        assert!(std::fs::read(folder.path().join("b.vmdk")).unwrap() == bytes);
+        assert!(copy_file(&*open, "a.vmdk", &*open, "b.vmdk").is_err());
+    }
+}

@@ -1,0 +1,542 @@
+//! Operations on several VMs as one: all checks, one intent, the files side by side, one transaction with the outcome.
+//!
+//! Until that transaction nothing of the outcome can be seen and everything can be undone; after it only the files of VMs that
+//! went are left to remove, which can be repeated. So a vApp is there as a whole or not at all.
+
+use super::power::side_by_side;
+use super::{Job, Operations, lock};
+use crate::files::contents;
+use crate::inventory::{Stored, Transaction};
+use crate::journal::{Intent, JournalEntry};
+use crate::lineage::Lineage;
+use crate::model::{
+    Datastore, GenerationFloor, NameHolder, Record as _, Reservation, Template, Timestamp, Vapp,
+    VappMember, Vm, VmId,
+};
+use crate::provisioning::TpmAction;
+use crate::requirements::{Failure, Rule};
+use crate::task::{TargetKind, Task, TaskId};
+use crate::{Error, Name, Result};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use vm_store::SectionKind;
+
+/// More notes than this are counted instead of listed.
+const NOTES: usize = 24;
+
+/// A VM that an operation starts from: of the inventory, or of a template.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) vm: Vm,
+    pub(super) datastore: Datastore,
+}
+
+/// What happens to the files of one VM.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    /// A VM is made with a new TPM, or with none.
+    New { tpm: bool, profile: Option<String> },
+    /// A VM is made like another; `None` if that one has no TPM.
+    Like(Source, Option<TpmAction>),
+    /// The VM goes to another datastore, keys and all.
+    Carry(Source),
+    /// The files stay where they are; the VM belongs elsewhere.
+    Stay(Source),
+}
+
+/// One VM of an operation.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    /// The VM as it is to be.
+    pub(super) vm: Vm,
+    pub(super) datastore: Datastore,
+    pub(super) work: Work,
+    /// Its key is a new one of its provider, not the key of its source.
+    pub(super) new_key: bool,
+}
+
+/// What the inventory holds afterwards, besides the VMs.
+pub(super) enum Outcome {
+    /// Nothing more.
+    Vms,
+    /// A new vApp.
+    NewVapp(Vapp),
+    /// A vApp that changed.
+    ChangedVapp(Vapp),
+    /// A new template, whose VMs are those of the operation.
+    NewTemplate(Box<Template>),
+    /// The record of this key is gone.
+    Gone(String),
+}
+
+/// A checked operation, ready to be recorded; or everything that speaks against it.
+pub(super) struct Plan {
+    pub(super) operation: &'static str,
+    /// What other operations are told about the VMs taken.
+    pub(super) doing: &'static str,
+    pub(super) organization: Option<Name>,
+    pub(super) target: (TargetKind, VmId, Name),
+    /// The VMs, vApps and templates that no other operation may touch meanwhile.
+    pub(super) busy: Vec<(VmId, Name)>,
+    pub(super) failures: Vec<Failure>,
+    pub(super) items: Vec<Item>,
+    /// VMs that go, records and files.
+    pub(super) removals: Vec<Vm>,
+    pub(super) expects: Transaction,
+    pub(super) outcome: Outcome,
+    pub(super) notes: Vec<String>,
+}
+
+impl Plan {
+    /// A plan without VMs yet.
+    pub(super) fn new(
+        operation: &'static str,
+        doing: &'static str,
+        target: (TargetKind, VmId, Name),
+    ) -> Self {
+        Self {
+            operation,
+            doing,
+            organization: None,
+            target,
+            busy: Vec::new(),
+            failures: Vec::new(),
+            items: Vec::new(),
+            removals: Vec::new(),
+            expects: Transaction::default(),
+            outcome: Outcome::Vms,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Takes a VM for this operation, once.
+    pub(super) fn take(&mut self, vm: &Stored<Vm>) {
+        if self.busy.iter().all(|(id, _)| *id != vm.record.id) {
+            self.busy.push((vm.record.id, vm.record.name.clone()));
+            self.expects.unchanged(vm);
+        }
+    }
+
+    /// Two VMs of one name in one place are a failure.
+    pub(super) fn check_names(&mut self, taken: &BTreeSet<Name>) {
+        let mut seen = taken.clone();
+        for item in &self.items {
+            if !seen.insert(item.vm.name.clone()) {
+                let detail = format!(
+                    "there is already a VM called {} in that vApp; give it another name",
+                    item.vm.name
+                );
+                self.failures
+                    .push(Failure::of(Rule::Place, detail).for_vm(&item.vm.name));
+            }
+        }
+    }
+
+    fn refuse(&self) -> Result<()> {
+        if self.failures.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Rules {
+            operation: self.operation,
+            failures: self.failures.clone(),
+        })
+    }
+
+    /// Keys that are held from before the first file is made, until the outcome is recorded.
+    fn reservations(&self) -> Vec<Reservation> {
+        let key = match &self.outcome {
+            Outcome::NewVapp(vapp) => vapp.key(),
+            Outcome::NewTemplate(template) => template.key(),
+            Outcome::Vms | Outcome::ChangedVapp(_) | Outcome::Gone(_) => return Vec::new(),
+        };
+        vec![Reservation { of: key }]
+    }
+
+    fn is_template(&self) -> bool {
+        matches!(self.outcome, Outcome::NewTemplate(_))
+    }
+
+    /// The names of standalone VMs that are to be.
+    fn new_holders(&self) -> Vec<NameHolder> {
+        if self.is_template() {
+            return Vec::new();
+        }
+        let standalone = self.items.iter().map(|item| &item.vm);
+        standalone
+            .filter(|vm| vm.vapp.is_none())
+            .map(|vm| NameHolder {
+                vcenter: vm.vcenter.clone(),
+                name: vm.name.clone(),
+                vm: vm.id,
+            })
+            .collect()
+    }
+}
+
+impl Operations {
+    /// Checks an operation, takes its VMs, checks again now that they are ours, and records the task.
+    pub(super) fn accept(self: &Arc<Self>, make: impl Fn(&Self) -> Result<Plan>) -> Result<Job> {
+        let first = make(self)?;
+        first.refuse()?;
+        let mut busy = Vec::new();
+        for (id, name) in &first.busy {
+            busy.push(self.occupy(*id, name, first.doing)?);
+        }
+        let plan = make(self)?;
+        plan.refuse()?;
+        if let Some((_, name)) = plan.busy.iter().find(|taken| !first.busy.contains(taken)) {
+            return Err(Error::Conflict {
+                key: name.to_string(),
+            });
+        }
+        let (kind, id, name) = &plan.target;
+        let mut task = Task::new(plan.operation, *id, name);
+        task.target = *kind;
+        task.organization.clone_from(&plan.organization);
+        task.notes.clone_from(&plan.notes);
+        self.record_plan(&task, &plan)?;
+        lock(&self.cancels).insert(task.id, false);
+        Ok(self.job(task, busy, move |this, task| this.carry_out(task, plan)))
+    }
+
+    fn record_plan(&self, task: &Task, plan: &Plan) -> Result<()> {
+        let mut transaction = plan.expects.clone();
+        let reserved = plan.reservations();
+        for reservation in &reserved {
+            transaction.absent(reservation.of.clone());
+            transaction.insert(reservation)?;
+        }
+        let holders = plan.new_holders();
+        for holder in &holders {
+            transaction.insert(holder)?;
+        }
+        transaction.insert(&JournalEntry {
+            task: task.id,
+            intent: Intent::Make {
+                vms: plan
+                    .items
+                    .iter()
+                    .filter(|item| !matches!(item.work, Work::Stay(_)))
+                    .map(|item| item.vm.clone())
+                    .collect(),
+                names: reserved
+                    .iter()
+                    .map(crate::model::Record::key)
+                    .chain(holders.iter().map(crate::model::Record::key))
+                    .collect(),
+            },
+        })?;
+        transaction.insert(task)?;
+        self.inventory.commit(transaction).map_err(|error| {
+            let Error::Conflict { key } = &error else {
+                return error;
+            };
+            let (_, _, name) = &plan.target;
+            let what = match () {
+                () if key.contains("vapp/") => "vApp",
+                () if key.contains("template/") => "template",
+                () if key.starts_with("vm-name/") => "VM",
+                () => return error,
+            };
+            Error::Exists {
+                what,
+                name: name.clone(),
+                place: "the place".to_owned(),
+            }
+        })
+    }
+
+    fn carry_out(&self, mut task: Task, plan: Plan) -> Result<Task> {
+        let made = self.make_all(&task, &plan)?;
+        self.pass_no_return(task.id)?;
+        self.report(&task, 95, "recording the outcome");
+        let many = made.len() > NOTES;
+        for (_, notes) in &made {
+            if !many {
+                task.notes.extend(notes.iter().cloned());
+            }
+        }
+        if many {
+            task.notes.push(format!("{} VMs were made", made.len()));
+        }
+        let vms: Vec<Vm> = made.into_iter().map(|(vm, _)| vm).collect();
+        let left = self.conclude(&task, plan, vms)?;
+        if left.is_empty() {
+            return Ok(task.succeeded());
+        }
+        self.report(&task, 97, "removing files");
+        Ok(self.remove_left(task, &left))
+    }
+
+    /// Makes the files of every VM, on all cores; stops at the first failure and when the task is canceled.
+    fn make_all(&self, task: &Task, plan: &Plan) -> Result<Vec<(Vm, Vec<String>)>> {
+        let total = plan.items.len();
+        let at_once = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let (done, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let numbered: Vec<(usize, &Item)> = plan.items.iter().enumerate().collect();
+        let mut made = side_by_side(at_once, numbered, |(number, item)| {
+            if stop.load(Ordering::Relaxed) {
+                return (number, Err(Error::Canceled));
+            }
+            let outcome = self
+                .check_canceled(task.id)
+                .and_then(|()| self.make_one(item));
+            if outcome.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            let so_far = done.fetch_add(1, Ordering::Relaxed) + 1;
+            let percent = u8::try_from(so_far * 90 / total.max(1)).unwrap_or(90);
+            self.report(task, percent, "making the VMs");
+            (number, outcome)
+        });
+        made.sort_by_key(|(number, _)| *number);
+        let mut results = Vec::with_capacity(total);
+        let mut canceled = false;
+        for (_, outcome) in made {
+            match outcome {
+                Ok(made) => results.push(made),
+                // Those that stopped because of another say nothing.
+                Err(Error::Canceled) => canceled = true,
+                Err(error) => return Err(error),
+            }
+        }
+        if canceled {
+            return Err(Error::Canceled);
+        }
+        Ok(results)
+    }
+
+    fn make_one(&self, item: &Item) -> Result<(Vm, Vec<String>)> {
+        let mut vm = item.vm.clone();
+        let at = &item.datastore;
+        let mut notes = Vec::new();
+        match &item.work {
+            Work::New { tpm: false, .. } => self.files.create_plain(&vm, at)?,
+            Work::New { tpm: true, profile } => {
+                let state = match profile {
+                    Some(profile) => self.maker.new_tpm_of(profile),
+                    None => self.maker.new_tpm(),
+                };
+                let state = self.install(&mut vm, TpmAction::New, state)?;
+                self.files.create(&vm, at, &contents(state, None))?;
+                notes.push(format!("{} has a new TPM", vm.name));
+            }
+            Work::Like(source, None) => {
+                self.files.create_plain(&vm, at)?;
+                self.files
+                    .copy_disks(&source.vm, &source.datastore, &vm, at)?;
+                notes.push(format!("{} has no TPM, like {}", vm.name, source.vm.name));
+            }
+            Work::Like(source, Some(action)) => {
+                let found = self.contents_of(&source.vm)?;
+                let state = if *action == TpmAction::Copy {
+                    notes.push(format!("copy: {} keeps the endorsement key, seeds, NV indices, persistent keys and sealed data of {}", vm.name, source.vm.name));
+                    self.copy_of(&source.vm, &found, &mut vm)?
+                } else {
+                    notes.push(format!(
+                        "replace: {} has a new TPM; what was sealed in {} does not open in it",
+                        vm.name, source.vm.name
+                    ));
+                    let like = found.get(SectionKind::TPM_PERMANENT).map_or_else(
+                        || self.maker.new_tpm(),
+                        |state| self.maker.new_tpm_like(state),
+                    );
+                    let state = self.install(&mut vm, TpmAction::Replace, like)?;
+                    if let Some(tpm) = &mut vm.tpm {
+                        tpm.source = Some(super::clone::source_of(&source.vm));
+                    }
+                    state
+                };
+                let contents = contents(state, Some(&found));
+                if item.new_key {
+                    self.files.create(&vm, at, &contents)?;
+                } else {
+                    self.files
+                        .create_like(&vm, at, &contents, &source.vm, &source.datastore)?;
+                }
+                self.files
+                    .copy_disks(&source.vm, &source.datastore, &vm, at)?;
+            }
+            Work::Carry(source) => {
+                self.files.carry(&source.vm, &source.datastore, &vm, at)?;
+                notes.push(format!("{} was moved with its TPM", vm.name));
+            }
+            Work::Stay(_) => notes.push(format!(
+                "{} was moved with its TPM, its files stay where they are",
+                vm.name
+            )),
+        }
+        Ok((vm, notes))
+    }
+
+    /// Records the outcome in one transaction; returns the VMs whose files are to be removed now.
+    fn conclude(&self, task: &Task, plan: Plan, vms: Vec<Vm>) -> Result<Vec<Vm>> {
+        let mut transaction = Transaction::default();
+        let now = Timestamp::now();
+        let template = plan.is_template();
+        for reservation in plan.reservations() {
+            transaction.remove_key(reservation.key());
+        }
+        let mut left = plan.removals;
+        for vm in &left {
+            transaction.remove_key(Vm::key_of(vm.id));
+            transaction.remove_key(GenerationFloor::key_of(vm.id));
+            transaction.remove_key(vm.name_key());
+            Lineage::end(&self.inventory, &mut transaction, vm.id, now)?;
+        }
+        for (vm, item) in vms.iter().zip(&plan.items) {
+            if let Work::Carry(source) | Work::Stay(source) = &item.work {
+                transaction.remove_key(source.vm.name_key());
+                if matches!(item.work, Work::Carry(_)) {
+                    left.push(source.vm.clone());
+                }
+            } else {
+                Lineage::begin(&mut transaction, vm, plan.operation, now)?;
+            }
+            if template {
+                continue;
+            }
+            transaction.put(vm)?;
+            let stays = match &item.work {
+                Work::Carry(source) | Work::Stay(source) => source.vm.name_key() == vm.name_key(),
+                Work::New { .. } | Work::Like(..) => false,
+            };
+            match &vm.vapp {
+                Some(vapp) => {
+                    let member = VappMember {
+                        vapp: vapp.id,
+                        name: vm.name.clone(),
+                        vm: vm.id,
+                    };
+                    if !stays {
+                        transaction.absent(member.key());
+                    }
+                    transaction.put(&member)?;
+                }
+                None => transaction.put(&NameHolder {
+                    vcenter: vm.vcenter.clone(),
+                    name: vm.name.clone(),
+                    vm: vm.id,
+                })?,
+            }
+        }
+        match plan.outcome {
+            Outcome::Vms => {}
+            Outcome::NewVapp(vapp) => transaction.insert(&vapp)?,
+            Outcome::ChangedVapp(vapp) => transaction.put(&vapp)?,
+            Outcome::NewTemplate(mut template) => {
+                template.vms = vms;
+                transaction.insert(&*template)?;
+            }
+            Outcome::Gone(key) => transaction.remove_key(key),
+        }
+        if let Some(entry) = self.journal_entry(task.id)? {
+            if left.is_empty() {
+                transaction.remove(&entry);
+            } else {
+                let intent = Intent::Remove { vms: left.clone() };
+                transaction.update(
+                    &entry,
+                    &JournalEntry {
+                        task: task.id,
+                        intent,
+                    },
+                )?;
+            }
+        }
+        if left.is_empty() {
+            transaction.put(&task.clone().succeeded())?;
+        } else {
+            transaction.put(task)?;
+        }
+        self.inventory.commit(transaction)?;
+        Ok(left)
+    }
+
+    /// Removes the files of VMs that went. What cannot be removed now is removed at the next start.
+    pub(super) fn remove_left(&self, mut task: Task, vms: &[Vm]) -> Task {
+        let mut failed = None;
+        for vm in vms {
+            let removed = self
+                .datastore_of(vm)
+                .and_then(|datastore| self.files.remove_whole(vm, &datastore));
+            if let Err(error) = removed {
+                tracing::error!(vm = %vm.name, "its files could not be removed: {error}");
+                failed = Some(format!(
+                    "the files of {} could not be removed, that is tried again at the next start: {error}",
+                    vm.name
+                ));
+            }
+        }
+        let keep = failed.is_some();
+        task.notes.extend(failed);
+        let task = task.succeeded();
+        let recorded = (|| {
+            let mut transaction = Transaction::default();
+            if let Some(entry) = self.journal_entry(task.id)?
+                && !keep
+            {
+                transaction.remove(&entry);
+            }
+            transaction.put(&task)?;
+            self.inventory.commit(transaction)
+        })();
+        if let Err(error) = recorded {
+            tracing::error!(task = %task.id, "the end of a task was not recorded: {error}");
+        }
+        task
+    }
+
+    /// Undoes an operation whose outcome was not recorded.
+    pub(super) fn undo_making(
+        &self,
+        entry: &Stored<JournalEntry>,
+        vms: &[Vm],
+        names: &[String],
+        task: Option<Task>,
+    ) -> Result<()> {
+        for vm in vms {
+            self.files.remove_whole(vm, &self.datastore_of(vm)?)?;
+        }
+        let mut transaction = Transaction::default();
+        transaction.remove(entry);
+        for name in names {
+            transaction.remove_key(name.clone());
+        }
+        if let Some(task) = task {
+            transaction.put(&task)?;
+        }
+        self.inventory.commit(transaction)
+    }
+
+    /// Asks a task to stop. It does so before its next VM, and undoes what it made.
+    ///
+    /// # Errors
+    /// When there is no such task, or it is too late.
+    pub fn cancel_task(&self, id: TaskId) -> Result<Task> {
+        let task = self.task(id)?;
+        if let Some(flag) = lock(&self.cancels).get_mut(&id) {
+            *flag = true;
+            return Ok(task);
+        }
+        Err(Error::TooLate {
+            task: id.to_string(),
+        })
+    }
+
+    fn check_canceled(&self, id: TaskId) -> Result<()> {
+        if lock(&self.cancels).get(&id) == Some(&true) {
+            return Err(Error::Canceled);
+        }
+        Ok(())
+    }
+
+    /// From here on the task cannot be canceled.
+    fn pass_no_return(&self, id: TaskId) -> Result<()> {
+        if lock(&self.cancels).remove(&id) == Some(true) {
+            return Err(Error::Canceled);
+        }
+        Ok(())
+    }
+}
