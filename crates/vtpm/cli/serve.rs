@@ -1,7 +1,7 @@
 //! `vtpm serve`: the daemon.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,9 @@ use vm_web::Jobs;
 use super::vm::quoted;
 use super::{Threads, log, output, runtime};
 use crate::config::DataFolder;
+use crate::confine::memory::{self, Children};
 use crate::daemon::{
-    EngineMaker, FirstRun, OwnedFolder, RunningMachines, first_run, listen_privately,
+    EngineMaker, FirstRun, OwnedFolder, RunningMachines, first_run, listen_privately, sandbox,
 };
 
 /// How often the inventory notes which generations are on disk: files older than that are found to be so.
@@ -37,6 +38,12 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 pub(crate) struct Serve {
     #[command(flatten)]
     data: DataFolder,
+    /// A folder outside the data folder that the sandbox leaves open, for datastores on other disks; can be given several times
+    #[arg(long, value_name = "DIR", conflicts_with = "no_sandbox")]
+    allow: Vec<PathBuf>,
+    /// Keep the right to use all files, to start programs and to signal processes, which the daemon otherwise gives up (Landlock, seccomp)
+    #[arg(long)]
+    no_sandbox: bool,
 }
 
 impl Serve {
@@ -44,7 +51,13 @@ impl Serve {
         log::to_stderr("warn,vtpm=info,vm_inventory=info");
         // Nothing that the daemon makes is for others.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        memory::forbid_dumps(Children::None);
+        memory::lock(Children::None).warn();
         let folder = OwnedFolder::claim(&self.data.path())?;
+        // Before there are threads, which would not be bound by it.
+        if !self.no_sandbox {
+            sandbox::enter(folder.path(), &self.allow)?;
+        }
         runtime(Threads::Cores)?.block_on(serve(&folder))?;
         Ok(ExitCode::SUCCESS)
     }

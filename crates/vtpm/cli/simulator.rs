@@ -16,6 +16,7 @@ use super::profile::ProfileOption;
 use super::sockets::{IntoServer, listen_tcp};
 use super::trace::TraceOptions;
 use super::{Threads, log, runtime};
+use crate::confine::memory::{self, Children};
 use crate::platform;
 
 /// Serves a TPM as the TCG's simulator does: commands at a TCP port, the platform at the next
@@ -40,6 +41,8 @@ pub(crate) struct SimulatorVerb {
 impl SimulatorVerb {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         log::to_stderr("info");
+        memory::lock(Children::None).tell();
+        memory::forbid_dumps(Children::None);
         let profile = self.profile.as_ref().map(ProfileOption::load).transpose()?;
         let next = self
             .port

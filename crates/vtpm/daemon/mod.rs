@@ -4,6 +4,7 @@ mod first_run;
 mod folder;
 mod machines;
 mod maker;
+pub(crate) mod sandbox;
 mod sealed;
 mod sockets;
 mod trace;

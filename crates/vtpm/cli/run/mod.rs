@@ -22,6 +22,7 @@ use super::private_folder::PrivateFolder;
 use super::profile::ProfileOption;
 use super::trace::TraceOptions;
 use super::{Threads, log, runtime};
+use crate::confine::memory::{self, Children};
 
 /// What is answered when not the command failed but what was to go before it; as of `env`, `timeout` and their like.
 const NO_TPM: u8 = 125;
@@ -105,6 +106,8 @@ impl Run {
         let folder = PrivateFolder::new().context("a private folder for sockets")?;
         // It starts while the TPM does: nobody waits for it.
         let mut watcher = Watcher::start(folder.path());
+        memory::lock(Children::OfUser).tell();
+        memory::forbid_dumps(Children::OfUser);
         let runtime = runtime(Threads::One)?;
         let code = runtime.block_on(self.with_tpms(&folder, &mut watcher));
         drop(runtime);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use tpm_server::StartupKind;
 
-use super::confine::Offence;
 use super::options::Values;
+use crate::confine::system_calls::Offence;
 
 /// `--tpmstate`
 #[derive(Clone, Debug)]

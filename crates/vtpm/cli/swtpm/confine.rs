@@ -1,75 +1,11 @@
-//! What a TPM process gives up before it serves anybody: the rest of the file system, the rights of root, system calls.
+//! What a TPM process gives up before it serves anybody: the rest of the file system and the rights of root.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use rustix::process::{Gid, Uid, chroot, getuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter_all_threads};
-
-/// What happens to a process that uses a system call that no TPM needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Offence {
-    Kill,
-    Log,
-}
-
-/// Calls by which a process would take over others or the machine. The process goes on without them from the moment that it
-/// serves clients; what it needs to start, such as changing its user, it has done by then.
-const FORBIDDEN: [libc::c_long; 50] = [
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_kill,
-    libc::SYS_tkill,
-    libc::SYS_pidfd_send_signal,
-    libc::SYS_chroot,
-    libc::SYS_pivot_root,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_fsopen,
-    libc::SYS_fsmount,
-    libc::SYS_fsconfig,
-    libc::SYS_mknodat,
-    libc::SYS_unshare,
-    libc::SYS_setns,
-    libc::SYS_setuid,
-    libc::SYS_setgid,
-    libc::SYS_setreuid,
-    libc::SYS_setregid,
-    libc::SYS_setresuid,
-    libc::SYS_setresgid,
-    libc::SYS_setgroups,
-    libc::SYS_capset,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_io_uring_setup,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_sethostname,
-    libc::SYS_setdomainname,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_adjtimex,
-    libc::SYS_personality,
-    libc::SYS_syslog,
-];
 
 /// Somebody in the table of users.
 #[derive(Debug, PartialEq, Eq)]
@@ -152,23 +88,6 @@ fn parse_groups(table: &str, user: &str) -> Vec<u32> {
         is_member.then(|| id.parse().ok()).flatten()
     };
     table.lines().filter_map(member).collect()
-}
-
-/// Gives up, for all threads and for good, the system calls that no TPM needs.
-pub(super) fn forbid_system_calls(offence: Offence) -> anyhow::Result<()> {
-    let action = match offence {
-        Offence::Kill => SeccompAction::KillProcess,
-        Offence::Log => SeccompAction::Log,
-    };
-    let Ok(architecture) = TargetArch::try_from(std::env::consts::ARCH) else {
-        bail!("there is no filter of system calls for this machine; say --seccomp action=none");
-    };
-    // A call without conditions matches whatever its arguments are.
-    let rules: BTreeMap<i64, _> = FORBIDDEN.map(|call| (call, Vec::new())).into();
-    let program: BpfProgram =
-        SeccompFilter::new(rules, SeccompAction::Allow, action, architecture)?.try_into()?;
-    apply_filter_all_threads(&program)
-        .context("the filter of system calls was refused; say --seccomp action=none")
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ use super::profile::ProfileOption;
 use super::sockets::{Activated, activated};
 use super::trace::TraceOptions;
 use super::{Threads, log, runtime};
+use crate::confine::memory::{self, Children};
+use crate::confine::system_calls;
 use crate::platform;
 use arguments::{
     ControlOption, FlagsOption, LocalityOption, LogOption, LogTarget, MigrationOption, PidOption,
@@ -201,8 +203,11 @@ impl Socket {
         if self.daemon && !activated.is_empty() {
             bail!("a service manager that opens the sockets wants no --daemon");
         }
+        let locked = memory::lock(Children::None);
         confine::enter(self.chroot.as_deref(), self.runas.as_deref())?;
         self.start_log()?;
+        locked.tell();
+        memory::forbid_dumps(Children::None);
         if self.print_capabilities {
             return print::capabilities(self.tpm2);
         }
@@ -383,7 +388,7 @@ impl Socket {
         }
         let server = Server::new(device.clone(), options);
         if let Some(SeccompOption(Some(offence))) = self.seccomp {
-            confine::forbid_system_calls(offence)?;
+            system_calls::forbid(offence).context("say --seccomp action=none to go on without")?;
         }
         readiness.tell()?;
         tracing::info!("ready");
