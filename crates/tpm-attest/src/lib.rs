@@ -10,5 +10,6 @@ pub mod client;
 pub mod credential;
 pub mod ek;
 mod error;
+pub mod event_log;
 
 pub use error::Error;
