@@ -4,7 +4,7 @@
 //! must be. [`LogWriter`] measures as firmware does. [`data`] has what the events of UEFI hold, and [`ima`] the list of the kernel.
 //! What comes from outside is bounded, and what is refused is named by the event's number and its offset.
 
-mod bytes;
+pub(crate) mod bytes;
 pub mod data;
 mod detail;
 pub mod ima;
