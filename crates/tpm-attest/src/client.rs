@@ -76,13 +76,31 @@ impl<T: Transmit> Client<T> {
         self.run_for(command, String::new)
     }
 
-    /// The same; `about` says for the error what the command was for.
+    /// Executes a command that these sessions authorize: sessions without a key of their own, as policy sessions are, or the password
+    /// session with an empty password.
+    ///
+    /// # Errors
+    /// As [`Client::run`].
+    pub fn run_authorized<C: Command>(
+        &mut self,
+        command: &C,
+        sessions: &[TpmHandle],
+    ) -> Result<C::Response, Error> {
+        let response = self.transmit.transmit(&frame(command, sessions)?)?;
+        unframe::<C>(&response)?.map_err(|code| Error::Refused {
+            command: C::INFO.name,
+            about: String::new(),
+            code,
+        })
+    }
+
+    /// The same as [`Client::run`]; `about` says for the error what the command was for.
     fn run_for<C: Command>(
         &mut self,
         command: &C,
         about: impl FnOnce() -> String,
     ) -> Result<C::Response, Error> {
-        let response = self.transmit.transmit(&frame(command)?)?;
+        let response = self.transmit.transmit(&frame(command, &[])?)?;
         match unframe::<C>(&response)? {
             Ok(response) => Ok(response),
             Err(code) => Err(Error::Refused {
@@ -262,8 +280,8 @@ impl<T: Transmit> Client<T> {
     }
 }
 
-/// A command as bytes, with an empty password for each authorization.
-fn frame<C: Command>(command: &C) -> Result<Vec<u8>, Error> {
+/// A command as bytes, with a session for each authorization, or an empty password where none is given.
+fn frame<C: Command>(command: &C, sessions: &[TpmHandle]) -> Result<Vec<u8>, Error> {
     let authorizations = C::INFO.authorizations();
     let mut body = Vec::new();
     for handle in command.handles() {
@@ -271,9 +289,10 @@ fn frame<C: Command>(command: &C) -> Result<Vec<u8>, Error> {
     }
     if authorizations > 0 {
         let mut area = Vec::new();
-        for _ in 0..authorizations {
+        for place in 0..authorizations {
+            let session = sessions.get(place).copied();
             TpmsAuthCommand {
-                session_handle: TpmiShAuthSession(TpmHandle::PASSWORD),
+                session_handle: TpmiShAuthSession(session.unwrap_or(TpmHandle::PASSWORD)),
                 nonce: Tpm2bNonce::EMPTY,
                 session_attributes: TpmaSession::CONTINUE_SESSION,
                 hmac: Tpm2bAuth::EMPTY,

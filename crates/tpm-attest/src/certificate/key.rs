@@ -183,7 +183,7 @@ impl SigningKey {
     }
 
     /// How signatures of this key are named (RFC 5758, 3.2; RFC 4055, 5).
-    pub(super) fn signature_algorithm(&self) -> AlgorithmIdentifierOwned {
+    pub(crate) fn signature_algorithm(&self) -> AlgorithmIdentifierOwned {
         let (oid, parameters) = match &self.0 {
             Kind::Ecc(key) => (
                 match hash_for(key.curve()) {
@@ -202,7 +202,7 @@ impl SigningKey {
     }
 
     /// Signs these bytes, in the form in which certificates carry a signature.
-    pub(super) fn sign(
+    pub(crate) fn sign(
         &self,
         message: &[u8],
         rng: &mut impl CryptoRng,

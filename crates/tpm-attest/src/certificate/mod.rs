@@ -19,6 +19,7 @@ pub use issue::{Lifetime, Purpose, Request};
 pub use key::{AuthorityAlgorithm, SigningKey};
 pub use name::{common_name, distinguished_name, joined, serial_number_name};
 pub use public_key::subject_public_key_info;
+pub(crate) use public_key::{EC_PUBLIC_KEY, RSA_ENCRYPTION, curve_of};
 pub use revocation::{Revocation, RevocationReason};
 pub use x509_cert::Certificate;
 pub use x509_cert::crl::CertificateList;

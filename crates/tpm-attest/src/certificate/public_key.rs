@@ -10,9 +10,9 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use crate::Error;
 use crate::algorithm::nist_curve;
 
-pub(super) const RSA_ENCRYPTION: ObjectIdentifier =
+pub(crate) const RSA_ENCRYPTION: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-pub(super) const EC_PUBLIC_KEY: ObjectIdentifier =
+pub(crate) const EC_PUBLIC_KEY: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 
 #[derive(Sequence)]
@@ -91,7 +91,7 @@ pub(super) fn curve_oid(curve: Curve) -> Result<ObjectIdentifier, Error> {
     }))
 }
 
-pub(super) fn curve_of(oid: ObjectIdentifier) -> Option<Curve> {
+pub(crate) fn curve_of(oid: ObjectIdentifier) -> Option<Curve> {
     [Curve::NistP256, Curve::NistP384, Curve::NistP521]
         .into_iter()
         .find(|curve| curve_oid(*curve).is_ok_and(|known| known == oid))

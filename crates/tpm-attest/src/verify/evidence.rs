@@ -1,0 +1,208 @@
+//! Evidence: all that a verifier needs of one quote, in one JSON document (docs/attestation.md).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tpm_wire::codec::{Limits, Marshal, parse_all};
+use tpm_wire::object::{Tpm2bPublic, TpmtPublic};
+
+use super::quote::PcrValues;
+use crate::event_log::{bank_from_name, bank_name};
+
+/// Most bytes of a document of evidence.
+pub const MAX_EVIDENCE: usize = 16 * 1024 * 1024;
+/// What a document of evidence calls itself.
+const FORMAT: &str = "vtpm-evidence";
+const VERSION: u32 = 1;
+
+/// Bytes that stand in JSON as base64.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Base64(pub Vec<u8>);
+
+impl fmt::Debug for Base64 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl Serialize for Base64 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// Bytes that stand in JSON as hexadecimal digits.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hex(pub Vec<u8>);
+
+impl fmt::Debug for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(&self.0))
+    }
+}
+
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        hex::decode(text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// A quote and its signature, as the TPM made them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuoteBytes {
+    /// `TPMS_ATTEST`.
+    pub message: Base64,
+    /// `TPMT_SIGNATURE`.
+    pub signature: Base64,
+}
+
+/// An endorsement key and what vouches for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endorsement {
+    /// `TPMT_PUBLIC` or `TPM2B_PUBLIC`.
+    pub public: Base64,
+    /// Its certificate, DER.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Base64>,
+    /// Certificates between it and a trusted authority, DER.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<Base64>,
+}
+
+/// All that a verifier needs of one quote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    format: String,
+    version: u32,
+    /// Who sends it: a name for people, which proves nothing.
+    #[serde(default)]
+    pub source: String,
+    /// The key that signed, `TPMT_PUBLIC` or `TPM2B_PUBLIC`.
+    pub attestation_key: Base64,
+    /// The question that was answered.
+    pub nonce: Hex,
+    /// The answer.
+    pub quote: QuoteBytes,
+    /// The PCR, by bank and number.
+    pub pcrs: BTreeMap<String, BTreeMap<u32, Hex>>,
+    /// The log of the firmware.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_log: Option<Base64>,
+    /// The list of the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ima_list: Option<Base64>,
+    /// The endorsement key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endorsement: Option<Endorsement>,
+}
+
+impl Evidence {
+    /// Evidence of a quote, without a log.
+    #[must_use]
+    pub fn new(
+        source: &str,
+        key: &TpmtPublic,
+        nonce: &[u8],
+        quote: QuoteBytes,
+        pcrs: &PcrValues,
+    ) -> Self {
+        let values = |values: &BTreeMap<u32, Vec<u8>>| {
+            values
+                .iter()
+                .map(|(pcr, value)| (*pcr, Hex(value.clone())))
+                .collect()
+        };
+        Self {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            source: source.to_owned(),
+            attestation_key: Base64(key.to_bytes()),
+            nonce: Hex(nonce.to_vec()),
+            quote,
+            pcrs: pcrs
+                .iter()
+                .map(|(bank, list)| (bank_name(*bank).to_owned(), values(list)))
+                .collect(),
+            event_log: None,
+            ima_list: None,
+            endorsement: None,
+        }
+    }
+
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.len() > MAX_EVIDENCE {
+            return Err(format!(
+                "the evidence has {} bytes, more than {MAX_EVIDENCE}",
+                bytes.len()
+            ));
+        }
+        let evidence: Self = serde_json::from_slice(bytes)
+            .map_err(|error| format!("the evidence is no document of its kind: {error}"))?;
+        if evidence.format != FORMAT || evidence.version != VERSION {
+            return Err(format!(
+                "the document is '{}', version {}, not '{FORMAT}', version {VERSION}",
+                evidence.format, evidence.version
+            ));
+        }
+        Ok(evidence)
+    }
+
+    /// The document.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// The PCR by bank and number.
+    ///
+    /// # Errors
+    /// For a bank that nobody knows.
+    pub fn pcr_values(&self) -> Result<PcrValues, String> {
+        let mut banks = PcrValues::new();
+        for (name, values) in &self.pcrs {
+            let bank = bank_from_name(name)
+                .ok_or_else(|| format!("'{name}' is no bank of PCR known here"))?;
+            let values = values
+                .iter()
+                .map(|(pcr, value)| (*pcr, value.0.clone()))
+                .collect();
+            banks.insert(bank, values);
+        }
+        Ok(banks)
+    }
+}
+
+/// A public area: `TPMT_PUBLIC`, or `TPM2B_PUBLIC` as tpm2-tools write it.
+///
+/// # Errors
+/// If it is neither.
+pub fn public_area(bytes: &[u8]) -> Result<TpmtPublic, String> {
+    parse_all::<Tpm2bPublic>(bytes, &Limits::ALL)
+        .map(|public| public.0)
+        .or_else(|_| parse_all::<TpmtPublic>(bytes, &Limits::ALL))
+        .map_err(|code| format!("it is no public area of a TPM's key: {code}"))
+}

@@ -1,0 +1,288 @@
+//! What is known of a TPM from its quotes before, and the alarm when two of it are alive.
+//!
+//! A TPM's clock and counts only go forward (Part 1, 36.3 to 36.5). A copy of a TPM begins with the counts of the first and goes its
+//! own way: sooner or later a quote comes that is behind one that came before, or a clock that ran faster than time. Either shows
+//! that two TPMs answer under one identity, or that one was put back to an earlier state; and neither can be taken back.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tpm_wire::attest::TpmsClockInfo;
+
+use super::check::{Rule, Verdict};
+
+/// Most sightings that are remembered.
+const MOST_SIGHTINGS: usize = 64;
+/// How much faster than time a TPM's clock may run, in parts of a hundred (PC Client Platform TPM Profile, 4.4).
+const CLOCK_TOLERANCE: u32 = 15;
+/// What the way of a quote may take.
+const TRAVEL: Duration = Duration::from_secs(5);
+
+/// What one quote told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sighting {
+    /// Who sent it, as far as the verifier knows: a VM, an address.
+    pub source: String,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// Milliseconds that the TPM was powered.
+    pub clock: u64,
+    /// How often it was reset.
+    pub reset_count: u32,
+    /// How often it resumed since.
+    pub restart_count: u32,
+    /// Whether no greater clock was ever reported.
+    pub safe: bool,
+}
+
+/// Two TPMs under one identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloneAlarm {
+    /// The quote that cannot come from the TPM that sent the other.
+    pub quote: Sighting,
+    /// The twin: what was seen before.
+    pub twin: Sighting,
+    /// Why both cannot be one.
+    pub reason: String,
+}
+
+/// The quotes of one identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct History {
+    /// The latest ones, the latest last.
+    #[serde(default)]
+    pub sightings: Vec<Sighting>,
+    /// The alarm, once it has rung: the identity is spoiled until its TPM is enrolled anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<CloneAlarm>,
+}
+
+impl Sighting {
+    /// What a quote told that came from `source` at `now`.
+    #[must_use]
+    pub fn new(source: &str, clock: &TpmsClockInfo, now: SystemTime) -> Self {
+        let at = now.duration_since(SystemTime::UNIX_EPOCH);
+        Self {
+            source: source.to_owned(),
+            at: at.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
+            clock: clock.clock,
+            reset_count: clock.reset_count,
+            restart_count: clock.restart_count,
+            safe: clock.safe,
+        }
+    }
+
+    fn counts(&self) -> String {
+        format!(
+            "reset {}, restart {}, clock {} ms",
+            self.reset_count, self.restart_count, self.clock
+        )
+    }
+}
+
+/// Whether a count went back. Keys outside the endorsement hierarchy see counts with a constant added, which may run over
+/// (Part 1, 36.7).
+const fn went_back(from: u32, to: u32) -> bool {
+    to.wrapping_sub(from) > u32::MAX / 2
+}
+
+impl History {
+    /// Judges a quote by those before it, and remembers it.
+    pub fn judge(&mut self, verdict: &mut Verdict, quote: Sighting) {
+        if let Some(alarm) = &self.alarm {
+            verdict.fail(
+                Rule::HistoryClone,
+                format!(
+                    "this identity has had its alarm, {}; enrol the TPM anew",
+                    alarm.reason
+                ),
+            );
+            return;
+        }
+        let fork = self.sightings.iter().rev().find_map(|before| {
+            let reason = fork(before, &quote)?;
+            Some((before.clone(), reason))
+        });
+        match fork {
+            None => {
+                let detail = quote.counts();
+                verdict.pass(Rule::QuoteClock, detail);
+                verdict.pass(
+                    Rule::HistoryClone,
+                    format!(
+                        "{} quotes before this one, none from a twin",
+                        self.sightings.len()
+                    ),
+                );
+                self.sightings.push(quote);
+                let surplus = self.sightings.len().saturating_sub(MOST_SIGHTINGS);
+                self.sightings.drain(..surplus);
+            }
+            Some((twin, reason)) => {
+                verdict.fail(Rule::QuoteClock, reason.clone());
+                let who = if twin.source == quote.source {
+                    format!("'{}' is two, or was put back", quote.source)
+                } else {
+                    format!(
+                        "'{}' and '{}' are two TPMs under one identity",
+                        twin.source, quote.source
+                    )
+                };
+                let reason = format!(
+                    "{who}: '{}' showed {}, and then '{}' showed {}",
+                    twin.source,
+                    twin.counts(),
+                    quote.source,
+                    quote.counts()
+                );
+                verdict.fail(Rule::HistoryClone, reason.clone());
+                self.alarm = Some(CloneAlarm {
+                    quote,
+                    twin,
+                    reason,
+                });
+            }
+        }
+    }
+}
+
+/// Why the later of two quotes cannot come from the TPM that sent the earlier.
+fn fork(before: &Sighting, after: &Sighting) -> Option<String> {
+    if went_back(before.reset_count, after.reset_count) {
+        return Some(format!(
+            "the reset count went back from {} to {}",
+            before.reset_count, after.reset_count
+        ));
+    }
+    let same_boot = before.reset_count == after.reset_count;
+    if same_boot && went_back(before.restart_count, after.restart_count) {
+        return Some(format!(
+            "the restart count went back from {} to {}",
+            before.restart_count, after.restart_count
+        ));
+    }
+    // After a power cut the clock may go back to what was stored last, and says so itself by not being safe.
+    let must_rise = same_boot || after.safe;
+    if must_rise && after.clock < before.clock {
+        return Some(format!(
+            "the clock went back from {} ms to {} ms",
+            before.clock, after.clock
+        ));
+    }
+    let passed = after.at.saturating_sub(before.at);
+    let most = u128::from(passed) * u128::from(100 + CLOCK_TOLERANCE) / 100 + TRAVEL.as_millis();
+    let ran = u128::from(after.clock.saturating_sub(before.clock));
+    (same_boot && before.restart_count == after.restart_count && ran > most)
+        .then(|| format!("the clock ran {ran} ms in {passed} ms of time"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sighting(
+        source: &str,
+        at: u64,
+        clock: u64,
+        reset_count: u32,
+        restart_count: u32,
+    ) -> Sighting {
+        Sighting {
+            source: source.to_owned(),
+            at,
+            clock,
+            reset_count,
+            restart_count,
+            safe: true,
+        }
+    }
+
+    fn judged(quotes: &[Sighting]) -> (bool, History) {
+        let mut history = History::default();
+        let mut trusted = true;
+        for quote in quotes {
+            let mut verdict = Verdict::default();
+            history.judge(&mut verdict, quote.clone());
+            trusted = verdict.is_trusted();
+        }
+        (trusted, history)
+    }
+
+    #[test]
+    fn one_tpm_that_goes_on_and_is_restarted_is_trusted() {
+        let (trusted, history) = judged(&[
+            sighting("a", 0, 1_000, 1, 0),
+            sighting("a", 60_000, 61_000, 1, 0),
+            sighting("a", 90_000, 80_000, 1, 1),
+            sighting("a", 200_000, 90_000, 2, 0),
+        ]);
+        assert!(trusted && history.alarm.is_none());
+    }
+
+    #[test]
+    fn whatever_goes_back_rings_and_names_the_twin() {
+        for (later, word) in [
+            (sighting("b", 2_000, 9_000, 2, 1), "reset 2"),
+            (sighting("b", 2_000, 9_000, 3, 0), "restart 0"),
+            (sighting("b", 2_000, 4_999, 3, 1), "clock 4999"),
+            (sighting("b", 2_000, 900_000, 3, 1), "clock 900000"),
+        ] {
+            let (trusted, history) = judged(&[sighting("a", 1_000, 5_000, 3, 1), later]);
+            let alarm = history.alarm.unwrap();
+            assert!(!trusted);
+            assert_eq!(
+                (alarm.twin.source.as_str(), alarm.quote.source.as_str()),
+                ("a", "b")
+            );
+            assert!(alarm.reason.contains(word), "{}", alarm.reason);
+        }
+    }
+
+    #[test]
+    fn a_copy_that_looks_like_a_restart_is_noticed_when_the_first_answers_again() {
+        let quotes = [
+            sighting("web01", 0, 5_000, 1, 0),
+            sighting("web01-copy", 1_000, 5_000, 2, 0),
+            sighting("web01", 2_000, 7_000, 1, 0),
+        ];
+        assert!(judged(&quotes[..2]).0);
+        let (trusted, history) = judged(&quotes);
+        assert!(!trusted);
+        assert_eq!(history.alarm.unwrap().twin.source, "web01-copy");
+    }
+
+    #[test]
+    fn after_the_alarm_neither_is_trusted() {
+        let (trusted, _) = judged(&[
+            sighting("a", 0, 5_000, 2, 0),
+            sighting("b", 1_000, 5_000, 1, 0),
+            sighting("a", 2_000, 7_000, 2, 0),
+        ]);
+        assert!(!trusted);
+    }
+
+    #[test]
+    fn counts_with_a_constant_added_may_run_over_and_a_power_cut_may_cost_clock() {
+        let (trusted, _) = judged(&[
+            sighting("a", 0, 5_000, u32::MAX, 0),
+            sighting("a", 1_000, 6_000, 1, 0),
+        ]);
+        assert!(trusted);
+        let mut after = sighting("a", 1_000, 4_000, 2, 0);
+        after.safe = false;
+        assert!(judged(&[sighting("a", 0, 5_000, 1, 0), after]).0);
+    }
+
+    #[test]
+    fn a_history_is_bounded() {
+        let quotes: Vec<Sighting> = (0..200)
+            .map(|n| sighting("a", n * 1_000, n * 1_000, 1, 0))
+            .collect();
+        let (trusted, history) = judged(&quotes);
+        assert!(trusted);
+        assert_eq!(history.sightings.len(), MOST_SIGHTINGS);
+    }
+}
