@@ -18,6 +18,7 @@ mod name;
 mod operation;
 pub mod provisioning;
 pub mod requirements;
+mod snapshot;
 mod task;
 mod version;
 
@@ -30,8 +31,9 @@ pub use inventory::Inventory;
 pub use name::{Name, NameError};
 pub use operation::{
     BackupFile, CloneVm, CreateProvider, CreateVCenter, CreateVm, Job, Machines, Operations,
-    PowerOn, ProviderView, RestoreProvider, Started, TpmBytes, TpmMaker, TpmMakerError, TpmView,
+    PowerOn, ProviderView, RestoreProvider, Started, TakeSnapshot, TpmBytes, TpmMaker, TpmMakerError, TpmView,
     VmView,
 };
+pub use snapshot::{Revert, Snapshot, SnapshotTree};
 pub use task::{Task, TaskId, TaskStatus};
 pub use version::VcVersion;

@@ -194,14 +194,15 @@ async fn what_is_captured_goes_on_elsewhere_while_the_source_runs_on() {
     let device = world.started().await;
     execute(&device, &pcr_extend()).await;
     let pcr = execute(&device, &pcr_read()).await;
-    let captured = device.capture().await.unwrap();
+    let (captured, saves) = device.capture(|| world.saves()).await.unwrap();
+    assert_eq!(saves, world.saves());
     assert_eq!(world.stored().unwrap().permanent, captured.permanent);
     assert_eq!(world.stored().unwrap().volatile, None, "nothing is suspended");
     execute(&device, &pcr_extend()).await;
     assert_ne!(execute(&device, &pcr_read()).await, pcr);
     device.close().await;
     assert!(matches!(
-        device.capture().await,
+        device.capture(|| ()).await,
         Err(DeviceError::NotRunning)
     ));
     let other = World::default();

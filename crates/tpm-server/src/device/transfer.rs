@@ -124,7 +124,8 @@ impl Device {
     }
 
     /// The state of a running TPM at this moment, permanent and volatile together; what of it is permanent is durable. The TPM runs on.
-    pub async fn capture(&self) -> Result<Stored, DeviceError> {
+    /// Nothing is stored while `beside` looks at the storage.
+    pub async fn capture<R>(&self, beside: impl FnOnce() -> R) -> Result<(Stored, R), DeviceError> {
         let mut inner = self.lock().await;
         if !self.signals.powered() {
             return Err(DeviceError::NotRunning);
@@ -135,7 +136,7 @@ impl Device {
             permanent: tpm.permanent_state(),
             volatile: Some(tpm.volatile_state()),
         });
-        state.ok_or(DeviceError::FailureMode)
+        Ok((state.ok_or(DeviceError::FailureMode)?, beside()))
     }
 
     /// Gives the storage up while the TPM may still run, for another process that takes the TPM over.

@@ -4,6 +4,7 @@ use super::{Job, Operations};
 use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
 use crate::model::{GenerationFloor, NameHolder, PowerState, Vm};
+use crate::snapshot::SnapshotTree;
 use crate::task::Task;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -60,6 +61,7 @@ impl Operations {
         }
         transaction.remove_key(Vm::key_of(vm.id));
         transaction.remove_key(GenerationFloor::key_of(vm.id));
+        transaction.remove_key(SnapshotTree::key_of(vm.id));
         transaction.remove_key(NameHolder::key_of(vm.vcenter.as_str(), vm.name.as_str()));
         transaction.put(&task)?;
         self.inventory.commit(transaction)?;

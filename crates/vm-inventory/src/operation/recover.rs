@@ -30,6 +30,17 @@ impl Operations {
                     );
                     self.record_deleted(task, vm, Some(&entry))?;
                 }
+                Intent::TakeSnapshot { vm, .. }
+                | Intent::ForgetSnapshot { vm, .. }
+                | Intent::Revert { vm, .. } => {
+                    tracing::warn!(vm = %vm.name, "an operation on a snapshot was interrupted; undoing or finishing it");
+                    let error = Error::Interrupted("look at the VM's snapshots");
+                    let task = task.map(|stored| stored.record.failed(&error));
+                    // A VM whose files cannot be read now keeps no other from its work.
+                    if let Err(error) = self.settle_snapshot(&entry, task, true) {
+                        tracing::error!(vm = %vm.name, "that is tried again at the next start: {error}");
+                    }
+                }
             }
         }
         self.end_running_tasks()
@@ -65,6 +76,11 @@ impl Operations {
                     }
                     self.record_deleted(failed.clone(), vm, Some(&entry))?;
                     return Ok(());
+                }
+                Intent::TakeSnapshot { .. }
+                | Intent::ForgetSnapshot { .. }
+                | Intent::Revert { .. } => {
+                    return self.settle_snapshot(&entry, Some(failed.clone()), false);
                 }
             }
         }
