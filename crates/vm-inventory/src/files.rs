@@ -7,13 +7,13 @@ use crate::{Error, Name, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use uuid::Uuid;
 use vm_store::key_provider::{Flavour, NativeKeyProvider, ProviderFolder};
 use vm_store::{
     Contents, Datastore as _, FolderDatastore, Identity, KeyId, KeyProvider, KeyProviderError,
-    KeyProviderLookup, LinuxBackend, NewVm, OpenOptions, SectionKind, SnapshotId, StoreError, TpmProvisioning,
-    VmFile,
+    KeyProviderLookup, LinuxBackend, NewVm, OpenOptions, SectionKind, SnapshotId, StoreError,
+    TpmProvisioning, VmFile,
 };
-use uuid::Uuid;
 
 /// The data folder, with its datastores open.
 pub(crate) struct Files {

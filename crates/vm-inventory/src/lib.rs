@@ -31,8 +31,8 @@ pub use inventory::Inventory;
 pub use name::{Name, NameError};
 pub use operation::{
     BackupFile, CloneVm, CreateProvider, CreateVCenter, CreateVm, Job, Machines, Operations,
-    PowerOn, ProviderView, RestoreProvider, Started, TakeSnapshot, TpmBytes, TpmMaker, TpmMakerError, TpmView,
-    VmView,
+    PowerOn, ProviderView, RestoreProvider, Started, TakeSnapshot, TpmBytes, TpmMaker,
+    TpmMakerError, TpmView, VmView,
 };
 pub use snapshot::{Revert, Snapshot, SnapshotTree};
 pub use task::{Task, TaskId, TaskStatus};

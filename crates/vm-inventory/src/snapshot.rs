@@ -110,9 +110,7 @@ impl SnapshotTree {
     /// The snapshot that the present state goes on from.
     #[must_use]
     pub fn current(&self) -> Option<&Snapshot> {
-        self.snapshots
-            .iter()
-            .find(|it| Some(it.id) == self.current)
+        self.snapshots.iter().find(|it| Some(it.id) == self.current)
     }
 
     /// Those that follow a snapshot, or have none before them.

@@ -197,7 +197,11 @@ async fn what_is_captured_goes_on_elsewhere_while_the_source_runs_on() {
     let (captured, saves) = device.capture(|| world.saves()).await.unwrap();
     assert_eq!(saves, world.saves());
     assert_eq!(world.stored().unwrap().permanent, captured.permanent);
-    assert_eq!(world.stored().unwrap().volatile, None, "nothing is suspended");
+    assert_eq!(
+        world.stored().unwrap().volatile,
+        None,
+        "nothing is suspended"
+    );
     execute(&device, &pcr_extend()).await;
     assert_ne!(execute(&device, &pcr_read()).await, pcr);
     device.close().await;

@@ -168,9 +168,7 @@ impl Operations {
         let Some(captured) = self.machines.capture(vm.id) else {
             let floor = self.inventory.generation_floor(vm.id)?;
             // Dropped without closing: a snapshot changes nothing of the VM.
-            let (file, contents) = self
-                .files
-                .open(vm, &self.datastore_of(vm)?, Some(floor))?;
+            let (file, contents) = self.files.open(vm, &self.datastore_of(vm)?, Some(floor))?;
             self.report(task, 60, "writing the file");
             return Ok(file.take_snapshot(new, &contents, file.generation())?);
         };
@@ -204,13 +202,7 @@ impl Operations {
     }
 
     /// Puts the state of a snapshot in the place of the present one. Returns its generation.
-    fn go_back(
-        &self,
-        task: &Task,
-        vm: &Vm,
-        snapshot: &Snapshot,
-        revert: &Revert,
-    ) -> Result<u64> {
+    fn go_back(&self, task: &Task, vm: &Vm, snapshot: &Snapshot, revert: &Revert) -> Result<u64> {
         let id = SnapshotId(snapshot.id);
         let datastore = self.datastore_of(vm)?;
         self.report(task, 10, "reading the snapshot");
@@ -228,7 +220,11 @@ impl Operations {
         let (info, contents) = held;
         if info.generation != snapshot.generation || info.powered_on != snapshot.powered_on {
             return Err(Error::File {
-                path: datastore.folder.join(vm.folder.as_str()).display().to_string(),
+                path: datastore
+                    .folder
+                    .join(vm.folder.as_str())
+                    .display()
+                    .to_string(),
                 reason: format!(
                     "the file of the snapshot {} is not the one that was written; nothing was changed",
                     snapshot.name

@@ -107,8 +107,10 @@ fn a_snapshot_of_another_vm_or_under_another_name_is_refused() {
     let vm = create(&backend, &ring, "vm", &contents(1, 100));
     let other = create(&backend, &ring, "other", &contents(2, 100));
     let (mine, twin, foreign) = (new("mine"), new("twin"), new("foreign"));
-    vm.take_snapshot(mine.clone(), &contents(1, 100), 1).unwrap();
-    vm.take_snapshot(twin.clone(), &contents(3, 100), 1).unwrap();
+    vm.take_snapshot(mine.clone(), &contents(1, 100), 1)
+        .unwrap();
+    vm.take_snapshot(twin.clone(), &contents(3, 100), 1)
+        .unwrap();
     other
         .take_snapshot(foreign.clone(), &contents(2, 100), 1)
         .unwrap();
@@ -184,7 +186,8 @@ fn a_deep_rekey_takes_the_snapshots_along_and_a_shallow_one_leaves_them_alone() 
     let mut vm = create(&backend, &ring, "vm", &contents(1, 100));
     let (one, two) = (new("one"), new("two"));
     vm.take_snapshot(one.clone(), &contents(1, 100), 1).unwrap();
-    vm.take_snapshot(two.clone(), &contents(2, 5000), 1).unwrap();
+    vm.take_snapshot(two.clone(), &contents(2, 5000), 1)
+        .unwrap();
     let bytes = [one.id, two.id].map(|id| backend.read(&file(id)).unwrap());
     vm.rewrap(&*provider, &other_key).unwrap();
     assert_eq!(
