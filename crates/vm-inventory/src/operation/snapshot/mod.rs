@@ -1,5 +1,8 @@
 //! Snapshots of a VM: take one, go back to one, forget one.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Job, Operations};
 use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
