@@ -7,6 +7,7 @@ mod support;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use serde_json::Value;
 use support::raw::{NvKind, RawTpm, get_random, nv_define, nv_increment, nv_read, nv_write};
 use support::{
-    Client, Daemon, Process, Protocol, TpmServer, VTPM, copy_folder, files_below, finish, folder,
+    Client, Daemon, Process, Protocol, TpmServer, VTPM, copy_folder, files_below, folder,
     only_for_vtpm,
 };
 use tempfile::TempDir;
@@ -47,7 +48,7 @@ impl Place {
         self.daemon.client("demo", self.work.path())
     }
 
-    fn tpm(&self) -> RawTpm {
+    fn tpm(&self) -> RawTpm<UnixStream> {
         RawTpm::connect_unix(&self.daemon.socket("demo"))
     }
 
@@ -115,14 +116,14 @@ const COUNTER: u32 = 0x0150_0001;
 const DATA: u32 = 0x0150_0002;
 
 /// Makes a counter and an index of eight bytes.
-fn define(tpm: &mut RawTpm) {
+fn define(tpm: &mut RawTpm<UnixStream>) {
     tpm.ok(&nv_define(COUNTER, NvKind::Counter, 8, b""));
     tpm.ok(&nv_increment(COUNTER, b""));
     tpm.ok(&nv_define(DATA, NvKind::Ordinary, 8, b""));
     tpm.ok(&nv_write(DATA, b"", b"original"));
 }
 
-fn read(tpm: &mut RawTpm, index: u32) -> Vec<u8> {
+fn read(tpm: &mut RawTpm<UnixStream>, index: u32) -> Vec<u8> {
     tpm.ok(&nv_read(index, b"", 8)).first_buffer().to_vec()
 }
 

@@ -123,7 +123,7 @@ impl Device {
         Ok(())
     }
 
-    /// The state of a running TPM at this moment, permanent and volatile together; what of it is permanent is durable. The TPM runs on.
+    /// The state of a running TPM at this moment, permanent and volatile together; what had to be stored is. The TPM runs on.
     /// Nothing is stored while `beside` looks at the storage.
     pub async fn capture<R>(&self, beside: impl FnOnce() -> R) -> Result<(Stored, R), DeviceError> {
         let mut inner = self.lock().await;
