@@ -12,7 +12,7 @@ use crate::nv::Nv;
 use crate::object::Objects;
 use crate::pcr::Pcrs;
 use crate::platform::Platform;
-use crate::power::Power;
+use crate::power::{Power, StartupKind};
 use crate::profile::Profile;
 use crate::session::Sessions;
 use alloc::boxed::Box;
@@ -157,6 +157,24 @@ impl Tpm {
         self.clock.epoch = u64::from_be_bytes(epoch);
         self.persist = true;
     }
+
+    /// This TPM was restored with its [volatile state](Self::restore_volatile) to go on from a moment that it has gone on from before
+    /// (a snapshot of a running machine): whatever must not be used twice is made void, whatever the machine's memory relies on stays.
+    ///
+    /// PCRs, loaded objects and contexts of objects stay. What [`fork`](Self::fork) takes away goes, so do all commit values, and the
+    /// restart is counted, which attestations show.
+    pub fn fork_running(&mut self) {
+        let contexts = self.sessions.context_counter;
+        self.fork();
+        // The number of a session's context decides about its keystream, so no number that was given out after that moment may come again.
+        let mut beyond = [0; 8];
+        if let Some(low) = beyond.last_chunk_mut::<5>() {
+            self.fill_random(low);
+        }
+        self.sessions.context_counter = contexts.saturating_add(u64::from_be_bytes(beyond));
+        self.commit_startup(StartupKind::Reset);
+        self.clock.restart_count = self.clock.restart_count.wrapping_add(1);
+    }
 }
 
 /// A generator keyed from the platform.
@@ -164,4 +182,43 @@ fn seeded(platform: &mut dyn Platform) -> Drbg {
     let mut entropy = Zeroizing::new([0; 48]);
     platform.entropy(&mut *entropy);
     Drbg::new(&*entropy, &[b"vtpm"])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::context::build::{load, object, save, session};
+    use crate::state::Tpm;
+    use crate::testing::{self, ScriptedPlatform};
+    use alloc::boxed::Box;
+
+    #[test]
+    fn a_running_machine_that_goes_on_from_a_snapshot_keeps_objects_and_repeats_nothing() {
+        let mut tpm = testing::started();
+        let object = object(&mut tpm);
+        let context = save(&mut tpm, object).unwrap();
+        let (kept, saved) = (session(&mut tpm), session(&mut tpm));
+        let session_context = save(&mut tpm, saved).unwrap();
+        tpm.commits.begin();
+        let (permanent, volatile) = (tpm.permanent_state(), tpm.volatile_state());
+
+        let mut back = Tpm::load(&permanent, Box::new(ScriptedPlatform::default())).unwrap();
+        back.restore_volatile(&volatile).unwrap();
+        back.fork_running();
+        assert!(back.is_started() && back.must_persist());
+        assert!(back.objects.is_loaded(object));
+        assert_eq!(back.commits.open, 0);
+        assert_ne!(back.commits.nonce, tpm.commits.nonce);
+        assert_eq!(back.clock.restart_count, tpm.clock.restart_count + 1);
+        assert!(!back.clock.safe);
+        assert!(back.sessions.context_counter >= tpm.sessions.context_counter);
+        assert!(back.sessions.get(kept).is_none());
+
+        // What was saved before: objects come back, sessions do not. Both survive as bytes.
+        let (permanent, volatile) = (back.permanent_state(), back.volatile_state());
+        let mut again = testing::started();
+        *again = Tpm::load(&permanent, Box::new(ScriptedPlatform::default())).unwrap();
+        again.restore_volatile(&volatile).unwrap();
+        assert!(load(&mut again, context).is_ok());
+        assert!(load(&mut again, session_context).is_err());
+    }
 }

@@ -2,11 +2,14 @@
 //!
 //! An intent and the outcome are each part of one transaction of the inventory; between the two, files change. Whoever finds
 //! an intent at start (the daemon was killed, or the power was cut) knows what to do with the files: a creation is undone, a deletion is
-//! finished, a VM that was getting a TPM has none, and one that was losing it has lost it. Both can be repeated, so that a second crash changes nothing.
+//! finished, a VM that was getting a TPM has none, and one that was losing it has lost it. A snapshot is undone, its removal finished; a revert
+//! has happened or not, as the files say. All can be repeated, so that a second crash changes nothing.
 
 use crate::model::{Record, Vm};
+use crate::snapshot::Revert;
 use crate::task::TaskId;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// What was about to happen to files.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -40,6 +43,29 @@ pub enum Intent {
         before: Box<Vm>,
         /// Whether it gets one.
         add: bool,
+    },
+    /// A snapshot is being taken. It is not in the inventory yet.
+    TakeSnapshot {
+        /// The VM.
+        vm: Box<Vm>,
+        /// The snapshot that is to be.
+        snapshot: Uuid,
+    },
+    /// The file of a snapshot is being removed. It is still in the inventory.
+    ForgetSnapshot {
+        /// The VM.
+        vm: Box<Vm>,
+        /// The snapshot that goes.
+        snapshot: Uuid,
+    },
+    /// A VM goes back to a snapshot. The instance id in its files tells whether it has.
+    Revert {
+        /// The VM as it was.
+        vm: Box<Vm>,
+        /// What will be recorded.
+        revert: Revert,
+        /// Whether the VM is to be on afterwards.
+        powered_on: bool,
     },
 }
 

@@ -19,6 +19,7 @@ mod name;
 mod operation;
 pub mod provisioning;
 pub mod requirements;
+mod snapshot;
 mod task;
 mod version;
 
@@ -35,8 +36,9 @@ pub use operation::{
     BackupFile, Capture, CloneVm, CopyVapp, CreateCatalog, CreateProvider, CreateVCenter,
     CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Fate, Import, Instantiate, Job, Machines,
     MoveVapp, MoveVm, NewVappVm, Offer, Operations, PowerOn, Preview, ProviderView,
-    RestoreProvider, Started, TpmBytes, TpmMaker, TpmMakerError, TpmView, UserView, VappItem,
-    VappView, VdcView, VmPreview, VmView,
+    RestoreProvider, Started, TakeSnapshot, TpmBytes, TpmMaker, TpmMakerError, TpmView, UserView,
+    VappItem, VappView, VdcView, VmPreview, VmView,
 };
+pub use snapshot::{Revert, Snapshot, SnapshotTree};
 pub use task::{TargetKind, Task, TaskId, TaskStatus};
 pub use version::VcVersion;

@@ -44,6 +44,14 @@ impl TpmMaker for ByteMaker {
         Ok([seed, Uuid::new_v4().as_bytes()].concat().into())
     }
 
+    fn fork_running(
+        &self,
+        permanent: &[u8],
+        volatile: &[u8],
+    ) -> Result<(TpmBytes, TpmBytes), TpmMakerError> {
+        Ok((self.fork(permanent)?, volatile.to_vec().into()))
+    }
+
     fn ek_name(&self, state: &[u8]) -> Result<String, TpmMakerError> {
         Ok(format!(
             "000b{}",
@@ -51,6 +59,9 @@ impl TpmMaker for ByteMaker {
         ))
     }
 }
+
+/// What a running machine has in its TPM's memory.
+pub(crate) const VOLATILE: &[u8] = b"volatile";
 
 struct Machine {
     file: VmFile,
@@ -127,6 +138,20 @@ impl Machines for StillMachines {
             .unwrap()
             .get(&vm)
             .map(|machine| machine.contents.clone())
+    }
+
+    fn capture(&self, vm: VmId) -> Option<Result<(Contents, u64), String>> {
+        let running = self.running.lock().unwrap();
+        let machine = running.get(&vm)?;
+        let mut contents = machine.contents.clone();
+        contents.set(SectionKind::TPM_VOLATILE, VOLATILE.to_vec());
+        Some(Ok((contents, machine.file.generation())))
+    }
+
+    fn with_files(&self, vm: VmId, work: &mut dyn FnMut(&mut VmFile)) -> bool {
+        let mut running = self.running.lock().unwrap();
+        let machine = running.get_mut(&vm);
+        machine.map(|machine| work(&mut machine.file)).is_some()
     }
 
     fn generations(&self) -> Vec<(VmId, u64)> {

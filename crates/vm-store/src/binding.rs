@@ -4,7 +4,7 @@ use crate::{
     error::StoreError,
     identity::Identity,
     key_provider::KeyLocator,
-    name::check_name,
+    name::check_file_name,
     seal::{self, DataKey, WrappedKey},
     vmx::Vmx,
 };
@@ -93,7 +93,7 @@ impl TpmBinding {
             });
         }
         let nvram = vmx.get(NVRAM).ok_or_else(|| wrong(NVRAM))?;
-        check_name(nvram).map_err(|rule| {
+        check_file_name(nvram).map_err(|rule| {
             damaged(format!(
                 "the key {NVRAM} names no file in the VM's folder: {rule}"
             ))

@@ -6,6 +6,7 @@ use crate::{
     seal::{self, DataKey, Key, TAG_LENGTH},
 };
 use std::{collections::BTreeMap, fmt};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// Which part of the state a section is.
@@ -70,18 +71,17 @@ impl Contents {
             .fold(SALT_LENGTH + 2, usize::saturating_add)
     }
 
-    /// Seals the contents as the record of one generation. `None` if a length does not fit its field.
+    /// Seals the contents as a record. `None` if a length does not fit its field.
     pub(crate) fn seal(
         &self,
         key: &DataKey,
-        identity: &Identity,
-        generation: u64,
+        context: &RecordContext,
     ) -> Result<Option<Vec<u8>>, EntropyFailure> {
         let salt: [u8; SALT_LENGTH] = seal::random()?;
         let Some(directory) = self.directory() else {
             return Ok(None);
         };
-        let record_key = record_key(key, &salt, identity, generation);
+        let record_key = context.record_key(key, &salt);
         // The exact capacity: a reallocation would leave plaintext behind.
         let mut record = Vec::with_capacity(self.record_length());
         record.extend_from_slice(&salt);
@@ -89,7 +89,7 @@ impl Contents {
         for (kind, bytes) in &self.sections {
             let start = record.len();
             record.extend_from_slice(bytes);
-            let aad = associated_data(identity, generation, &directory, *kind);
+            let aad = context.associated_data(&directory, *kind);
             if let Some(section) = record.get_mut(start..) {
                 let tag = seal::seal_in_place(&record_key, nonce(*kind), &aad, section);
                 record.extend_from_slice(&tag);
@@ -98,44 +98,33 @@ impl Contents {
         Ok(Some(record))
     }
 
-    /// Opens a record; the error says which part of it is wrong.
-    pub(crate) fn open(
-        record: &[u8],
+    /// Opens a record and gives what stands behind it; the error says which part of it is wrong.
+    pub(crate) fn open<'a>(
+        record: &'a [u8],
         key: &DataKey,
-        identity: &Identity,
-        generation: u64,
-    ) -> Result<Self, String> {
+        context: &RecordContext,
+    ) -> Result<(Self, &'a [u8]), String> {
         let short = || "the record is cut".to_owned();
-        let (salt, rest) = record
-            .split_first_chunk::<SALT_LENGTH>()
-            .ok_or_else(short)?;
-        let (count, _) = rest.split_first_chunk::<2>().ok_or_else(short)?;
-        let length = 2 + usize::from(u16::from_be_bytes(*count)) * DIRECTORY_ENTRY;
-        let (directory, mut rest) = rest.split_at_checked(length).ok_or_else(short)?;
-        let record_key = record_key(key, salt, identity, generation);
+        let RecordParts {
+            salt,
+            directory,
+            entries,
+            mut rest,
+        } = RecordParts::read(record)?;
+        let record_key = context.record_key(key, salt);
         let mut sections = BTreeMap::new();
-        let mut last = None;
-        for entry in directory
-            .get(2..)
-            .unwrap_or_default()
-            .chunks_exact(DIRECTORY_ENTRY)
-        {
-            let (kind, length) = read_entry(entry).ok_or_else(short)?;
-            if last.is_some_and(|last| last >= kind) {
-                return Err("the sections are not in order".to_owned());
-            }
-            last = Some(kind);
+        for (kind, length) in entries {
             let (sealed, after) = rest.split_at_checked(length).ok_or_else(short)?;
             let (tag, after) = after.split_first_chunk::<TAG_LENGTH>().ok_or_else(short)?;
             rest = after;
             let mut bytes = Zeroizing::new(sealed.to_vec());
-            let aad = associated_data(identity, generation, directory, kind);
+            let aad = context.associated_data(directory, kind);
             if !seal::open_in_place(&record_key, nonce(kind), &aad, &mut bytes, *tag) {
                 return Err(format!("section {} does not authenticate", kind.0));
             }
             sections.insert(kind, bytes);
         }
-        Ok(Self { sections })
+        Ok((Self { sections }, rest))
     }
 
     fn directory(&self) -> Option<Vec<u8>> {
@@ -156,6 +145,105 @@ impl fmt::Debug for Contents {
     }
 }
 
+/// The readable parts of a record, which need no key and prove nothing.
+pub(crate) struct RecordParts<'a> {
+    salt: &'a [u8; SALT_LENGTH],
+    directory: &'a [u8],
+    /// Kinds and lengths of the sections, in order.
+    pub(crate) entries: Vec<(SectionKind, usize)>,
+    /// The sealed sections, and whatever follows them.
+    rest: &'a [u8],
+}
+
+impl<'a> RecordParts<'a> {
+    /// Reads them; the error says which part is wrong.
+    pub(crate) fn read(record: &'a [u8]) -> Result<Self, String> {
+        let short = || "the record is cut".to_owned();
+        let (salt, rest) = record
+            .split_first_chunk::<SALT_LENGTH>()
+            .ok_or_else(short)?;
+        let (count, _) = rest.split_first_chunk::<2>().ok_or_else(short)?;
+        let length = 2 + usize::from(u16::from_be_bytes(*count)) * DIRECTORY_ENTRY;
+        let (directory, rest) = rest.split_at_checked(length).ok_or_else(short)?;
+        let mut entries: Vec<(SectionKind, usize)> = Vec::new();
+        for entry in directory
+            .get(2..)
+            .unwrap_or_default()
+            .chunks_exact(DIRECTORY_ENTRY)
+        {
+            let (kind, length) = read_entry(entry).ok_or_else(short)?;
+            if entries.last().is_some_and(|(last, _)| *last >= kind) {
+                return Err("the sections are not in order".to_owned());
+            }
+            entries.push((kind, length));
+        }
+        Ok(Self {
+            salt,
+            directory,
+            entries,
+            rest,
+        })
+    }
+
+    /// Whether the sections end exactly where the record does.
+    pub(crate) fn fits(&self) -> bool {
+        let sections = self.entries.iter().fold(0usize, |sum, (_, length)| {
+            sum.saturating_add(*length).saturating_add(TAG_LENGTH)
+        });
+        sections == self.rest.len()
+    }
+}
+
+/// What a record is bound to: its key is derived from it, and each section is authenticated with it.
+pub(crate) struct RecordContext {
+    key_info: Vec<u8>,
+    associated: Vec<u8>,
+}
+
+impl RecordContext {
+    /// A record of one generation in a `.nvram`.
+    pub(crate) fn nvram(identity: &Identity, generation: u64) -> Self {
+        let place = [
+            identity.vm_id.as_bytes().as_slice(),
+            identity.instance_id.as_bytes(),
+            &generation.to_be_bytes(),
+        ]
+        .concat();
+        Self {
+            key_info: [b"vtpm.nvram.record.v1", place.as_slice()].concat(),
+            associated: [b"vtpm.nvram.v1", place.as_slice()].concat(),
+        }
+    }
+
+    /// The record of a snapshot, with all of its readable header. The header's length stands in front of it.
+    pub(crate) fn snapshot(vm: Uuid, snapshot: Uuid, generation: u64, header: &[u8]) -> Self {
+        let length = u16::try_from(header.len()).unwrap_or(u16::MAX);
+        Self {
+            key_info: [
+                b"vtpm.snapshot.record.v1".as_slice(),
+                vm.as_bytes(),
+                snapshot.as_bytes(),
+                &generation.to_be_bytes(),
+            ]
+            .concat(),
+            associated: [
+                b"vtpm.snapshot.v1".as_slice(),
+                &length.to_be_bytes(),
+                header,
+            ]
+            .concat(),
+        }
+    }
+
+    fn record_key(&self, key: &DataKey, salt: &[u8]) -> Key {
+        seal::derive(key.expose(), Some(salt), &[&self.key_info])
+    }
+
+    fn associated_data(&self, directory: &[u8], kind: SectionKind) -> Vec<u8> {
+        [self.associated.as_slice(), directory, &kind.0.to_be_bytes()].concat()
+    }
+}
+
 fn read_entry(entry: &[u8]) -> Option<(SectionKind, usize)> {
     let (kind, rest) = entry.split_first_chunk::<2>()?;
     let length = u32::from_be_bytes(*rest.first_chunk::<4>()?);
@@ -163,36 +251,6 @@ fn read_entry(entry: &[u8]) -> Option<(SectionKind, usize)> {
         SectionKind(u16::from_be_bytes(*kind)),
         usize::try_from(length).ok()?,
     ))
-}
-
-fn record_key(key: &DataKey, salt: &[u8], identity: &Identity, generation: u64) -> Key {
-    seal::derive(
-        key.expose(),
-        Some(salt),
-        &[
-            b"vtpm.nvram.record.v1",
-            identity.vm_id.as_bytes(),
-            identity.instance_id.as_bytes(),
-            &generation.to_be_bytes(),
-        ],
-    )
-}
-
-fn associated_data(
-    identity: &Identity,
-    generation: u64,
-    directory: &[u8],
-    kind: SectionKind,
-) -> Vec<u8> {
-    [
-        b"vtpm.nvram.v1".as_slice(),
-        identity.vm_id.as_bytes(),
-        identity.instance_id.as_bytes(),
-        &generation.to_be_bytes(),
-        directory,
-        &kind.0.to_be_bytes(),
-    ]
-    .concat()
 }
 
 fn nonce(kind: SectionKind) -> [u8; 12] {
@@ -218,54 +276,58 @@ mod tests {
         )
     }
 
+    fn of(identity: &Identity, generation: u64) -> RecordContext {
+        RecordContext::nvram(identity, generation)
+    }
+
     #[test]
     fn a_record_opens_to_what_was_sealed() {
         let (contents, key, identity) = sample();
-        let record = contents.seal(&key, &identity, 7).unwrap().unwrap();
+        let record = contents.seal(&key, &of(&identity, 7)).unwrap().unwrap();
         assert_eq!(record.len(), contents.record_length());
         assert_eq!(
-            Contents::open(&record, &key, &identity, 7).unwrap(),
-            contents
+            Contents::open(&record, &key, &of(&identity, 7)).unwrap(),
+            (contents, [].as_slice())
         );
     }
 
     #[test]
     fn two_records_of_the_same_contents_share_no_key() {
         let (contents, key, identity) = sample();
-        let one = contents.seal(&key, &identity, 7).unwrap().unwrap();
-        let two = contents.seal(&key, &identity, 7).unwrap().unwrap();
+        let one = contents.seal(&key, &of(&identity, 7)).unwrap().unwrap();
+        let two = contents.seal(&key, &of(&identity, 7)).unwrap().unwrap();
         assert_ne!(one[60..], two[60..]);
     }
 
     #[test]
     fn a_record_is_bound_to_key_identity_and_generation() {
         let (contents, key, identity) = sample();
-        let record = contents.seal(&key, &identity, 7).unwrap().unwrap();
+        let record = contents.seal(&key, &of(&identity, 7)).unwrap().unwrap();
         let other_key = DataKey::generate().unwrap();
         let other = Identity::random().unwrap();
         let instance = Identity {
             instance_id: other.instance_id,
             ..identity
         };
-        assert!(Contents::open(&record, &other_key, &identity, 7).is_err());
-        assert!(Contents::open(&record, &key, &other, 7).is_err());
-        assert!(Contents::open(&record, &key, &instance, 7).is_err());
-        assert!(Contents::open(&record, &key, &identity, 8).is_err());
+        assert!(Contents::open(&record, &other_key, &of(&identity, 7)).is_err());
+        assert!(Contents::open(&record, &key, &of(&other, 7)).is_err());
+        assert!(Contents::open(&record, &key, &of(&instance, 7)).is_err());
+        assert!(Contents::open(&record, &key, &of(&identity, 8)).is_err());
     }
 
     #[test]
     fn every_changed_or_missing_byte_is_refused() {
         let (contents, key, identity) = sample();
-        let record = contents.seal(&key, &identity, 7).unwrap().unwrap();
+        let record = contents.seal(&key, &of(&identity, 7)).unwrap().unwrap();
         for at in 0..record.len() {
             let mut changed = record.clone();
             changed[at] ^= 1;
             assert!(
-                Contents::open(&changed, &key, &identity, 7).is_err(),
+                Contents::open(&changed, &key, &of(&identity, 7)).is_err(),
                 "{at}"
             );
             assert!(
-                Contents::open(&record[..at], &key, &identity, 7).is_err(),
+                Contents::open(&record[..at], &key, &of(&identity, 7)).is_err(),
                 "{at}"
             );
         }

@@ -6,6 +6,7 @@ use crate::{
     error::{EntropyFailure, StoreError},
     identity::Identity,
     key_provider::{KeyId, KeyLocator, KeyProvider, KeyProviderLookup},
+    snapshots::{SnapshotId, SnapshotInfo},
     vm_file::{self, OpenOptions, VmFile, vmx_name},
     vmx::Vmx,
 };
@@ -142,7 +143,7 @@ pub trait Datastore: Debug + Send + Sync {
         options: &OpenOptions,
     ) -> Result<(VmFile, Contents), StoreError>;
 
-    /// Gives a VM without a TPM one.
+    /// Gives a VM without a TPM, and without snapshots, one.
     fn add_tpm(
         &self,
         name: &str,
@@ -152,7 +153,13 @@ pub trait Datastore: Debug + Send + Sync {
         key_id: &KeyId,
     ) -> Result<VmFile, StoreError>;
 
-    /// Takes the TPM from a VM; what it held is gone for good.
+    /// What the files of a VM's snapshots say, read without its key and so not verified.
+    fn snapshots(&self, name: &str) -> Result<Vec<SnapshotInfo>, StoreError>;
+
+    /// Removes the file of a snapshot, whether the VM is open or not; false if there is none.
+    fn remove_snapshot(&self, name: &str, id: SnapshotId) -> Result<bool, StoreError>;
+
+    /// Takes the TPM from a VM without snapshots; what it held is gone for good.
     fn remove_tpm(&self, name: &str) -> Result<(), StoreError>;
 
     /// Changes ordinary settings of a VM that is not open. `None` removes a key.

@@ -10,7 +10,9 @@ use crate::{
     key_provider::{self, KeyId, KeyProvider, KeyProviderLookup},
     name::check_name,
     nvram::{self, Nvram},
+    offline,
     seal::{self, DataKey},
+    snapshots::{self, SnapshotId, SnapshotInfo},
     vm_file::{self, LOCK_NAME, OpenOptions, VmFile, vmx_name},
 };
 use std::{io, path::Path, sync::Arc};
@@ -295,6 +297,7 @@ impl Datastore for FolderDatastore {
             .map(|number| nvram_name(name, number))
             .find(|candidate| entries.iter().all(|entry| entry.name != *candidate));
         let nvram = free.unwrap_or_else(|| nvram_name(name, 0));
+        refuse_with_snapshots(&*folder)?;
         let (binding, key) = self.bind(
             name,
             description.identity,
@@ -328,6 +331,7 @@ impl Datastore for FolderDatastore {
         let binding = description.tpm.ok_or_else(|| StoreError::NoTpm {
             path: folder.path().join(vmx_name(name)),
         })?;
+        refuse_with_snapshots(&*folder)?;
         let mut settings = description.settings;
         TpmBinding::clear(&mut settings);
         vm_file::write_settings(&*folder, name, &settings)?;
@@ -340,6 +344,29 @@ impl Datastore for FolderDatastore {
                 Err(StoreError::io("remove", &path)(error))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn snapshots(&self, name: &str) -> Result<Vec<SnapshotInfo>, StoreError> {
+        let folder = self.vm_folder(name)?;
+        snapshots::ids(&*folder)?
+            .into_iter()
+            .map(|id| {
+                let file = snapshots::file_name(id);
+                let bytes = snapshots::read_file(&*folder, &file)?;
+                Ok(snapshots::glance(&folder.path().join(file), &bytes)?.info)
+            })
+            .collect()
+    }
+
+    fn remove_snapshot(&self, name: &str, id: SnapshotId) -> Result<bool, StoreError> {
+        let folder = self.vm_folder(name)?;
+        let file = snapshots::file_name(id);
+        let path = folder.path().join(&file);
+        match folder.remove_file(&file).and_then(|()| folder.sync()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StoreError::io("remove", &path)(error)),
         }
     }
 
@@ -414,14 +441,29 @@ fn is_ours(vm: &str, file: &str) -> bool {
             .strip_suffix(".nvram")?;
         number.parse::<u32>().ok()
     };
+    let file = nvram::next_of(file).unwrap_or(file);
+    let rescued_from = |nvram: &str| offline::is_kept_copy(nvram, file);
     file == vmx_name(vm)
         || file == nvram_name(vm, 0)
         || file == LOCK_NAME
         || nvram::is_temporary(file)
         || numbered_nvram().is_some()
+        || snapshots::id_of_file(file).is_some()
+        || rescued_from(&nvram_name(vm, 0))
+}
+
+/// Snapshots need the VM's data key, so that no TPM comes or goes while there are any.
+fn refuse_with_snapshots(folder: &dyn Folder) -> Result<(), StoreError> {
+    match snapshots::ids(folder)?.len() {
+        0 => Ok(()),
+        count => Err(StoreError::HasSnapshots {
+            path: folder.path().to_path_buf(),
+            count,
+        }),
+    }
 }
 
 const FIRST_GENERATION: u64 = 1;
-const DATASTORE_LOCK: &str = ".lock";
+pub(crate) const DATASTORE_LOCK: &str = ".lock";
 const NEW: &str = ".new-";
 const DELETED: &str = ".deleted-";

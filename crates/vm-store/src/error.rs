@@ -154,6 +154,14 @@ pub enum StoreError {
         /// The settings file that names it.
         vmx: String,
     },
+    /// A path that does not lead to one VM.
+    #[error("{} is not a VM: there is {what}", path.display())]
+    NotOneVm {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
+    },
     /// The VM has no TPM.
     #[error("the VM of {} has no TPM. Add one first", path.display())]
     NoTpm {
@@ -165,6 +173,14 @@ pub enum StoreError {
     HasTpm {
         /// The settings file.
         path: PathBuf,
+    },
+    /// The VM has snapshots, which an operation does not allow.
+    #[error("the VM of {} has {count} snapshots, which need its TPM and its data key. Forget them first", path.display())]
+    HasSnapshots {
+        /// The VM's folder.
+        path: PathBuf,
+        /// How many.
+        count: usize,
     },
     /// No provider of the name that the VM's file gives.
     #[error(

@@ -112,6 +112,13 @@ impl Header {
             Slot::One => HEADER_LENGTH + self.slot_length(),
         }
     }
+
+    /// The bytes of a slot in those of the file.
+    pub(crate) fn slot_of<'a>(&self, file: &'a [u8], slot: Slot) -> &'a [u8] {
+        let start = self.slot_offset(slot);
+        file.get(start..start + self.slot_length())
+            .unwrap_or_default()
+    }
 }
 
 /// One of the two slots.
@@ -245,56 +252,34 @@ impl Sectors {
         if !seal::equal(&self.mac(slot, covered), mac) {
             return None;
         }
-        let (generation, rest) = covered.split_first_chunk::<8>()?;
-        let (write_id, rest) = rest.split_first_chunk::<8>()?;
-        let (at, rest) = rest.split_first_chunk::<4>()?;
-        let count = rest.first_chunk::<4>()?;
-        let tag = SectorTag {
-            generation: u64::from_be_bytes(*generation),
-            write_id: *write_id,
-            index: u32::from_be_bytes(*at),
-            count: u32::from_be_bytes(*count),
-        };
-        let is_filler = tag.generation == 0 && tag.count == 0;
-        (tag.index == index && (is_filler || tag.count >= MIN_SECTORS)).then_some(tag)
+        read_tag(index, covered)
     }
 
     /// Looks at every sector of a slot.
     pub(crate) fn read(&self, slot: Slot, bytes: &[u8]) -> SlotReading {
-        let tags: Vec<Option<SectorTag>> = (0u32..)
-            .zip(bytes.chunks(SECTOR_LENGTH))
-            .map(|(index, sector)| self.read_sector(slot, index, sector))
-            .collect();
-        let complete = tags.first().copied().flatten().and_then(|first| {
-            let count = usize::try_from(first.count).ok()?;
-            let write = tags.get(..count)?;
-            let same = |tag: &Option<SectorTag>| {
-                tag.is_some_and(|tag| {
-                    (tag.generation, tag.write_id, tag.count)
-                        == (first.generation, first.write_id, first.count)
-                })
-            };
-            (first.generation > 0 && write.iter().all(same)).then_some(CompleteWrite {
-                generation: first.generation,
-                sectors: first.count,
-            })
-        });
-        SlotReading {
-            complete,
-            newest: tags
-                .iter()
-                .flatten()
-                .map(|tag| tag.generation)
-                .max()
-                .unwrap_or(0),
-            damaged: (0u32..)
-                .zip(&tags)
-                .filter(|(_, tag)| tag.is_none())
-                .map(|(index, _)| index)
-                .collect(),
-            head: [0, 1].map(|at| tags.get(at).copied().flatten().map(|tag| tag.generation)),
-        }
+        SlotReading::of(bytes, |index, sector| self.read_sector(slot, index, sector))
     }
+}
+
+/// Looks at the readable fields of every sector of a slot, without a key: what is consistent may still be false.
+pub(crate) fn glance(bytes: &[u8]) -> SlotReading {
+    SlotReading::of(bytes, read_tag)
+}
+
+/// The fields of a sector if they make sense at this place.
+fn read_tag(index: u32, sector: &[u8]) -> Option<SectorTag> {
+    let (generation, rest) = sector.split_first_chunk::<8>()?;
+    let (write_id, rest) = rest.split_first_chunk::<8>()?;
+    let (at, rest) = rest.split_first_chunk::<4>()?;
+    let count = rest.first_chunk::<4>()?;
+    let tag = SectorTag {
+        generation: u64::from_be_bytes(*generation),
+        write_id: *write_id,
+        index: u32::from_be_bytes(*at),
+        count: u32::from_be_bytes(*count),
+    };
+    let is_filler = tag.generation == 0 && tag.count == 0;
+    (tag.index == index && (is_filler || tag.count >= MIN_SECTORS)).then_some(tag)
 }
 
 /// Puts a record together from the sectors of a complete write.
@@ -331,6 +316,45 @@ pub(crate) struct SlotReading {
     pub(crate) damaged: Vec<u32>,
     /// Generations of sectors 0 and 1, if authentic.
     head: [Option<u64>; 2],
+}
+
+impl SlotReading {
+    /// What a slot holds, by what `read` makes of each of its sectors.
+    fn of(bytes: &[u8], read: impl Fn(u32, &[u8]) -> Option<SectorTag>) -> Self {
+        let tags: Vec<Option<SectorTag>> = (0u32..)
+            .zip(bytes.chunks(SECTOR_LENGTH))
+            .map(|(index, sector)| read(index, sector))
+            .collect();
+        let complete = tags.first().copied().flatten().and_then(|first| {
+            let count = usize::try_from(first.count).ok()?;
+            let write = tags.get(..count)?;
+            let same = |tag: &Option<SectorTag>| {
+                tag.is_some_and(|tag| {
+                    (tag.generation, tag.write_id, tag.count)
+                        == (first.generation, first.write_id, first.count)
+                })
+            };
+            (first.generation > 0 && write.iter().all(same)).then_some(CompleteWrite {
+                generation: first.generation,
+                sectors: first.count,
+            })
+        });
+        Self {
+            complete,
+            newest: tags
+                .iter()
+                .flatten()
+                .map(|tag| tag.generation)
+                .max()
+                .unwrap_or(0),
+            damaged: (0u32..)
+                .zip(&tags)
+                .filter(|(_, tag)| tag.is_none())
+                .map(|(index, _)| index)
+                .collect(),
+            head: [0, 1].map(|at| tags.get(at).copied().flatten().map(|tag| tag.generation)),
+        }
+    }
 }
 
 /// Which slot counts.

@@ -11,9 +11,11 @@ use crate::{
     format::{self, Header, Sectors, Slot},
     key_provider::ProviderFolder,
     nvram::{IfPresent, put_file},
+    offline::{self, Place},
     seal::DataKey,
-    vm_file,
+    snapshots, vm_file,
 };
+use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 const PROVIDER: &[u8] = include_bytes!("tests/data/v1/kp1.provider.json");
@@ -49,6 +51,24 @@ pub fn vm_file(data: &[u8]) {
         _ => try_to_open(VMX, &authenticated_slots(data)),
     }
     settings(data);
+    snapshot(data);
+}
+
+/// Any bytes as a snapshot, with a checksum that is right so that they are read to their end: nothing opens that was not sealed.
+fn snapshot(data: &[u8]) {
+    let mut bytes = b"vTPMvmsn\0\x01".to_vec();
+    bytes.extend_from_slice(data);
+    let digest = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&digest);
+    let path = Path::new("snapshot");
+    if let Ok(glance) = snapshots::glance(path, &bytes) {
+        let (vm, id) = (glance.info.identity.vm_id, glance.info.snapshot.id);
+        let key = DataKey::from_bytes(zeroize::Zeroizing::new([7; 32]));
+        assert!(
+            snapshots::open(path, &bytes, &key, vm, id).is_err(),
+            "a snapshot opens that nobody sealed"
+        );
+    }
 }
 
 /// What is read as settings is written as it was, and keeps what is set.
@@ -193,6 +213,15 @@ fn try_to_open(vmx: &[u8], nvram: &[u8]) {
     for (name, bytes) in [("vm.vmx", vmx), ("vm.nvram", nvram)] {
         put_file(&*folder, name, bytes, IfPresent::Replace).expect("a file");
     }
+    let ring = BTreeMap::from([("kp1".to_owned(), Arc::clone(&provider))]);
+    let place = Place::find(&backend, folder.path()).expect("a .vmx");
+    let found = offline::examine(&place, Some(&ring)).expect("a folder");
+    let opens = open(&backend, &provider, &OpenOptions::default()).is_ok();
+    assert!(
+        opens == (found.authenticated && !found.is_damaged()),
+        "what opens is whole, and nothing else: {:?}",
+        found.findings
+    );
     for options in [
         OpenOptions::default(),
         OpenOptions {

@@ -18,7 +18,9 @@ mod identity;
 pub mod key_provider;
 mod name;
 mod nvram;
+pub mod offline;
 mod seal;
+mod snapshots;
 mod state_folder;
 mod vm_file;
 mod vmx;
@@ -38,6 +40,9 @@ pub use key_provider::{KeyId, KeyLocator, KeyProvider, KeyProviderLookup};
 pub use name::{MAX_NAME_BYTES, MAX_NAME_CHARACTERS, check_name};
 pub use nvram::OpenReport;
 pub use seal::{DataKey, WRAPPED_KEY_LENGTH, WrappedKey, unwrap as unwrap_key, wrap as wrap_key};
+pub use snapshots::{
+    MAX_DESCRIPTION_BYTES, NewSnapshot, SnapshotId, SnapshotInfo, check_snapshot_text,
+};
 pub use state_folder::{STATE_NAME, StateFolder, StateKey};
 pub use vm_file::{OpenOptions, VmFile};
 pub use vmx::Vmx;

@@ -6,16 +6,27 @@ pub const MAX_NAME_CHARACTERS: usize = 80;
 /// Longest name in bytes: with our suffixes it must fit the 255 bytes of a file name.
 pub const MAX_NAME_BYTES: usize = 200;
 
+/// Longest name of a file of ours, in bytes: that of a temporary one in its place must still fit.
+const MAX_FILE_NAME_BYTES: usize = 220;
+
 /// Checks a name; the error is the rule that it breaks.
 pub fn check_name(name: &str) -> Result<(), &'static str> {
-    if name.is_empty() {
-        return Err("a name has at least one character");
-    }
     if name.chars().count() > MAX_NAME_CHARACTERS {
         return Err("a name has at most 80 characters");
     }
     if name.len() > MAX_NAME_BYTES {
         return Err("a name has at most 200 bytes of UTF-8");
+    }
+    check_file_name(name)
+}
+
+/// Checks the name of a file in a VM's folder, which is a VM's name with something of ours behind it.
+pub(crate) fn check_file_name(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() {
+        return Err("a name has at least one character");
+    }
+    if name.len() > MAX_FILE_NAME_BYTES {
+        return Err("the name of a file has at most 220 bytes of UTF-8");
     }
     if name == ".." || name == "." {
         return Err("\".\" and \"..\" are folders, not names");

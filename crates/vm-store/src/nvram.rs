@@ -2,7 +2,7 @@
 
 use crate::{
     backend::{BackendFile, Folder},
-    contents::Contents,
+    contents::{Contents, RecordContext},
     error::StoreError,
     format::{self, Header, HeaderFault, Sectors, Slot, Verdict},
     identity::Identity,
@@ -114,42 +114,15 @@ impl Nvram {
         rescue: bool,
     ) -> Result<(Self, Contents, OpenReport), StoreError> {
         let path = folder.path().join(name);
-        let damaged = |reason: String| StoreError::damaged(&path, reason);
         let file = folder.open(name).map_err(StoreError::io("open", &path))?;
         let bytes = read_bounded(&*file, &path, MAX_FILE_LENGTH)?;
-        let header = read_header(&path, &bytes)?;
-        if header.identity != *identity {
-            return Err(StoreError::WrongVm {
-                path,
-                expected: identity.to_string(),
-                found: header.identity.to_string(),
-            });
-        }
-        if !Header::is_authentic(&bytes, key) {
-            return Err(damaged(
-                "its header was changed or written under another data key".to_owned(),
-            ));
-        }
-        let sectors = Sectors::new(key, identity);
-        let slot_bytes = |slot: Slot| {
-            let start = header.slot_offset(slot);
-            bytes
-                .get(start..start + header.slot_length())
-                .unwrap_or_default()
-        };
-        let zero = sectors.read(Slot::Zero, slot_bytes(Slot::Zero));
-        let one = sectors.read(Slot::One, slot_bytes(Slot::One));
-        let (verdict, rescued) = match format::judge(&zero, &one) {
-            Ok(verdict) => (verdict, false),
-            Err(reason) if !rescue => return Err(damaged(reason)),
-            Err(reason) => {
-                let best = format::best_complete(&zero, &one).ok_or_else(|| damaged(reason))?;
-                (best, true)
-            }
-        };
+        let Reading {
+            header,
+            verdict,
+            contents,
+            rescued,
+        } = read_state(&path, &bytes, key, identity, rescue)?;
         let Verdict { slot, write, .. } = verdict;
-        let record = format::record_of(slot_bytes(slot), write.sectors);
-        let contents = Contents::open(&record, key, identity, write.generation).map_err(damaged)?;
         // A killed process may have left its last save in the page cache only.
         file.sync_data().map_err(StoreError::io("sync", &path))?;
         let nvram = Self {
@@ -157,7 +130,7 @@ impl Nvram {
             name: name.to_owned(),
             file,
             header,
-            sectors,
+            sectors: Sectors::new(key, identity),
             key: key.clone(),
             slot,
             generation: write.generation,
@@ -175,6 +148,21 @@ impl Nvram {
     /// The generation of the last save that was acknowledged.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged
+    }
+
+    /// The newest generation that the file may hold, acknowledged or not.
+    pub(crate) fn newest(&self) -> u64 {
+        self.generation
+    }
+
+    /// Gives the file another name, replacing what had it; the folder is the caller's to sync.
+    pub(crate) fn renamed(mut self, name: &str) -> Result<Self, StoreError> {
+        let path = self.folder.path().join(name);
+        self.folder
+            .rename(&self.name, name)
+            .map_err(StoreError::io("replace", &path))?;
+        name.clone_into(&mut self.name);
+        Ok(self)
     }
 
     /// The file, for messages.
@@ -274,6 +262,60 @@ impl Nvram {
     }
 }
 
+/// What the bytes of a file say.
+pub(crate) struct Reading {
+    pub(crate) header: Header,
+    pub(crate) verdict: Verdict,
+    pub(crate) contents: Contents,
+    /// The older state was taken because the caller asked for it.
+    pub(crate) rescued: bool,
+}
+
+/// Finds the current state in the bytes of a file, which nothing about is trusted.
+pub(crate) fn read_state(
+    path: &Path,
+    bytes: &[u8],
+    key: &DataKey,
+    identity: &Identity,
+    rescue: bool,
+) -> Result<Reading, StoreError> {
+    let damaged = |reason: String| StoreError::damaged(path, reason);
+    let header = read_header(path, bytes)?;
+    if header.identity != *identity {
+        return Err(StoreError::WrongVm {
+            path: path.to_path_buf(),
+            expected: identity.to_string(),
+            found: header.identity.to_string(),
+        });
+    }
+    if !Header::is_authentic(bytes, key) {
+        return Err(damaged(
+            "its header was changed or written under another data key".to_owned(),
+        ));
+    }
+    let sectors = Sectors::new(key, identity);
+    let zero = sectors.read(Slot::Zero, header.slot_of(bytes, Slot::Zero));
+    let one = sectors.read(Slot::One, header.slot_of(bytes, Slot::One));
+    let (verdict, rescued) = match format::judge(&zero, &one) {
+        Ok(verdict) => (verdict, false),
+        Err(reason) if !rescue => return Err(damaged(reason)),
+        Err(reason) => {
+            let best = format::best_complete(&zero, &one).ok_or_else(|| damaged(reason))?;
+            (best, true)
+        }
+    };
+    let Verdict { slot, write, .. } = verdict;
+    let record = format::record_of(header.slot_of(bytes, slot), write.sectors);
+    let context = RecordContext::nvram(identity, write.generation);
+    let (contents, _padding) = Contents::open(&record, key, &context).map_err(damaged)?;
+    Ok(Reading {
+        header,
+        verdict,
+        contents,
+        rescued,
+    })
+}
+
 /// Reads a whole file unless it is larger than files of its kind may be.
 pub(crate) fn read_bounded(
     file: &dyn BackendFile,
@@ -336,10 +378,20 @@ pub(crate) fn temporary_name(name: &str) -> Result<String, StoreError> {
 
 /// Whether an interrupted operation left this name behind.
 pub(crate) fn is_temporary(name: &str) -> bool {
-    name.starts_with('.') && name.contains(TEMPORARY)
+    name.starts_with('.') && name.contains(TEMPORARY) && next_of(name).is_none()
 }
 
-fn read_header(path: &Path, bytes: &[u8]) -> Result<Header, StoreError> {
+/// Name of the file that takes the place of `name` once `.vmx` was switched over to it.
+pub(crate) fn next_name(name: &str) -> String {
+    format!(".{name}{NEXT}")
+}
+
+/// The name whose place a file waits to take.
+pub(crate) fn next_of(name: &str) -> Option<&str> {
+    name.strip_prefix('.')?.strip_suffix(NEXT)
+}
+
+pub(crate) fn read_header(path: &Path, bytes: &[u8]) -> Result<Header, StoreError> {
     let header = Header::parse(bytes).map_err(|fault| match fault {
         HeaderFault::Version(found) => StoreError::UnsupportedVersion {
             path: path.to_path_buf(),
@@ -377,7 +429,7 @@ fn seal_record(
         return Err(too_large());
     }
     let record = contents
-        .seal(key, identity, generation)?
+        .seal(key, &RecordContext::nvram(identity, generation))?
         .ok_or_else(too_large)?;
     let count = format::sectors_for(record.len()).ok_or_else(too_large)?;
     Ok((record, count))
@@ -388,3 +440,4 @@ fn file_offset(offset: usize) -> u64 {
 }
 
 const TEMPORARY: &str = ".tmp-";
+const NEXT: &str = ".next";

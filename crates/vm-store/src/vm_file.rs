@@ -3,12 +3,13 @@
 use crate::{
     backend::{BackendFile, Folder},
     binding::{self, TpmBinding},
-    contents::Contents,
+    contents::{Contents, SectionKind},
     error::StoreError,
     identity::Identity,
     key_provider::{self, KeyId, KeyProvider, KeyProviderLookup},
     nvram::{self, IfPresent, Nvram, OpenReport},
     seal::DataKey,
+    snapshots::{self, NewSnapshot, SnapshotId, SnapshotInfo},
     vmx::{self, Vmx},
 };
 use std::{
@@ -19,6 +20,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
+use uuid::Uuid;
 
 /// File whose lock says that a VM is open.
 pub(crate) const LOCK_NAME: &str = "vm.lock";
@@ -113,6 +115,134 @@ impl VmFile {
         result
     }
 
+    /// Keeps contents, those of this generation, as a snapshot, which is on stable storage when this returns. The state of the VM
+    /// itself is not touched.
+    pub fn take_snapshot(
+        &self,
+        snapshot: NewSnapshot,
+        contents: &Contents,
+        generation: u64,
+    ) -> Result<SnapshotInfo, StoreError> {
+        let info = SnapshotInfo {
+            snapshot,
+            identity: self.binding.identity,
+            generation,
+            powered_on: contents.get(SectionKind::TPM_VOLATILE).is_some(),
+        };
+        snapshots::put(&*self.folder, &info, contents, &self.key)?;
+        Ok(info)
+    }
+
+    /// What a snapshot of this VM holds.
+    pub fn snapshot(&self, id: SnapshotId) -> Result<(SnapshotInfo, Contents), StoreError> {
+        let name = snapshots::file_name(id);
+        let bytes = snapshots::read_file(&*self.folder, &name)?;
+        let path = self.folder.path().join(name);
+        snapshots::open(&path, &bytes, &self.key, self.binding.identity.vm_id, id)
+    }
+
+    /// Gives the state up and goes on from `contents`, those of a snapshot, as another instance of the VM. If this fails, what is
+    /// stored is the state before or the new one: the instance id in `.vmx` tells which, and opening the VM cleans up.
+    pub fn revert(self, contents: &Contents, instance_id: Uuid) -> Result<Self, StoreError> {
+        let mut binding = self.binding.clone();
+        binding.identity.instance_id = instance_id;
+        let key = self.key.clone();
+        self.switch_over(contents, binding, key, &[])
+    }
+
+    /// Replaces the data key, that of the snapshots included, and wraps the new one under a key of `provider` (deep re-key). If this
+    /// fails, everything is under the old data key or everything under the new one, and opening the VM cleans up.
+    pub fn reseal(self, provider: &dyn KeyProvider, key_id: &KeyId) -> Result<Self, StoreError> {
+        let path = self.vmx_path();
+        let key = DataKey::generate()?;
+        let mut binding = self.binding.clone();
+        (binding.locator, binding.wrapped) = key_provider::wrap_located(provider, key_id, &key)
+            .map_err(StoreError::provider(&path))?;
+        let identity = self.binding.identity;
+        let (_, contents, _) = Nvram::open(
+            &self.folder,
+            &self.binding.nvram,
+            &self.key,
+            &identity,
+            false,
+        )?;
+        let ids = snapshots::ids(&*self.folder)?;
+        self.switch_over(&contents, binding, key, &ids)
+    }
+
+    /// Replaces `.nvram`, and the files of `snapshots` sealed anew, together with `.vmx` (`docs/vm-file-format.md`, 1.1).
+    fn switch_over(
+        mut self,
+        contents: &Contents,
+        mut binding: TpmBinding,
+        key: DataKey,
+        resealed: &[SnapshotId],
+    ) -> Result<Self, StoreError> {
+        let generation = self.nvram.newest().checked_add(1).ok_or_else(|| {
+            StoreError::damaged(
+                &self.nvram.path(),
+                "its generation is at the end of its range",
+            )
+        })?;
+        binding.generation_floor = generation;
+        let next = nvram::next_name(&binding.nvram);
+        let mut made = Vec::new();
+        let prepared = (|| {
+            made.push(next.clone());
+            let nvram = Nvram::create(
+                &self.folder,
+                &next,
+                &key,
+                &binding.identity,
+                contents,
+                generation,
+            )?;
+            for id in resealed {
+                let (info, contents) = self.snapshot(*id)?;
+                let name = nvram::next_name(&snapshots::file_name(*id));
+                let bytes =
+                    snapshots::seal(&self.folder.path().join(&name), &info, &contents, &key)?;
+                made.push(name.clone());
+                write_new(&*self.folder, &name, &bytes)?;
+            }
+            let folder = &self.folder;
+            folder
+                .sync()
+                .map_err(StoreError::io("sync", folder.path()))?;
+            Ok(nvram)
+        })();
+        let nvram = match prepared {
+            Ok(nvram) => nvram,
+            Err(error) => {
+                // What cannot be removed now is removed when the VM is opened the next time.
+                for name in made {
+                    let _ = self.folder.remove_file(&name);
+                }
+                return Err(error);
+            }
+        };
+        let (mut settings, _) = read_settings(&*self.folder, &self.name)?;
+        binding.write(&mut settings, &key);
+        // If this fails, it may have happened all the same: from here on what lies beside is for the next one who opens the VM.
+        write_settings(&*self.folder, &self.name, &settings)?;
+        self.nvram = nvram.renamed(&binding.nvram)?;
+        for id in resealed {
+            let name = snapshots::file_name(*id);
+            let path = self.folder.path().join(&name);
+            self.folder
+                .rename(&nvram::next_name(&name), &name)
+                .map_err(StoreError::io("replace", &path))?;
+        }
+        let folder = &self.folder;
+        folder
+            .sync()
+            .map_err(StoreError::io("sync", folder.path()))?;
+        self.binding = binding;
+        self.key = key;
+        self.settings = settings;
+        Ok(self)
+    }
+
     /// Ends the work with this VM: notes the generation in `.vmx`, so that an older `.nvram` put back alone is found.
     pub fn close(mut self) -> Result<(), StoreError> {
         if self.binding.generation_floor == self.generation() {
@@ -132,23 +262,7 @@ impl VmFile {
         providers: &dyn KeyProviderLookup,
         options: &OpenOptions,
     ) -> Result<(Self, Contents), StoreError> {
-        let lock = take_lock(&*folder)?;
-        let (settings, path) = read_settings(&*folder, name)?;
-        let binding = TpmBinding::read(&settings, &path)?
-            .ok_or_else(|| StoreError::NoTpm { path: path.clone() })?;
-        let locator = &binding.locator;
-        let provider = providers
-            .find(&locator.provider)
-            .ok_or_else(|| no_such_provider(&path, &binding, providers))?;
-        let key = key_provider::unwrap_located(&*provider, locator, &binding.wrapped)
-            .map_err(StoreError::provider(&path))?;
-        TpmBinding::verify(&settings, &path, &key)?;
-        let parts = Parts {
-            lock,
-            settings,
-            binding,
-            key,
-        };
+        let parts = Parts::unlock(&*folder, name, providers)?;
         Self::assemble(folder, name, parts, options)
     }
 
@@ -186,6 +300,7 @@ impl VmFile {
             binding,
             key,
         } = parts;
+        settle_switch(&folder, &binding, &key)?;
         let opened = Nvram::open(
             &folder,
             &binding.nvram,
@@ -259,11 +374,50 @@ impl VmFile {
     }
 }
 
-struct Parts {
-    lock: Box<dyn BackendFile>,
-    settings: Vmx,
-    binding: TpmBinding,
-    key: DataKey,
+/// A VM that is locked for us, with its settings read and its data key unwrapped.
+pub(crate) struct Parts {
+    pub(crate) lock: Box<dyn BackendFile>,
+    pub(crate) settings: Vmx,
+    pub(crate) binding: TpmBinding,
+    pub(crate) key: DataKey,
+}
+
+impl Parts {
+    /// Takes the lock and asks the VM's key provider for the data key.
+    pub(crate) fn unlock(
+        folder: &dyn Folder,
+        name: &str,
+        providers: &dyn KeyProviderLookup,
+    ) -> Result<Self, StoreError> {
+        let lock = take_lock(folder)?;
+        let (settings, path) = read_settings(folder, name)?;
+        let (binding, key) = unwrap_binding(&settings, &path, providers)?;
+        Ok(Self {
+            lock,
+            settings,
+            binding,
+            key,
+        })
+    }
+}
+
+/// The authenticated settings and the data key.
+pub(crate) fn unwrap_binding(
+    settings: &Vmx,
+    path: &Path,
+    providers: &dyn KeyProviderLookup,
+) -> Result<(TpmBinding, DataKey), StoreError> {
+    let binding = TpmBinding::read(settings, path)?.ok_or_else(|| StoreError::NoTpm {
+        path: path.to_path_buf(),
+    })?;
+    let locator = &binding.locator;
+    let provider = providers
+        .find(&locator.provider)
+        .ok_or_else(|| no_such_provider(path, &binding, providers))?;
+    let key = key_provider::unwrap_located(&*provider, locator, &binding.wrapped)
+        .map_err(StoreError::provider(path))?;
+    TpmBinding::verify(settings, path, &key)?;
+    Ok((binding, key))
 }
 
 static NEXT_NUMBER: AtomicUsize = AtomicUsize::new(0);
@@ -379,6 +533,63 @@ pub(crate) fn remove_temporaries(folder: &dyn Folder) -> Result<(), StoreError> 
         }
     }
     Ok(())
+}
+
+/// Finishes or undoes a switch-over that was interrupted (`docs/vm-file-format.md`, 1.1). The caller has the lock.
+fn settle_switch(
+    folder: &Arc<dyn Folder>,
+    binding: &TpmBinding,
+    key: &DataKey,
+) -> Result<(), StoreError> {
+    let entries = folder
+        .entries()
+        .map_err(StoreError::io("list", folder.path()))?;
+    let mut changed = false;
+    for entry in entries {
+        let Some(target) = nvram::next_of(&entry.name) else {
+            continue;
+        };
+        let fits = if target == binding.nvram {
+            Nvram::open(folder, &entry.name, key, &binding.identity, false)
+                .map(|(nvram, ..)| nvram.acknowledged() >= binding.generation_floor)
+        } else if let Some(id) = snapshots::id_of_file(target) {
+            let path = folder.path().join(&entry.name);
+            snapshots::read_file(&**folder, &entry.name).and_then(|bytes| {
+                snapshots::open(&path, &bytes, key, binding.identity.vm_id, id).map(|_| true)
+            })
+        } else {
+            continue;
+        };
+        let path = folder.path().join(target);
+        let settled = match fits {
+            Ok(true) => folder.rename(&entry.name, target),
+            // What could not be read may be the only good one.
+            Err(error @ (StoreError::Io { .. } | StoreError::NotRegular { .. })) => {
+                return Err(error);
+            }
+            Ok(false) | Err(_) => folder.remove_file(&entry.name),
+        };
+        settled.map_err(StoreError::io("replace", &path))?;
+        changed = true;
+    }
+    if changed {
+        folder
+            .sync()
+            .map_err(StoreError::io("sync", folder.path()))?;
+    }
+    Ok(())
+}
+
+/// Writes a file that must not exist, and syncs it; the folder is the caller's to sync.
+pub(crate) fn write_new(folder: &dyn Folder, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let path = folder.path().join(name);
+    folder
+        .create(name)
+        .and_then(|file| {
+            file.write_all_at(bytes, 0)?;
+            file.sync_all()
+        })
+        .map_err(StoreError::io("write", &path))
 }
 
 fn no_such_provider(

@@ -9,18 +9,19 @@ use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Reque
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use vm_inventory::model::{Datastore, VCenter};
 use vm_inventory::{
     CloneVm, CreateProvider, CreateVCenter, CreateVm, Error, Job, Name, Operations, ProviderView,
-    RestoreProvider, Task, TaskId, VmView,
+    RestoreProvider, SnapshotTree, TakeSnapshot, Task, TaskId, VmView,
 };
 
 /// Requests are small; a restore carries a backup of at most 1 MiB in base64.
@@ -56,6 +57,12 @@ pub fn router(operations: Arc<Operations>, jobs: Jobs) -> Router {
         .route("/v1/vms/{vm}", get(show_vm).delete(delete_vm))
         .route("/v1/vms/{vm}/power", post(change_power))
         .route("/v1/vms/{vm}/clone", post(clone_vm))
+        .route(
+            "/v1/vms/{vm}/snapshots",
+            get(list_snapshots).post(take_snapshot),
+        )
+        .route("/v1/vms/{vm}/snapshots/{snapshot}", delete(forget_snapshot))
+        .route("/v1/vms/{vm}/snapshots/{snapshot}/revert", post(revert_vm))
         .route("/v1/tasks", get(list_tasks))
         .route("/v1/tasks/{id}", get(show_task))
         .fallback(no_such_path)
@@ -222,6 +229,38 @@ async fn clone_vm(
         .await
 }
 
+async fn list_snapshots(State(api): State<Api>, InPath(vm): InPath) -> Answer<SnapshotTree> {
+    Ok(Json(
+        api.blocking(move |operations| operations.snapshots(&vm))
+            .await?,
+    ))
+}
+
+async fn take_snapshot(
+    State(api): State<Api>,
+    InPath(vm): InPath,
+    Body(request): Body<TakeSnapshot>,
+) -> Result<Response, Problem> {
+    api.accept(move |operations| operations.take_snapshot(&vm, request))
+        .await
+}
+
+async fn forget_snapshot(
+    State(api): State<Api>,
+    InPath((vm, snapshot)): InPath<(String, String)>,
+) -> Result<Response, Problem> {
+    api.accept(move |operations| operations.forget_snapshot(&vm, &snapshot))
+        .await
+}
+
+async fn revert_vm(
+    State(api): State<Api>,
+    InPath((vm, snapshot)): InPath<(String, String)>,
+) -> Result<Response, Problem> {
+    api.accept(move |operations| operations.revert_vm(&vm, &snapshot))
+        .await
+}
+
 async fn list_tasks(State(api): State<Api>) -> Answer<Items<Task>> {
     api.list(|operations| operations.tasks()).await
 }
@@ -302,19 +341,19 @@ where
     }
 }
 
-/// The one variable part of the path; what is wrong with it is a problem document.
-struct InPath(String);
+/// The variable part of the path, or the parts; what is wrong with it is a problem document.
+struct InPath<T = String>(T);
 
-impl<S: Send + Sync> FromRequestParts<S> for InPath {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(
         parts: &mut axum::http::request::Parts,
         state: &S,
     ) -> Result<Self, Problem> {
-        Path::<String>::from_request_parts(parts, state)
+        Path::<T>::from_request_parts(parts, state)
             .await
-            .map(|Path(text)| Self(text))
+            .map(|Path(found)| Self(found))
             .map_err(|error: PathRejection| Problem::bad_request(error.body_text()))
     }
 }

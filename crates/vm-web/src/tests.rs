@@ -15,7 +15,7 @@ use vm_inventory::model::{Endpoint, VmId};
 use vm_inventory::{
     Inventory, Machines, Operations, PowerOn, Started, TpmBytes, TpmMaker, TpmMakerError,
 };
-use vm_store::{Contents, VmFile};
+use vm_store::{Contents, SectionKind, VmFile};
 
 struct ByteMaker;
 
@@ -34,6 +34,13 @@ impl TpmMaker for ByteMaker {
     }
     fn fork(&self, state: &[u8]) -> Result<TpmBytes, TpmMakerError> {
         Ok(state.to_vec().into())
+    }
+    fn fork_running(
+        &self,
+        permanent: &[u8],
+        volatile: &[u8],
+    ) -> Result<(TpmBytes, TpmBytes), TpmMakerError> {
+        Ok((permanent.to_vec().into(), volatile.to_vec().into()))
     }
     fn ek_name(&self, state: &[u8]) -> Result<String, TpmMakerError> {
         Ok(format!(
@@ -76,6 +83,17 @@ impl Machines for StillMachines {
             .unwrap()
             .get(&vm)
             .map(|(_, contents)| contents.clone())
+    }
+    fn capture(&self, vm: VmId) -> Option<Result<(Contents, u64), String>> {
+        let machines = self.0.lock().unwrap();
+        let (file, contents) = machines.get(&vm)?;
+        let mut contents = contents.clone();
+        contents.set(SectionKind::TPM_VOLATILE, b"volatile".to_vec());
+        Some(Ok((contents, file.generation())))
+    }
+    fn with_files(&self, vm: VmId, work: &mut dyn FnMut(&mut VmFile)) -> bool {
+        let mut machines = self.0.lock().unwrap();
+        machines.get_mut(&vm).map(|(file, _)| work(file)).is_some()
     }
     fn generations(&self) -> Vec<(VmId, u64)> {
         Vec::new()
@@ -286,6 +304,51 @@ async fn a_vm_lives_through_the_api() {
             .unwrap()
             .len(),
         6
+    );
+}
+
+#[tokio::test]
+async fn snapshots_are_taken_gone_back_to_and_forgotten_through_the_api() {
+    let api = Api::ready().await;
+    let vm = json!({"name": "vm 1", "tpm": true});
+    api.done(Method::POST, "/v1/vms", Some(vm)).await;
+    let snapshots = "/v1/vms/vm%201/snapshots";
+    let on = json!({"action": "on"});
+    let off = json!({"action": "off"});
+    let clean = json!({"name": "clean / 1"});
+    let (status, problem) = api.send(Method::POST, snapshots, Some(clean)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+    let clean = json!({"name": "clean 1", "description": "as made"});
+    api.done(Method::POST, snapshots, Some(clean)).await;
+    api.done(Method::POST, "/v1/vms/vm%201/power", Some(on))
+        .await;
+    let running = json!({"name": "running"});
+    api.done(Method::POST, snapshots, Some(running)).await;
+    api.done(Method::POST, "/v1/vms/vm%201/power", Some(off))
+        .await;
+    let tree = api.get(snapshots).await;
+    assert_eq!(tree["snapshots"][0]["description"], "as made");
+    assert_eq!(tree["snapshots"][1]["parent"], tree["snapshots"][0]["id"]);
+    assert_eq!(tree["current"], tree["snapshots"][1]["id"]);
+    let revert = |name: &str| format!("{snapshots}/{name}/revert");
+    api.done(Method::POST, &revert("running"), None).await;
+    assert_eq!(api.get("/v1/vms/vm%201").await["power"], "on");
+    api.done(Method::POST, &revert("clean%201"), None).await;
+    let vm = api.get("/v1/vms/vm%201").await;
+    assert_eq!(vm["power"], "off");
+    assert_eq!(vm["reverts"][1]["name"], "clean 1");
+    let (status, problem) = api.send(Method::POST, &revert("none"), None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{problem}");
+    let forgotten = format!("{snapshots}/running");
+    api.done(Method::DELETE, &forgotten, None).await;
+    let (status, _) = api.send(Method::DELETE, &forgotten, None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        api.get(snapshots).await["snapshots"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
     );
 }
 

@@ -7,6 +7,7 @@
 mod client;
 mod completions;
 mod explain;
+mod file;
 mod import;
 mod log;
 mod output;
@@ -17,6 +18,7 @@ mod provider;
 mod run;
 mod serve;
 mod simulator;
+mod snapshot;
 mod sockets;
 mod swtpm;
 mod swtpm_bios;
@@ -50,6 +52,7 @@ enum Verb {
     Serve(serve::Serve),
     Vm(vm::Vm),
     Provider(provider::Provider),
+    File(file::File),
     Run(run::Run),
     #[command(hide = true)]
     RunWatcher(run::WatcherVerb),
@@ -70,6 +73,7 @@ impl Verb {
             Self::Serve(verb) => verb.execute(),
             Self::Vm(verb) => verb.execute(),
             Self::Provider(verb) => verb.execute(),
+            Self::File(verb) => verb.execute(),
             Self::Run(verb) => verb.execute(),
             Self::RunWatcher(verb) => verb.execute(),
             Self::Swtpm(verb) => verb.execute(),

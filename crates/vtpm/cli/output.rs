@@ -1,7 +1,9 @@
 //! What verbs print: lines, tables, JSON.
 
 use std::io::{self, ErrorKind, Write as _};
+use std::time::Duration;
 
+use der::DateTime;
 use serde::Serialize;
 
 /// Prints text and a line end. A reader that went away is no error.
@@ -23,6 +25,12 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 /// Prints rows under their headings, in columns.
 pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     line(format_table(headings, rows).trim_end())
+}
+
+/// A moment, in seconds since 1970, as a date and time of UTC.
+pub(crate) fn date(seconds: u64) -> String {
+    DateTime::from_unix_duration(Duration::from_secs(seconds))
+        .map_or_else(|_| format!("second {seconds}"), |date| date.to_string())
 }
 
 fn format_table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {

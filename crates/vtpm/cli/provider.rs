@@ -227,7 +227,7 @@ impl List {
 }
 
 /// The password of a backup; never an argument, which every process could read.
-fn password(from_stdin: bool) -> anyhow::Result<Password> {
+pub(super) fn password(from_stdin: bool) -> anyhow::Result<Password> {
     let mut text = Zeroizing::new(String::new());
     if from_stdin {
         std::io::stdin()
@@ -252,7 +252,7 @@ fn password(from_stdin: bool) -> anyhow::Result<Password> {
     Ok(Password::new(text))
 }
 
-fn read_backup(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(super) fn read_backup(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(LARGEST_BACKUP + 1).read_to_end(&mut bytes))

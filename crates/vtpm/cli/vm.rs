@@ -12,9 +12,10 @@ use vm_web::api::{Accepted, ChangePower, Items, PowerAction};
 use super::client::{Client, component, talk};
 use super::output;
 use super::profile::ProfileOption;
+use super::snapshot;
 use crate::config::DataFolder;
 
-/// Create, look at, start, stop, clone and delete VMs
+/// Create, look at, start, stop, clone, snapshot and delete VMs
 #[derive(Args, Debug)]
 pub(crate) struct Vm {
     #[command(flatten)]
@@ -42,6 +43,17 @@ enum Verb {
     Clone(Clone),
     /// Delete VMs; what their TPMs hold is lost for good
     Delete(Delete),
+    /// Take a snapshot of a VM's TPM, on or off
+    Snapshot(snapshot::Take),
+    /// Go back to a snapshot; what the TPM did since is given up
+    ///
+    /// The VM is on afterwards if it was on when the snapshot was taken, with the TPM as it was in that moment. Keys, seeds and NV indices come
+    /// back as they were, counters too; random numbers do not, and sessions are void.
+    Revert(snapshot::Revert),
+    /// Remove a snapshot; what followed it stays
+    Forget(snapshot::Forget),
+    /// Show the snapshots of a VM as a tree
+    Snapshots(snapshot::Show),
 }
 
 #[derive(Args, Debug)]
@@ -193,6 +205,10 @@ impl Vm {
                 Verb::Stop(verb) => verb.execute(&client).await,
                 Verb::Clone(verb) => verb.execute(&client).await,
                 Verb::Delete(verb) => verb.execute(&client).await,
+                Verb::Snapshot(verb) => verb.execute(&client).await,
+                Verb::Revert(verb) => verb.execute(&client).await,
+                Verb::Forget(verb) => verb.execute(&client).await,
+                Verb::Snapshots(verb) => verb.execute(&client).await,
             }
         })
     }
@@ -344,7 +360,12 @@ async fn view(client: &Client, vm: &str) -> anyhow::Result<VmView> {
 }
 
 /// Says what became of a VM: its view as JSON, or lines.
-async fn report(client: &Client, task: Task, json: bool, done: &str) -> anyhow::Result<()> {
+pub(super) async fn report(
+    client: &Client,
+    task: Task,
+    json: bool,
+    done: &str,
+) -> anyhow::Result<()> {
     let vm = view(client, &task.vm.to_string()).await?;
     if json {
         return output::json(&vm);
@@ -378,6 +399,16 @@ fn describe(vm: &VmView) -> String {
     put("guest", vm.guest.as_str());
     if let Some(provider) = &vm.provider {
         put("key provider", provider.as_str());
+    }
+    if vm.snapshot_count > 0 {
+        put("snapshots", &vm.snapshot_count.to_string());
+    }
+    if let Some(revert) = vm.reverts.last() {
+        let when = output::date(revert.at.0);
+        put(
+            "reverted",
+            &format!("{when}, to the snapshot {}", revert.name),
+        );
     }
     let Some(origin) = vm.tpm.origin else {
         put("TPM", "none");

@@ -13,10 +13,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tpm_server::simulator::Simulator;
 use tpm_server::swtpm::{AfterShutdown, Endpoints, Options, Server};
-use tpm_server::{Device, Settings, StartupKind};
+use tpm_server::{Device, DeviceError, Settings, StartupKind};
 use vm_inventory::model::{Endpoint, SocketKind, Vm, VmId};
 use vm_inventory::{Machines, PowerOn, Started};
-use vm_store::{Committer, Contents};
+use vm_store::{Committer, Contents, SectionKind, VmFile};
 
 use super::sealed::{Saved, SealedStore};
 use super::sockets::{self, SocketFolder, Sockets};
@@ -24,6 +24,9 @@ use crate::platform;
 
 /// Threads that write state: enough to keep a disk busy.
 const COMMITTER_THREADS: usize = 16;
+
+/// What a TPM answers to a second `TPM2_Startup` (Part 2, 6.6).
+const TPM_RC_INITIALIZE: u32 = 0x100;
 
 /// Runs VMs: for each one TPM, its sockets, and its file.
 pub(crate) struct RunningMachines {
@@ -111,6 +114,7 @@ impl RunningMachines {
 
     async fn start(&self, vm: &Vm, saved: &Arc<Saved>) -> anyhow::Result<Machine> {
         let mut sockets = sockets::open(&self.run, vm).await?;
+        let goes_on = saved.contents().get(SectionKind::TPM_VOLATILE).is_some();
         let store = SealedStore::new(Arc::clone(saved), Arc::clone(&self.committer));
         let settings = Settings {
             profile: None,
@@ -122,7 +126,11 @@ impl RunningMachines {
         let up = async {
             device.power_on().await?;
             if vm.startup {
-                device.startup(StartupKind::Clear).await?;
+                match device.startup(StartupKind::Clear).await {
+                    // It goes on where a snapshot of it was taken, and was started then.
+                    Err(DeviceError::Startup(TPM_RC_INITIALIZE)) if goes_on => {}
+                    outcome => outcome?,
+                }
             }
             anyhow::Ok(())
         };
@@ -249,6 +257,42 @@ impl Machines for RunningMachines {
         self.running()
             .get(&vm)
             .map(|machine| machine.saved.contents())
+    }
+
+    fn capture(&self, vm: VmId) -> Option<Result<(Contents, u64), String>> {
+        let (device, saved) = {
+            let running = self.running();
+            let machine = running.get(&vm)?;
+            (machine.device.clone(), Arc::clone(&machine.saved))
+        };
+        let captured = self
+            .runtime
+            .block_on(device.capture(|| (saved.contents(), saved.generation())));
+        Some(match captured {
+            Ok((state, (mut contents, generation))) => {
+                contents.set(SectionKind::TPM_PERMANENT, state.permanent);
+                if let Some(volatile) = state.volatile {
+                    contents.set(SectionKind::TPM_VOLATILE, volatile);
+                }
+                Ok((contents, generation))
+            }
+            Err(error) => Err(format!("its state was not read: {error}")),
+        })
+    }
+
+    fn with_files(&self, vm: VmId, work: &mut dyn FnMut(&mut VmFile)) -> bool {
+        // Its own reference, so that the other VMs do not wait for this one's disk.
+        let saved = self
+            .running()
+            .get(&vm)
+            .map(|machine| Arc::clone(&machine.saved));
+        match saved {
+            Some(saved) => {
+                saved.with_file(work);
+                true
+            }
+            None => false,
+        }
     }
 
     fn generations(&self) -> Vec<(VmId, u64)> {

@@ -43,6 +43,21 @@ impl TpmMaker for EngineMaker {
         })
     }
 
+    fn fork_running(
+        &self,
+        permanent: &[u8],
+        volatile: &[u8],
+    ) -> Result<(TpmBytes, TpmBytes), TpmMakerError> {
+        guarded(|| {
+            let mut tpm = load(permanent)?;
+            tpm.restore_volatile(volatile).map_err(|error| {
+                TpmMakerError(format!("its volatile state was refused: {error}"))
+            })?;
+            tpm.fork_running();
+            Ok((tpm.permanent_state(), tpm.volatile_state()))
+        })
+    }
+
     fn ek_name(&self, state: &[u8]) -> Result<String, TpmMakerError> {
         guarded(|| {
             // A TPM of its own, thrown away afterwards: the VM's notices nothing.
@@ -103,6 +118,26 @@ mod tests {
         assert_eq!(maker.ek_name(&copy).unwrap(), name);
         assert_ne!(maker.ek_name(&other).unwrap(), name);
         assert_ne!(*source, *copy, "a fork is told apart");
+    }
+
+    #[test]
+    fn a_running_tpm_goes_on_from_its_state_with_other_random_numbers() {
+        let maker = EngineMaker;
+        let mut tpm = load(&maker.new_tpm().unwrap()).unwrap();
+        let startup = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x44, 0, 0];
+        assert_eq!(tpm.execute(&startup)[6..], [0; 4]);
+        let (permanent, volatile) = (tpm.permanent_state(), tpm.volatile_state());
+        let random = |(permanent, volatile): (TpmBytes, TpmBytes)| {
+            let mut tpm = load(&permanent).unwrap();
+            tpm.restore_volatile(&volatile).unwrap();
+            let get_random = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7b, 0, 16];
+            tpm.execute(&get_random)[12..].to_vec()
+        };
+        let one = random(maker.fork_running(&permanent, &volatile).unwrap());
+        let two = random(maker.fork_running(&permanent, &volatile).unwrap());
+        assert_eq!(one.len(), 16);
+        assert_ne!(one, two);
+        assert!(maker.fork_running(&permanent, b"not a TPM").is_err());
     }
 
     #[test]

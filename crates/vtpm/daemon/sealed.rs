@@ -38,6 +38,11 @@ impl Saved {
         lock(&self.contents).clone()
     }
 
+    /// Lets `work` use the file between two saves.
+    pub(crate) fn with_file(&self, work: &mut dyn FnMut(&mut VmFile)) {
+        work(&mut lock(&self.file));
+    }
+
     /// Why the latest save failed, if it did.
     pub(crate) fn failure(&self) -> Option<String> {
         lock(&self.failure).clone()

@@ -189,6 +189,33 @@ async fn a_suspended_tpm_goes_on_without_startup() {
 }
 
 #[tokio::test]
+async fn what_is_captured_goes_on_elsewhere_while_the_source_runs_on() {
+    let world = World::default();
+    let device = world.started().await;
+    execute(&device, &pcr_extend()).await;
+    let pcr = execute(&device, &pcr_read()).await;
+    let (captured, saves) = device.capture(|| world.saves()).await.unwrap();
+    assert_eq!(saves, world.saves());
+    assert_eq!(
+        world.stored().unwrap().volatile,
+        None,
+        "nothing is suspended"
+    );
+    execute(&device, &pcr_extend()).await;
+    assert_ne!(execute(&device, &pcr_read()).await, pcr);
+    device.close().await;
+    assert!(matches!(
+        device.capture(|| ()).await,
+        Err(DeviceError::NotRunning)
+    ));
+    let other = World::default();
+    *other.storage.lock().unwrap() = Some(captured);
+    let device = other.device();
+    device.power_on().await.unwrap();
+    assert_eq!(execute(&device, &pcr_read()).await, pcr);
+}
+
+#[tokio::test]
 async fn a_machine_that_is_switched_on_finds_no_suspended_tpm() {
     let world = World::default();
     let device = world.started().await;

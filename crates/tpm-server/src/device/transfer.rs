@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::{Device, DeviceError, Inner};
 use crate::blob::Kind;
 use crate::info;
+use crate::store::Stored;
 
 pub(crate) type StateKind = Kind;
 
@@ -120,6 +121,22 @@ impl Device {
         inner.save(Some(volatile)).await?;
         inner.suspended = true;
         Ok(())
+    }
+
+    /// The state of a running TPM at this moment, permanent and volatile together; what had to be stored is. The TPM runs on.
+    /// Nothing is stored while `beside` looks at the storage.
+    pub async fn capture<R>(&self, beside: impl FnOnce() -> R) -> Result<(Stored, R), DeviceError> {
+        let mut inner = self.lock().await;
+        if !self.signals.powered() {
+            return Err(DeviceError::NotRunning);
+        }
+        inner.hold_store()?;
+        inner.settle().await?;
+        let state = inner.engine(|tpm| Stored {
+            permanent: tpm.permanent_state(),
+            volatile: Some(tpm.volatile_state()),
+        });
+        Ok((state.ok_or(DeviceError::FailureMode)?, beside()))
     }
 
     /// Gives the storage up while the TPM may still run, for another process that takes the TPM over.

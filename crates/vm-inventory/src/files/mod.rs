@@ -12,11 +12,12 @@ use crate::{Error, Name, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use uuid::Uuid;
 use vm_store::key_provider::{Flavour, NativeKeyProvider, ProviderFolder};
 use vm_store::{
     Contents, Datastore as _, FolderDatastore, Identity, KeyId, KeyProvider, KeyProviderError,
-    KeyProviderLookup, LinuxBackend, NewVm, OpenOptions, SectionKind, StoreError, TpmProvisioning,
-    VmFile,
+    KeyProviderLookup, LinuxBackend, NewVm, OpenOptions, SectionKind, SnapshotId, StoreError,
+    TpmProvisioning, VmFile,
 };
 
 /// The data folder, with its datastores open.
@@ -178,6 +179,36 @@ impl Files {
             });
         }
         Ok((file, contents))
+    }
+
+    /// Removes the file of a snapshot; one that is gone already is no error.
+    pub(crate) fn remove_snapshot(
+        &self,
+        vm: &Vm,
+        datastore: &Datastore,
+        snapshot: SnapshotId,
+    ) -> Result<()> {
+        if self.holds(vm, datastore)? {
+            self.datastore(datastore)?
+                .remove_snapshot(vm.folder.as_str(), snapshot)?;
+        }
+        Ok(())
+    }
+
+    /// The instance that the files of a VM are of.
+    pub(crate) fn instance(&self, vm: &Vm, datastore: &Datastore) -> Result<Uuid> {
+        let description = self.datastore(datastore)?.describe(vm.folder.as_str())?;
+        Ok(description.identity.instance_id)
+    }
+
+    /// Checks that the key of a VM can be had, without opening the VM.
+    pub(crate) fn check_key(&self, vm: &Vm, datastore: &Datastore) -> Result<()> {
+        let provider = self.provider_of(vm)?;
+        let description = self.datastore(datastore)?.describe(vm.folder.as_str())?;
+        if let Some(binding) = &description.tpm {
+            vm_store::key_provider::unwrap_located(&provider, &binding.locator, &binding.wrapped)?;
+        }
+        Ok(())
     }
 
     /// Whether the VM's settings are in their folder.

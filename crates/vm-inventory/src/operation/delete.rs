@@ -5,6 +5,7 @@ use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
 use crate::lineage::Lineage;
 use crate::model::{GenerationFloor, PowerState, Timestamp, Vm};
+use crate::snapshot::SnapshotTree;
 use crate::task::Task;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -63,6 +64,7 @@ impl Operations {
         transaction.remove_key(GenerationFloor::key_of(vm.id));
         transaction.remove_key(vm.name_key());
         Lineage::end(&self.inventory, &mut transaction, vm.id, Timestamp::now())?;
+        transaction.remove_key(SnapshotTree::key_of(vm.id));
         transaction.put(&task)?;
         self.inventory.commit(transaction)?;
         Ok(task)

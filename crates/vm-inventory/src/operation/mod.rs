@@ -14,6 +14,7 @@ mod power;
 mod preview;
 mod provider;
 mod recover;
+mod snapshot;
 mod template;
 mod vapp;
 mod view;
@@ -29,6 +30,7 @@ pub use create::CreateVm;
 pub use edit_tpm::EditTpm;
 pub use preview::{Effects, Fate, Preview, VmPreview};
 pub use provider::{BackupFile, CreateProvider, ProviderView, RestoreProvider};
+pub use snapshot::TakeSnapshot;
 pub use template::{Capture, Import, Instantiate, Offer};
 pub use vapp::{CopyVapp, CreateVapp, MoveVapp, MoveVm, NewVappVm, VappItem, VappView};
 pub use view::{TpmView, VmView};
@@ -85,6 +87,16 @@ pub trait TpmMaker: Send + Sync {
     /// When `state` is not the state of a TPM.
     fn fork(&self, state: &[u8]) -> Result<TpmBytes, TpmMakerError>;
 
+    /// The same for a TPM that runs, with its volatile state: what the memory of its machine relies on stays. Gives both states.
+    ///
+    /// # Errors
+    /// When these are not the states of a TPM.
+    fn fork_running(
+        &self,
+        permanent: &[u8],
+        volatile: &[u8],
+    ) -> Result<(TpmBytes, TpmBytes), TpmMakerError>;
+
     /// Name of the RSA-2048 endorsement key of the default template, in hexadecimal.
     ///
     /// # Errors
@@ -132,6 +144,13 @@ pub trait Machines: Send + Sync {
 
     /// What a running VM has on stable storage; `None` if it does not run.
     fn persisted(&self, vm: VmId) -> Option<Contents>;
+
+    /// The whole state of a running VM at this moment, with its volatile part; what of it is permanent is on stable storage as this
+    /// generation. `None` if the VM does not run.
+    fn capture(&self, vm: VmId) -> Option<Result<(Contents, u64), String>>;
+
+    /// Lets `work` use the open files of a running VM; false if it does not run.
+    fn with_files(&self, vm: VmId, work: &mut dyn FnMut(&mut VmFile)) -> bool;
 
     /// The generations that running VMs have on stable storage.
     fn generations(&self) -> Vec<(VmId, u64)>;

@@ -131,7 +131,7 @@ impl Operations {
         failed
     }
 
-    fn start(&self, task: &Task, vm: &Vm, accept_rollback: bool) -> Result<()> {
+    pub(super) fn start(&self, task: &Task, vm: &Vm, accept_rollback: bool) -> Result<()> {
         self.report(task, 20, "opening the files");
         let floor = self.inventory.generation_floor(vm.id)?;
         let minimum = (!accept_rollback).then_some(floor);

@@ -49,6 +49,17 @@ impl Operations {
                     tracing::warn!(vm = %before.name, "the change of a TPM was interrupted");
                     self.settle_edit(&entry, before, *add, task.map(|stored| stored.record))?;
                 }
+                Intent::TakeSnapshot { vm, .. }
+                | Intent::ForgetSnapshot { vm, .. }
+                | Intent::Revert { vm, .. } => {
+                    tracing::warn!(vm = %vm.name, "an operation on a snapshot was interrupted; undoing or finishing it");
+                    let error = Error::Interrupted("look at the VM's snapshots");
+                    let task = task.map(|stored| stored.record.failed(&error));
+                    // A VM whose files cannot be read now keeps no other from its work.
+                    if let Err(error) = self.settle_snapshot(&entry, task, true) {
+                        tracing::error!(vm = %vm.name, "that is tried again at the next start: {error}");
+                    }
+                }
             }
         }
         self.end_running_tasks()
@@ -92,6 +103,11 @@ impl Operations {
                 Intent::Remove { .. } => return Ok(()),
                 Intent::EditTpm { before, add } => {
                     return self.settle_edit(&entry, before, *add, Some(failed.clone()));
+                }
+                Intent::TakeSnapshot { .. }
+                | Intent::ForgetSnapshot { .. }
+                | Intent::Revert { .. } => {
+                    return self.settle_snapshot(&entry, Some(failed.clone()), false);
                 }
             }
         }

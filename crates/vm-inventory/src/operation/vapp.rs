@@ -159,7 +159,10 @@ impl Operations {
     fn vapp_view(&self, vapp: Vapp) -> Result<VappView> {
         let vms = self.members(&vapp)?;
         Ok(VappView {
-            vms: vms.into_iter().map(|vm| self.view(vm.record)).collect(),
+            vms: vms
+                .into_iter()
+                .map(|vm| self.view(vm.record))
+                .collect::<Result<_>>()?,
             vapp,
         })
     }

@@ -4,6 +4,7 @@ use super::Operations;
 use crate::guest::GuestOs;
 use crate::model::{Firmware, PowerState, SocketKind, SourceVm, Timestamp, VappRef, Vm, VmId};
 use crate::provisioning::TpmAction;
+use crate::snapshot::Revert;
 use crate::{Name, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -39,6 +40,12 @@ pub struct VmView {
     pub socket: SocketKind,
     /// When it was made.
     pub created: Timestamp,
+    /// How many snapshots it has.
+    #[serde(default)]
+    pub snapshot_count: usize,
+    /// The latest reverts to snapshots, the oldest first.
+    #[serde(default)]
+    pub reverts: Vec<Revert>,
     /// Its TPM.
     pub tpm: TpmView,
 }
@@ -71,7 +78,7 @@ impl Operations {
             .all::<Vm>()?
             .into_iter()
             .map(|stored| self.view(stored.record))
-            .collect();
+            .collect::<Result<_>>()?;
         views.sort_by(|a, b| (&a.vcenter, &a.name).cmp(&(&b.vcenter, &b.name)));
         Ok(views)
     }
@@ -81,10 +88,11 @@ impl Operations {
     /// # Errors
     /// When there is none, or the name is ambiguous.
     pub fn vm(&self, reference: &str) -> Result<VmView> {
-        Ok(self.view(self.inventory.vm(reference)?.record))
+        self.view(self.inventory.vm(reference)?.record)
     }
 
-    pub(super) fn view(&self, vm: Vm) -> VmView {
+    pub(super) fn view(&self, vm: Vm) -> Result<VmView> {
+        let snapshots = self.tree(vm.id)?;
         let endpoint = self.machines.endpoint(vm.id);
         let (tcti, control) = endpoint.map(|at| (at.tcti, at.control)).unzip();
         let present = vm.tpm.is_some();
@@ -92,7 +100,7 @@ impl Operations {
             Some(tpm) => (Some(tpm.ek_name), Some(tpm.origin), tpm.source),
             None => (None, None, None),
         };
-        VmView {
+        Ok(VmView {
             name: vm.name,
             id: vm.id,
             instance_id: vm.instance_id,
@@ -107,6 +115,8 @@ impl Operations {
             provider: vm.provider,
             socket: vm.socket,
             created: vm.created,
+            snapshot_count: snapshots.snapshots.len(),
+            reverts: snapshots.reverts,
             tpm: TpmView {
                 present,
                 ek_name,
@@ -115,6 +125,6 @@ impl Operations {
                 tcti,
                 control,
             },
-        }
+        })
     }
 }

@@ -1,10 +1,12 @@
 //! Named key providers: who holds the keys (KEK) under which the data keys of VMs are wrapped.
 
 mod backup;
+mod from_backup;
 mod key_file;
 mod locator;
 mod native;
 
+pub use from_backup::BackupKeys;
 pub use key_file::{KeyFileFormat, KeyFileMode, KeyFileProvider};
 pub use locator::{KeyCheckValue, KeyId, KeyLocator};
 pub use native::{Flavour, LOCAL_PROVIDER_NAME, NativeKeyProvider, ProviderFolder};

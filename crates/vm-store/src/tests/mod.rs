@@ -3,7 +3,9 @@
 mod damage;
 mod fixtures;
 mod keys;
+mod offline;
 mod power;
+mod snapshots;
 mod vms;
 
 use crate::{

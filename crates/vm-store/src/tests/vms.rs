@@ -132,6 +132,22 @@ fn names_that_break_a_rule_are_refused_with_the_rule() {
 }
 
 #[test]
+fn the_longest_names_live_through_everything() {
+    let real = real();
+    for name in ["x".repeat(80), "ü".repeat(80), "仮".repeat(66)] {
+        let mut file = real.create(&name, &contents(1, 100));
+        file.save(&contents(2, 200_000)).unwrap();
+        file.close().unwrap();
+        let (file, found) = real.open(&name).unwrap();
+        assert_eq!(found, contents(2, 200_000));
+        let file = file.revert(&contents(3, 10), uuid::Uuid::from_u128(1));
+        file.unwrap().close().unwrap();
+        real.store.remove_tpm(&name).unwrap();
+        real.store.delete(&name).unwrap();
+    }
+}
+
+#[test]
 fn a_name_is_taken_once_and_nothing_is_left_of_the_second_try() {
     let real = real();
     let file = real.create("a", &contents(1, 100));
