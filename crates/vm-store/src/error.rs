@@ -19,7 +19,7 @@ pub struct EntropyFailure;
 #[non_exhaustive]
 pub enum StoreError {
     /// The operating system refused.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
@@ -258,6 +258,26 @@ impl StoreError {
             source.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
         ))
+    }
+}
+
+/// What to do about an error of the operating system; begins with a full stop where there is anything to say.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull => ". Make room on that file system",
+        io::ErrorKind::QuotaExceeded => ". Make room within the quota, or raise it",
+        io::ErrorKind::FileTooLarge => ". Raise the limit for the size of files (ulimit -f)",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            ". Mount that file system writable; after a fault of the disk, check it first"
+        }
+        io::ErrorKind::PermissionDenied => {
+            ". Check the owner and the mode of the file and its folder"
+        }
+        // EIO has no kind of its own.
+        _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+            ". The disk fails: see the kernel's log, and save what you can"
+        }
+        _ => "",
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::future::ready;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tpm_server::{SaveFuture, StateStore, StoreError, Stored};
+use vm_store::backend::Backend;
 use vm_store::{Contents, LinuxBackend, OpenOptions, SectionKind, StateFolder, StateKey, VmFile};
 
 /// A state folder as the storage of one TPM.
 #[derive(Debug)]
 pub struct FolderStore {
+    backend: Arc<dyn Backend>,
     path: PathBuf,
     key: StateKey,
     folder: Option<StateFolder>,
@@ -23,7 +26,13 @@ const INTERVAL: Duration = Duration::from_millis(5);
 impl FolderStore {
     /// The folder at `path`, which is not touched until its state is loaded.
     pub fn new(path: PathBuf, key: StateKey) -> Self {
+        Self::on(Arc::new(LinuxBackend), path, key)
+    }
+
+    /// The same on another backend than the files of this machine.
+    pub fn on(backend: Arc<dyn Backend>, path: PathBuf, key: StateKey) -> Self {
         Self {
+            backend,
             path,
             key,
             folder: None,
@@ -41,7 +50,7 @@ impl FolderStore {
     fn claim(&self) -> Result<StateFolder, vm_store::StoreError> {
         let start = Instant::now();
         loop {
-            match StateFolder::open(&LinuxBackend, &self.path, self.key.clone()) {
+            match StateFolder::open(&*self.backend, &self.path, self.key.clone()) {
                 Err(vm_store::StoreError::Locked { .. }) if start.elapsed() < self.patience => {
                     std::thread::sleep(INTERVAL);
                 }

@@ -122,14 +122,16 @@ pub(crate) enum Threads {
 
 /// A tokio runtime with sockets, timers and signals.
 pub(crate) fn runtime(threads: Threads) -> std::io::Result<tokio::runtime::Runtime> {
-    match threads {
+    let runtime = match threads {
         Threads::One => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build(),
         Threads::Cores => tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build(),
-    }
+    }?;
+    process::outlive_file_size_limit(&runtime)?;
+    Ok(runtime)
 }
 
 /// The programs that `vtpm` stands in for, and the verbs that they are.

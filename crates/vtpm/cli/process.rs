@@ -30,6 +30,14 @@ pub(crate) async fn asked_to_end() -> io::Result<()> {
     Ok(())
 }
 
+/// A file that may not grow any more (`ulimit -f`) is an error of the write, not the end of the process: a signal that somebody
+/// listens to ends nobody.
+pub(crate) fn outlive_file_size_limit(runtime: &tokio::runtime::Runtime) -> io::Result<()> {
+    let _inside = runtime.enter();
+    // The listener may go: the signal stays caught.
+    signal(SignalKind::from_raw(libc::SIGXFSZ)).map(drop)
+}
+
 /// A duplicate of the inherited descriptor `number`.
 pub(crate) fn inherited(number: i32) -> io::Result<OwnedFd> {
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;

@@ -120,7 +120,9 @@ impl Device {
             tpm: None,
             fresh: false,
             failed: false,
+            was_started: false,
             used: false,
+            storage_fault: None,
             unsaved: false,
             suspended: false,
             saved: None,
@@ -271,8 +273,12 @@ struct Inner {
     /// The TPM was just loaded: it has had its `_TPM_Init`.
     fresh: bool,
     failed: bool,
+    /// The TPM had had its Startup before the latest command.
+    was_started: bool,
     /// Somebody has started this TPM since this device is there.
     used: bool,
+    /// What the log was told last about storage that fails: each reason once.
+    storage_fault: Option<String>,
     /// Something must be saved although the engine no longer says so: an earlier save did not come to its end.
     unsaved: bool,
     /// The volatile state was stored and nothing has happened since.
@@ -319,10 +325,10 @@ impl Inner {
         if !self.signals.powered() {
             return Err(Refused::Off);
         }
-        self.hold_store().map_err(|error| {
-            tracing::error!(%error, "no command is executed without the storage");
-            Refused::Storage
-        })?;
+        if let Err(error) = self.hold_store() {
+            self.storage_fails(&error);
+            return Err(Refused::Storage);
+        }
         if let Some(locality) = locality {
             self.signals.set_locality(locality);
         }
@@ -332,6 +338,7 @@ impl Inner {
     /// Executes a command into `response`, without making anything durable.
     fn run(&mut self, command: &[u8]) {
         self.resume();
+        self.was_started = self.tpm.as_ref().is_some_and(Tpm::is_started);
         let signals = Arc::clone(&self.signals);
         let mut response = std::mem::take(&mut self.response);
         response.clear();
@@ -359,11 +366,33 @@ impl Inner {
         match self.settle().await {
             Ok(()) => out.extend_from_slice(&self.response),
             Err(error) => {
-                tracing::error!(%error, "the command was taken back and answered with TPM_RC_NV_UNAVAILABLE");
+                self.storage_fails(&error);
+                // A Startup that was taken back leaves a TPM that waits for its Startup.
+                if !self.was_started && self.tpm.as_ref().is_some_and(Tpm::is_started) {
+                    self.engine(Tpm::init);
+                }
                 out.extend(bare_response(rc::NV_UNAVAILABLE));
             }
         }
         self.response.zeroize();
+    }
+
+    /// Tells the log why commands are refused, once for each reason: a client that tries again must not fill the disk with that.
+    fn storage_fails(&mut self, error: &dyn std::error::Error) {
+        let reason = error.to_string();
+        if self.storage_fault.as_ref() != Some(&reason) {
+            tracing::error!(
+                "nothing can be stored: {reason}. Commands that change what is stored are taken back and answered with \
+                 TPM_RC_NV_UNAVAILABLE until that works again"
+            );
+            self.storage_fault = Some(reason);
+        }
+    }
+
+    fn storage_works(&mut self) {
+        if self.storage_fault.take().is_some() {
+            tracing::warn!("the state can be stored again");
+        }
     }
 
     /// Makes durable what the engine says must be; if that fails, the permanent state goes back to what is stored.
@@ -388,6 +417,7 @@ impl Inner {
         };
         match self.store.save(&state).await {
             Ok(()) => {
+                self.storage_works();
                 self.unsaved = false;
                 self.saved = Some(state);
                 Ok(())

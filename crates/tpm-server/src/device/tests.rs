@@ -61,6 +61,20 @@ async fn a_failed_save_takes_the_command_back() {
 }
 
 #[tokio::test]
+async fn a_startup_that_cannot_be_stored_leaves_a_tpm_that_waits_for_it() {
+    let world = World::default();
+    let device = world.device();
+    device.power_on().await.unwrap();
+    world.saving_fails.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        assert_eq!(execute(&device, &STARTUP).await, NV_UNAVAILABLE);
+        assert_eq!(execute(&device, &GET_RANDOM).await, INITIALIZE);
+    }
+    world.saving_fails.store(false, Ordering::SeqCst);
+    assert_eq!(execute(&device, &STARTUP).await, SUCCESS);
+}
+
+#[tokio::test]
 async fn a_tpm_that_cannot_be_stored_is_not_manufactured() {
     let world = World::default();
     world.saving_fails.store(true, Ordering::SeqCst);

@@ -52,6 +52,29 @@ impl SimulatedBackend {
         self.disk().cut_at = Some(operation);
     }
 
+    /// From now on keeps the disk as it is in the middle of each change, as if the power went there: what `cut_power_at` does
+    /// in a run of its own for each change, this does for all of them in one run.
+    pub fn record_power_cuts(&self) {
+        self.disk().cuts = Some(Vec::new());
+    }
+
+    /// The disks of all power cuts since the recording began, with the numbers of the changes; `reboot` shows what is left.
+    pub fn take_power_cuts(&self) -> Vec<(u64, Self)> {
+        let mut disk = self.disk();
+        let (cuts, next) = (disk.cuts.take().unwrap_or_default(), disk.next);
+        drop(disk);
+        let disk = |(operation, nodes)| {
+            let disk = Disk {
+                nodes,
+                next,
+                ..Disk::default()
+            };
+            let disk = Arc::new(Mutex::new(disk));
+            (operation, Self { disk })
+        };
+        cuts.into_iter().map(disk).collect()
+    }
+
     /// Whether the power is gone.
     pub fn is_dead(&self) -> bool {
         self.disk().dead
@@ -185,6 +208,7 @@ struct Disk {
     fail_writes: Option<i32>,
     fail_syncs: Option<i32>,
     fail_folder_syncs: Option<i32>,
+    cuts: Option<Vec<(u64, BTreeMap<u64, Node>)>>,
 }
 
 #[derive(Clone)]
@@ -286,6 +310,13 @@ impl Disk {
         Ok(self.dead)
     }
 
+    /// Keeps the disk as a power cut in the present change leaves it.
+    fn record_cut(&mut self) {
+        if let Some(cuts) = &mut self.cuts {
+            cuts.push((self.operations, self.nodes.clone()));
+        }
+    }
+
     fn walk(&self, path: &Path) -> Option<u64> {
         let mut at = ROOT;
         for part in path.components() {
@@ -329,6 +360,7 @@ impl Disk {
         let folder = self.folder_mut(folder)?;
         change.apply(&mut folder.live);
         folder.pending.push(change);
+        self.record_cut();
         if cut {
             return self.alive();
         }
@@ -354,7 +386,9 @@ impl Disk {
         if let Some(errno) = failure {
             return Err(io::Error::from_raw_os_error(errno));
         }
-        if self.change()? {
+        let cut = self.change()?;
+        self.record_cut();
+        if cut {
             return self.alive();
         }
         match self.nodes.get_mut(&number) {
@@ -524,6 +558,7 @@ impl BackendFile for SimulatedFile {
                 file.pending.push((sector, now.to_vec()));
             }
         }
+        disk.record_cut();
         if cut {
             return disk.alive();
         }
