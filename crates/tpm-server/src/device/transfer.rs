@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::{Device, DeviceError, Inner};
 use crate::blob::Kind;
 use crate::info;
+use crate::trace::Event;
 
 pub(crate) type StateKind = Kind;
 
@@ -119,6 +120,7 @@ impl Device {
             .ok_or(DeviceError::FailureMode)?;
         inner.save(Some(volatile)).await?;
         inner.suspended = true;
+        self.tracer.happened(|| Event::Suspended);
         Ok(())
     }
 
