@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tpm_server::{SaveFuture, StateStore, StoreError, Stored};
-use vm_store::{Contents, LinuxBackend, OpenOptions, SectionKind, StateFolder, StateKey, VmFile};
+use vm_store::{Contents, OpenOptions, SectionKind, StateFolder, StateKey, VmFile};
+
+use crate::StatePlace;
 
 /// A state folder as the storage of one TPM.
 #[derive(Debug)]
 pub struct FolderStore {
-    path: PathBuf,
+    place: StatePlace,
     key: StateKey,
     folder: Option<StateFolder>,
     file: Option<VmFile>,
@@ -23,8 +25,13 @@ const INTERVAL: Duration = Duration::from_millis(5);
 impl FolderStore {
     /// The folder at `path`, which is not touched until its state is loaded.
     pub fn new(path: PathBuf, key: StateKey) -> Self {
+        Self::at(StatePlace::folder(path), key)
+    }
+
+    /// The folder or file at `place`, which is not touched until its state is loaded.
+    pub fn at(place: StatePlace, key: StateKey) -> Self {
         Self {
-            path,
+            place,
             key,
             folder: None,
             file: None,
@@ -41,7 +48,7 @@ impl FolderStore {
     fn claim(&self) -> Result<StateFolder, vm_store::StoreError> {
         let start = Instant::now();
         loop {
-            match StateFolder::open(&LinuxBackend, &self.path, self.key.clone()) {
+            match self.place.open(self.key.clone()) {
                 Err(vm_store::StoreError::Locked { .. }) if start.elapsed() < self.patience => {
                     std::thread::sleep(INTERVAL);
                 }
@@ -96,12 +103,7 @@ impl StateStore for FolderStore {
         self.file = Some(file);
         let section = |kind| contents.get(kind).map(|bytes| bytes.to_vec().into());
         let permanent = section(SectionKind::TPM_PERMANENT);
-        let missing = || {
-            StoreError::new(format!(
-                "{}: the files hold no TPM state",
-                self.path.display()
-            ))
-        };
+        let missing = || StoreError::new(format!("{}: the files hold no TPM state", self.place));
         Ok(Some(Stored {
             permanent: permanent.ok_or_else(missing)?,
             volatile: section(SectionKind::TPM_VOLATILE),
@@ -149,6 +151,28 @@ mod tests {
             );
             store.load().unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn one_file_can_hold_it_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tpm");
+        let place: StatePlace = format!("file://{}", path.display()).parse().unwrap();
+        for byte in 0..4 {
+            let mut store = FolderStore::at(place.clone(), StateKey::Beside);
+            let before = (byte > 0).then(|| state(byte - 1, Some(byte + 99)));
+            assert_eq!(store.load().unwrap(), before);
+            let mut other = FolderStore::at(place.clone(), StateKey::Beside);
+            assert!(other.load().is_err(), "it has a user");
+            for volatile in [None, Some(byte + 100)] {
+                store.save(&state(byte, volatile)).await.unwrap();
+            }
+        }
+        assert!(path.is_file());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(!bytes.windows(100).any(|part| part == [3; 100]), "sealed");
+        assert!(bytes.len() < 1 << 20, "{}", bytes.len());
     }
 
     #[tokio::test]
