@@ -333,6 +333,25 @@ fn the_same_seed_gives_the_same_bytes() {
 }
 
 #[test]
+fn a_kept_tpm_of_a_seed_repeats_no_random_number_from_start_to_start() {
+    if only_for_vtpm("it has no seed") {
+        return;
+    }
+    let [first, again] = [(), ()].map(|()| {
+        let home = folder();
+        let kept = home.path().join("kept");
+        let kept = kept.to_str().expect("text");
+        [(), (), ()].map(|()| {
+            let options = ["--seed", "42", "--keep", kept];
+            finish("vtpm run", run(&options, "tpm2_getrandom --hex 16"))
+        })
+    });
+    assert_eq!(first, again, "the whole history repeats");
+    let distinct: std::collections::BTreeSet<&String> = first.iter().collect();
+    assert_eq!(distinct.len(), first.len(), "{first:?}");
+}
+
+#[test]
 fn a_power_cut_loses_the_answer_and_what_was_volatile_and_nothing_else() {
     if only_for_vtpm("it has no faults") {
         return;

@@ -69,6 +69,8 @@ fn decoded(file: &Path, more: &[&str]) -> Vec<Json> {
     ok(&arguments)
         .lines()
         .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        // What happened beside commands is for another test.
+        .filter(|line: &Json| line.get("event").is_none())
         .collect()
 }
 
@@ -140,7 +142,8 @@ fn every_command_of_real_clients_is_understood_to_its_last_byte() {
 /// Wireshark's dissector names the commands and response codes as we do, and finds nothing malformed.
 fn judge_capture(capture: &Path, exchanges: &[Json]) {
     let output = Command::new("tshark")
-        .args(["-r", text(capture), "-Y", "tpm", "-T", "fields"])
+        .args(["-r", text(capture), "-Y", "tpm && tcp.port == 2321"])
+        .args(["-T", "fields"])
         .args([
             "-e",
             "tpm.req.cc",
@@ -284,11 +287,17 @@ fn a_running_vm_is_listened_to_until_it_is_powered_off() {
     );
     let lines: Vec<String> = all.stdout().lines().map_while(Result::ok).collect();
     assert!(lines.len() >= 4, "{lines:?}");
+    let (mut commands, mut events) = (0, Vec::new());
     for line in &lines {
-        let exchange: Json = serde_json::from_str(line).expect("JSON");
-        assert_eq!(exchange["command"]["message"]["ended"], Json::Null);
+        let line: Json = serde_json::from_str(line).expect("JSON");
+        assert_eq!(line["command"]["message"]["ended"], Json::Null);
+        match line["event"].as_str() {
+            Some(event) => events.push(event.to_owned()),
+            None => commands += 1,
+        }
     }
-    assert_eq!(decoded(&copy, &[]).len(), lines.len());
+    assert_eq!(events, ["power_off"]);
+    assert_eq!(decoded(&copy, &[]).len(), commands);
 
     let said = daemon.refused(["trace", "demo"]);
     assert!(said.contains("vtpm vm start demo"), "{said}");
@@ -385,6 +394,89 @@ fn a_recording_is_replayed_and_differences_are_named() {
     let (code, said) = replay(&recording, None, "", "--tcti nonsense:");
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("swtpm:path=SOCKET"), "{said}");
+}
+
+/// A TPM is used, reset, used for a measured launch, and used from another locality.
+const RESET: &str = "
+    tpm2_getrandom --hex 4
+    swtpm_ioctl --unix $VTPM_CONTROL_1 --stop
+    swtpm_ioctl --unix $VTPM_CONTROL_1 -i
+    tpm2_startup -c
+    tpm2_getrandom --hex 4
+    swtpm_ioctl --unix $VTPM_CONTROL_1 -h hello
+    swtpm_ioctl --unix $VTPM_CONTROL_1 -l 3
+    tpm2_pcrread sha256:17";
+
+#[test]
+fn power_and_measured_launches_are_recorded_and_repeated() {
+    if only_for_vtpm("the trace") {
+        return;
+    }
+    let home = folder();
+    let tools = home.path().join("tools");
+    fs::create_dir(&tools).expect("a folder");
+    std::os::unix::fs::symlink(VTPM, tools.join("swtpm_ioctl")).expect("a link");
+    let script = format!("PATH={}:$PATH\n{RESET}", tools.display());
+    let recording = recorded(home.path(), "a", "7", &script);
+    let lines = ok(&["trace", text(&recording), "--json"]);
+    let lines: Vec<Json> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let order: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| {
+            let name = line
+                .get("event")
+                .or(line.pointer("/command/name"))?
+                .as_str();
+            name.filter(|name| *name != "GetCapability")
+        })
+        .collect();
+    let expected = [
+        "power_on",
+        "Startup",
+        // The helpers of the flows send another.
+        "Startup",
+        "GetRandom",
+        "Shutdown",
+        "power_off",
+        "power_on",
+        "Startup",
+        "GetRandom",
+        "hash_start",
+        "hash_data",
+        "hash_end",
+        "locality",
+        "locality",
+        "PCR_Read",
+    ];
+    assert_eq!(order, expected);
+    let said = ok(&["trace", text(&recording)]);
+    assert!(said.contains(" power off\n"), "{said}");
+    assert!(said.contains("measured launch data, 5 bytes"), "{said}");
+    // The PCR of the launch has its value again, on each kind of socket.
+    for seed in [Some("7"), None] {
+        let (code, said) = replay(&recording, seed, "", "");
+        assert_eq!(code, Some(0), "{said}");
+        let all = " 0 differently, 0 could not be repeated";
+        assert!(said.contains(all), "{said}");
+    }
+    let simulator = vtpm(&[
+        "run",
+        "--tcti",
+        "mssim",
+        "--",
+        VTPM,
+        "trace",
+        "replay",
+        text(&recording),
+    ]);
+    let said = finish("vtpm run", simulator);
+    assert!(
+        said.contains(" 0 differently, 0 could not be repeated"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -33,6 +33,40 @@ fn state_of_swtpm_is_not_overlooked() {
     assert!(!place.path("state").join("tpm").exists());
 }
 
+/// The sum of PCR 16 comes back only with the volatile state, and that is in the file.
+#[test]
+fn one_file_holds_the_whole_state() {
+    let place = Place::new();
+    let one = &["--tpmstate", "backend-uri=file://one,lock"][..];
+    let mut server = place.serve_state("first", one);
+    place.ioctl_ok(&server, &["-i"]);
+    let mut tpm = server.tpm();
+    tpm.ok(&startup());
+    tpm.ok(&pcr_extend(7));
+    let value = tpm.ok(&pcr_read()).body().to_vec();
+    place.ioctl_ok(&server, &["-v"]);
+    let print = || {
+        let mut program = place.program("swtpm");
+        let arguments = ["socket", "--tpm2", "--print-states"];
+        program
+            .args(arguments)
+            .args(one)
+            .output()
+            .expect("it starts")
+    };
+    let said = refused(print());
+    assert!(said.contains("in use by another process"), "{said}");
+    server.process.kill();
+    assert!(place.path("one").is_file());
+    let server = place.serve_state("second", one);
+    place.ioctl_ok(&server, &["-i"]);
+    assert_eq!(server.tpm().ok(&pcr_read()).body(), value);
+    drop(server);
+    fs::write(place.path("one"), "something else of somebody else").expect("written");
+    let said = refused(print());
+    assert!(said.contains("left as it is"), "{said}");
+}
+
 /// How libvirt uses the three programs.
 #[test]
 fn the_three_names_do_what_libvirt_does_with_them() {
@@ -51,6 +85,7 @@ fn the_three_names_do_what_libvirt_does_with_them() {
         "cmdarg-pwd-fd",
         "cmdarg-migration",
         "nvram-backend-dir",
+        "nvram-backend-file",
     ] {
         let features = capabilities["features"].as_array().expect("a list");
         assert!(features.iter().any(|known| known == feature), "{feature}");
@@ -407,7 +442,7 @@ fn what_is_not_supported_is_refused_with_words() {
     // What cannot even be read, with the same exit code: it is the only one that swtpm has.
     for option in [
         ["--tpmstate", "dir=s,backup"],
-        ["--tpmstate", "backend-uri=file://s"],
+        ["--tpmstate", "backend-uri=http://s"],
         ["--flags", "startup-deactivated"],
         ["--seccomp", "action=shrug"],
         ["--migration", "outgoing"],

@@ -225,12 +225,13 @@ async fn power_on(config: &Config, profile: Option<Profile>) -> Result<Device, D
         ),
         None => Box::new(MemoryStore::default()),
     };
+    let (store, platform) = match config.seed {
+        Some(seed) => platform::seeded(store, seed, 1),
+        None => (store, platform::real()),
+    };
     let settings = Settings {
         profile,
-        platform: match config.seed {
-            Some(seed) => platform::deterministic(seed, 1),
-            None => platform::real(),
-        },
+        platform,
         auto_shutdown: true,
         incoming: false,
     };

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tpm_engine::Platform;
 
+use crate::deterministic::Deterministic;
 use crate::device::{Device, Settings};
-use crate::signals::Signals;
 use crate::simulator::Simulator;
 use crate::store::{SaveFuture, StateStore, StoreError, Stored};
 use crate::stream::Stream;
@@ -143,13 +142,7 @@ async fn send(mut channels: [UnixStream; 2], mut data: &[u8]) {
 fn device(store: &Memory, incoming: bool) -> Device {
     let settings = Settings {
         profile: None,
-        platform: Box::new(|signals| {
-            Box::new(Counting {
-                signals: Arc::clone(signals),
-                entropy: 0,
-                milliseconds: 0,
-            })
-        }),
+        platform: Box::new(|signals| Box::new(Deterministic::new(signals, &[]))),
         auto_shutdown: true,
         incoming,
     };
@@ -177,45 +170,6 @@ impl StateStore for Memory {
     fn save<'a>(&'a mut self, state: &'a Stored) -> SaveFuture<'a> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
         Box::pin(ready(Ok(())))
-    }
-}
-
-/// A world in which everything is counted, so that runs repeat.
-struct Counting {
-    signals: Arc<Signals>,
-    entropy: u64,
-    milliseconds: u64,
-}
-
-impl Platform for Counting {
-    fn entropy(&mut self, out: &mut [u8]) {
-        for chunk in out.chunks_mut(8) {
-            self.entropy = self.entropy.wrapping_add(1);
-            for (place, byte) in chunk.iter_mut().zip(self.entropy.to_be_bytes()) {
-                *place = byte;
-            }
-        }
-    }
-
-    fn milliseconds(&mut self) -> u64 {
-        self.milliseconds = self.milliseconds.wrapping_add(1);
-        self.milliseconds
-    }
-
-    fn locality(&self) -> u8 {
-        self.signals.locality()
-    }
-
-    fn canceled(&self) -> bool {
-        self.signals.canceled()
-    }
-
-    fn physical_presence(&self) -> bool {
-        self.signals.physical_presence()
-    }
-
-    fn storage_available(&self) -> bool {
-        self.signals.storage_available()
     }
 }
 

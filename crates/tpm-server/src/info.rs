@@ -85,12 +85,89 @@ pub(crate) fn describe(tpm: &mut Tpm, flags: u64) -> String {
 
 /// A profile, with the words by which `--profile` takes it back.
 fn profile(profile: &Profile) -> String {
+    let level = state_format_level(profile);
+    let level = level.map(|level| format!(r#""StateFormatLevel":{level},"#));
+    let description = DESCRIPTIONS
+        .iter()
+        .find(|(name, _)| *name == profile.name)
+        .map(|(_, text)| format!(r#","Description":"{text}""#));
     format!(
-        r#"{{"Name":"{}","Commands":"{}","Algorithms":"{}"}}"#,
+        r#"{{"Name":"{}",{}"Commands":"{}","Algorithms":"{}"{}}}"#,
         printable(profile.name.bytes()),
+        level.unwrap_or_default(),
         profile.commands_text(),
-        profile.algorithms_text()
+        profile.algorithms_text(),
+        description.unwrap_or_default()
     )
+}
+
+/// What the built-in profiles are for.
+const DESCRIPTIONS: [(&str, &str); 6] = [
+    (
+        "default",
+        "This profile enables all commands and algorithms of this program, more than libtpms has.",
+    ),
+    (
+        "pc-client",
+        "This profile enables what the PC Client platform profile asks for, in the sizes of a chip.",
+    ),
+    (
+        "swtpm-0.7",
+        "The profile enables what swtpm 0.7 with libtpms 0.9 reports.",
+    ),
+    (
+        "null",
+        "The profile enables the commands and algorithms that were enabled in libtpms v0.9.",
+    ),
+    (
+        "default-v1",
+        "This profile enables all commands and algorithms of libtpms v0.10.",
+    ),
+    (
+        "default-v2",
+        "This profile enables all commands and algorithms of libtpms v0.11.",
+    ),
+];
+
+/// The lowest level of libtpms' state format that has everything in a profile; `None` if none has.
+fn state_format_level(profile: &Profile) -> Option<u64> {
+    let foreign = NOT_IN_LIBTPMS
+        .iter()
+        .any(|algorithm| profile.limits.has_algorithm(*algorithm));
+    if foreign {
+        return None;
+    }
+    let codes = profile.commands().map(|command| command.code);
+    let commands = codes.map(level_of_command).max().unwrap_or(1);
+    let ciphers = [TpmAlgId::AES, TpmAlgId::CAMELLIA]
+        .into_iter()
+        .any(|cipher| profile.limits.has_symmetric_key_size(cipher, 192));
+    let long_rsa = profile.limits.has_rsa_key_size(4096);
+    let sizes = match (long_rsa, ciphers) {
+        (true, _) => 8,
+        (false, true) => 4,
+        (false, false) => 1,
+    };
+    Some(commands.max(sizes)).filter(|level| *level != u64::MAX)
+}
+
+/// Algorithms that libtpms does not know at any level of its state format.
+pub const NOT_IN_LIBTPMS: [TpmAlgId; 5] = [
+    TpmAlgId::SM3_256,
+    TpmAlgId::SM4,
+    TpmAlgId::SHA3_256,
+    TpmAlgId::SHA3_384,
+    TpmAlgId::SHA3_512,
+];
+
+/// The level of libtpms' state format from which on it has a command.
+pub const fn level_of_command(code: u32) -> u64 {
+    match code {
+        0..=0x193 | 0x197 => 1,
+        0x199 | 0x19A => 3,
+        0x19B | 0x19C => 5,
+        _ => u64::MAX,
+    }
 }
 
 /// What there is, and what of it this TPM has: a profile leaves out the rest, for good.

@@ -7,6 +7,7 @@
 mod blob;
 mod connections;
 mod descriptor;
+mod deterministic;
 mod device;
 mod frame;
 #[cfg(any(test, feature = "testing"))]
@@ -25,8 +26,10 @@ mod trace;
 mod wire;
 
 pub use blob::BlobKey;
+pub use deterministic::Deterministic;
 pub use device::{BufferSizes, Device, DeviceError, Faults, PlatformMaker, Settings, StartupKind};
+pub use info::{NOT_IN_LIBTPMS, level_of_command};
 pub use signals::Signals;
 pub use store::{MemoryStore, SaveFuture, StateStore, StoreError, Stored};
 pub use stream::{Listener, Stream};
-pub use trace::{Exchange, Recorder, Tracer};
+pub use trace::{Event, Exchange, Recorder, Tracer};

@@ -1,4 +1,4 @@
-//! Who listens to what a TPM is asked and answers.
+//! Who listens to what a TPM is asked and answers, and to what happens to it.
 //!
 //! A [`Device`](crate::Device) has one [`Tracer`]. Without a recorder it costs one relaxed load a command; with one, the command
 //! and the response are copied, together with when and how long.
@@ -37,8 +37,37 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// Takes note of exchanges.
+/// What happens to a TPM beside its commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It got power, and with it `_TPM_Init`. One that resumed goes on from volatile state, and wants no Startup.
+    PowerOn {
+        /// Whether it goes on from volatile state.
+        resumed: bool,
+    },
+    /// Its power was taken away, after a Shutdown unless that is switched off.
+    PowerOff,
+    /// Its power failed.
+    PowerCut,
+    /// Its volatile state was stored.
+    Suspended,
+    /// A measured launch began: `_TPM_Hash_Start`.
+    HashStart,
+    /// Data of a measured launch, which is public: `_TPM_Hash_Data`.
+    HashData(Vec<u8>),
+    /// A measured launch ended: `_TPM_Hash_End`.
+    HashEnd,
+    /// It was made to forget, from this locality, that there was a measured launch.
+    EstablishedReset(u8),
+    /// Another locality was chosen for the commands to come.
+    Locality(u8),
+}
+
+/// Takes note of exchanges and events.
 pub trait Recorder: Send {
+    /// Takes note of an event; as [`Recorder::record`].
+    fn happened(&mut self, at: SystemTime, event: &Event) -> ControlFlow<()>;
+
     /// Takes note of one; `Break` ends the recording, since nobody is interested any more. It must not wait for anybody.
     fn record(&mut self, exchange: &Exchange) -> ControlFlow<()>;
 }
@@ -93,8 +122,22 @@ impl Tracer {
             command: Zeroizing::new(command.to_vec()),
             response: Zeroizing::new(response.to_vec()),
         };
+        self.tell(|recorder| recorder.record(&exchange));
+    }
+
+    /// Something has happened; what it is, is asked only if somebody listens.
+    pub(crate) fn happened(&self, event: impl FnOnce() -> Event) {
+        if !self.active.load(Ordering::Relaxed) {
+            return;
+        }
+        let (at, event) = (SystemTime::now(), event());
+        self.tell(|recorder| recorder.happened(at, &event));
+    }
+
+    /// Tells everybody; who has heard enough is told no more.
+    fn tell(&self, mut what: impl FnMut(&mut dyn Recorder) -> ControlFlow<()>) {
         let mut recorders = self.recorders();
-        recorders.retain_mut(|recorder| recorder.record(&exchange).is_continue());
+        recorders.retain_mut(|recorder| what(recorder.as_mut()).is_continue());
         self.active.store(!recorders.is_empty(), Ordering::Relaxed);
     }
 
@@ -120,6 +163,10 @@ mod tests {
     }
 
     impl Recorder for Counter {
+        fn happened(&mut self, _at: SystemTime, _event: &Event) -> ControlFlow<()> {
+            ControlFlow::Continue(())
+        }
+
         fn record(&mut self, exchange: &Exchange) -> ControlFlow<()> {
             *self.last.lock().unwrap() = exchange.response.to_vec();
             if self.seen.fetch_add(1, Ordering::Relaxed) + 1 < self.until {
@@ -151,5 +198,62 @@ mod tests {
         assert!(device.tracer().begin(0).is_none(), "it had enough");
         device.execute(&command, None, &mut out).await;
         assert_eq!(seen.load(Ordering::Relaxed), 2);
+    }
+
+    /// Keeps what is told, in words.
+    struct Notes(Arc<Mutex<Vec<String>>>);
+
+    impl Recorder for Notes {
+        fn happened(&mut self, _at: SystemTime, event: &Event) -> ControlFlow<()> {
+            self.0.lock().unwrap().push(format!("{event:?}"));
+            ControlFlow::Continue(())
+        }
+
+        fn record(&mut self, exchange: &Exchange) -> ControlFlow<()> {
+            let code = exchange.command.get(9).copied().unwrap_or_default();
+            self.0.lock().unwrap().push(format!("{code:#x}"));
+            ControlFlow::Continue(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_happens_beside_commands_is_told_in_its_place() {
+        let device = testing::World::default().device();
+        let notes = Arc::default();
+        device.tracer().add(Box::new(Notes(Arc::clone(&notes))));
+        device.power_on().await.unwrap();
+        device.startup(crate::StartupKind::Clear).await.unwrap();
+        device.set_locality(3).await;
+        device.set_locality(3).await;
+        device.hash_start().await.unwrap();
+        device.hash_data(&[7]).await.unwrap();
+        device.hash_end().await.unwrap();
+        device.reset_established(3).await.unwrap();
+        device.power_on().await.unwrap();
+        device.startup(crate::StartupKind::Clear).await.unwrap();
+        device.suspend().await.unwrap();
+        device.power_off().await;
+        device.power_off().await;
+        device.power_on().await.unwrap();
+        assert_eq!(
+            *notes.lock().unwrap(),
+            [
+                "PowerOn { resumed: false }",
+                "0x44",
+                "Locality(3)",
+                "HashStart",
+                "HashData([7])",
+                "HashEnd",
+                "EstablishedReset(3)",
+                // The Shutdown that nobody sent.
+                "0x45",
+                "PowerOff",
+                "PowerOn { resumed: false }",
+                "0x44",
+                "Suspended",
+                "PowerOff",
+                "PowerOn { resumed: true }",
+            ]
+        );
     }
 }

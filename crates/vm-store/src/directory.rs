@@ -73,7 +73,7 @@ impl FolderDatastore {
     }
 
     /// Removes a folder of ours and the files in it.
-    fn remove_folder(&self, name: &str) -> Result<(), StoreError> {
+    pub(crate) fn remove_folder(&self, name: &str) -> Result<(), StoreError> {
         let path = self.location().join(name);
         let folder = self
             .folder

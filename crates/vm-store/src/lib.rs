@@ -28,7 +28,7 @@ mod vmx;
 #[cfg(test)]
 mod tests;
 
-pub use backend::LinuxBackend;
+pub use backend::{LinuxBackend, SingleFileBackend};
 pub use binding::{TpmBinding, TpmProvisioning};
 pub use committer::{Committer, SaveResult, SharedVmFile};
 pub use contents::{Contents, SectionKind};

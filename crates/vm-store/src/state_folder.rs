@@ -78,6 +78,11 @@ impl StateFolder {
         self.datastore.open(STATE_NAME, &known, options).map(Some)
     }
 
+    /// Removes the TPM that the folder holds.
+    pub fn remove(&self) -> Result<(), StoreError> {
+        self.datastore.remove_folder(STATE_NAME)
+    }
+
     /// Puts the first contents into a folder that holds no TPM.
     pub fn create(&self, contents: &Contents) -> Result<VmFile, StoreError> {
         let provider = self

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use tpm_server::{SaveFuture, StateStore, StoreError, Stored};
 use vm_store::backend::Backend;
-use vm_store::{Contents, LinuxBackend, OpenOptions, SectionKind, StateFolder, StateKey, VmFile};
+use vm_store::{Contents, OpenOptions, SectionKind, StateFolder, StateKey, VmFile};
+
+use crate::StatePlace;
 
 /// A state folder as the storage of one TPM.
 #[derive(Debug)]
@@ -26,10 +28,15 @@ const INTERVAL: Duration = Duration::from_millis(5);
 impl FolderStore {
     /// The folder at `path`, which is not touched until its state is loaded.
     pub fn new(path: PathBuf, key: StateKey) -> Self {
-        Self::on(Arc::new(LinuxBackend), path, key)
+        Self::at(StatePlace::folder(path), key)
     }
 
-    /// The same on another backend than the files of this machine.
+    /// The folder or file at `place`, which is not touched until its state is loaded.
+    pub fn at(place: StatePlace, key: StateKey) -> Self {
+        Self::on(place.backend(), place.path().to_owned(), key)
+    }
+
+    /// A folder on a backend of the caller's choice.
     pub fn on(backend: Arc<dyn Backend>, path: PathBuf, key: StateKey) -> Self {
         Self {
             backend,
@@ -158,6 +165,28 @@ mod tests {
             );
             store.load().unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn one_file_can_hold_it_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tpm");
+        let place: StatePlace = format!("file://{}", path.display()).parse().unwrap();
+        for byte in 0..4 {
+            let mut store = FolderStore::at(place.clone(), StateKey::Beside);
+            let before = (byte > 0).then(|| state(byte - 1, Some(byte + 99)));
+            assert_eq!(store.load().unwrap(), before);
+            let mut other = FolderStore::at(place.clone(), StateKey::Beside);
+            assert!(other.load().is_err(), "it has a user");
+            for volatile in [None, Some(byte + 100)] {
+                store.save(&state(byte, volatile)).await.unwrap();
+            }
+        }
+        assert!(path.is_file());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(!bytes.windows(100).any(|part| part == [3; 100]), "sealed");
+        assert!(bytes.len() < 1 << 20, "{}", bytes.len());
     }
 
     #[tokio::test]

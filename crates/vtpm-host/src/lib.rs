@@ -4,5 +4,7 @@
 
 mod folder_store;
 pub mod platform;
+mod state_place;
 
 pub use folder_store::FolderStore;
+pub use state_place::StatePlace;

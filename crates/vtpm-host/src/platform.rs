@@ -1,15 +1,16 @@
 //! The world around a TPM: entropy of the operating system, a monotonic clock, and what the sockets signal.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
 use sha2::{Digest, Sha256};
 use tpm_engine::Platform;
-use tpm_server::{PlatformMaker, Signals};
-use zeroize::Zeroizing;
+use tpm_server::{
+    Deterministic, PlatformMaker, SaveFuture, Signals, StateStore, StoreError, Stored,
+};
 
 /// Makes platforms with the entropy of the operating system and its clock.
 pub fn real() -> PlatformMaker {
@@ -24,19 +25,73 @@ pub fn real() -> PlatformMaker {
 
 /// Makes platforms whose entropy and clock follow from `seed` and `instance` alone: same commands, same bytes. For tests, never
 /// for secrets. Several TPMs of one seed differ by their `instance`.
+///
+/// A TPM that is kept needs [`seeded`], or it repeats itself from one process to the next.
 pub fn deterministic(seed: u64, instance: u64) -> PlatformMaker {
+    from_history(seed, instance, History::default())
+}
+
+/// The same for a TPM that is kept in `store`: what was found there counts too, so that a TPM that comes up again never gives the
+/// random numbers once more that it gave before. Every start changes what is stored before the TPM answers anything.
+pub fn seeded(
+    store: Box<dyn StateStore>,
+    seed: u64,
+    instance: u64,
+) -> (Box<dyn StateStore>, PlatformMaker) {
+    let history = History::default();
+    let store = Remembering {
+        store,
+        history: Arc::clone(&history),
+    };
+    (Box::new(store), from_history(seed, instance, history))
+}
+
+/// A digest of the state that was found in a store; `None` where there was none.
+type History = Arc<Mutex<Option<[u8; 32]>>>;
+
+fn from_history(seed: u64, instance: u64, history: History) -> PlatformMaker {
     let made = AtomicU64::new(0);
     Box::new(move |signals| {
-        Box::new(DeterministicPlatform {
-            seed,
-            instance,
-            // A TPM that is loaded again must not repeat itself.
-            load: made.fetch_add(1, Ordering::Relaxed),
-            blocks: 0,
-            milliseconds: 0,
-            signals: Arc::clone(signals),
-        })
+        // A TPM that is loaded again must not repeat itself.
+        let load = made.fetch_add(1, Ordering::Relaxed);
+        let mut origin: Vec<u8> = [seed, instance, load].map(u64::to_be_bytes).concat();
+        origin.extend(lock(&history).iter().flatten());
+        Box::new(Deterministic::new(signals, &origin))
     })
+}
+
+fn lock(history: &History) -> MutexGuard<'_, Option<[u8; 32]>> {
+    history.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A store that takes note of what it gave.
+struct Remembering {
+    store: Box<dyn StateStore>,
+    history: History,
+}
+
+impl StateStore for Remembering {
+    fn load(&mut self) -> Result<Option<Stored>, StoreError> {
+        let found = self.store.load()?;
+        *lock(&self.history) = found.as_ref().map(|stored| {
+            let mut hash = Sha256::new_with_prefix(b"vtpm stored state");
+            for part in [Some(&stored.permanent), stored.volatile.as_ref()] {
+                let bytes = part.map_or(&[][..], |bytes| bytes.as_slice());
+                hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+                hash.update(bytes);
+            }
+            hash.finalize().into()
+        });
+        Ok(found)
+    }
+
+    fn save<'a>(&'a mut self, state: &'a Stored) -> SaveFuture<'a> {
+        self.store.save(state)
+    }
+
+    fn release(&mut self) {
+        self.store.release();
+    }
 }
 
 struct RealPlatform {
@@ -80,59 +135,10 @@ impl Platform for RealPlatform {
     }
 }
 
-struct DeterministicPlatform {
-    seed: u64,
-    instance: u64,
-    load: u64,
-    blocks: u64,
-    milliseconds: u64,
-    signals: Arc<Signals>,
-}
-
-impl Platform for DeterministicPlatform {
-    fn entropy(&mut self, out: &mut [u8]) {
-        for piece in out.chunks_mut(32) {
-            let mut hash = Sha256::new_with_prefix(b"vtpm deterministic entropy");
-            for part in [self.seed, self.instance, self.load, self.blocks] {
-                hash.update(part.to_be_bytes());
-            }
-            self.blocks = self.blocks.wrapping_add(1);
-            let block = Zeroizing::new(<[u8; 32]>::from(hash.finalize()));
-            for (to, from) in piece.iter_mut().zip(block.iter()) {
-                *to = *from;
-            }
-        }
-    }
-
-    /// Time passes only by being looked at.
-    fn milliseconds(&mut self) -> u64 {
-        self.milliseconds = self.milliseconds.wrapping_add(1);
-        self.milliseconds
-    }
-
-    fn locality(&self) -> u8 {
-        self.signals.locality()
-    }
-
-    fn canceled(&self) -> bool {
-        self.signals.canceled()
-    }
-
-    fn physical_presence(&self) -> bool {
-        self.signals.physical_presence()
-    }
-
-    fn storage_available(&self) -> bool {
-        self.signals.storage_available()
-    }
-
-    fn storage_has_room(&self) -> bool {
-        self.signals.storage_has_room()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tpm_server::MemoryStore;
+
     use super::*;
 
     fn draw(maker: &PlatformMaker) -> [u8; 48] {
@@ -149,6 +155,28 @@ mod tests {
         assert_ne!(bytes, draw(&deterministic(8, 0)));
         assert_ne!(bytes, draw(&deterministic(7, 1)));
         assert_ne!(bytes, draw(&first), "a second load draws on");
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_counts() {
+        let mut store = MemoryStore::default();
+        let mut drawn = Vec::new();
+        for byte in 0..3 {
+            let (mut seeded, maker) = seeded(Box::new(store), 7, 0);
+            seeded.load().unwrap();
+            drawn.push(draw(&maker));
+            store = MemoryStore::default();
+            let volatile = (byte == 1).then(|| vec![9].into());
+            let permanent = vec![1].into();
+            let state = Stored {
+                permanent,
+                volatile,
+            };
+            store.save(&state).await.unwrap();
+        }
+        assert_eq!(drawn[0], draw(&deterministic(7, 0)), "nothing was stored");
+        assert_ne!(drawn[0], drawn[1]);
+        assert_ne!(drawn[1], drawn[2], "the volatile state counts too");
     }
 
     #[test]

@@ -101,11 +101,10 @@ impl SwtpmBios {
         let mut address = None;
         let mut startup = Some(0_u16);
         for option in &given {
-            let value = option.values.first().map_or("", String::as_str);
+            if let Some(place) = Address::in_option(option)? {
+                address = Some(place);
+            }
             match option.name {
-                "tcp" => address = Some(Address::tcp(value)?),
-                "unix" => address = Some(Address::Unix(value.into())),
-                "tpm-device" => address = Some(Address::Device(value.into())),
                 "c" => startup = Some(0),
                 "s" => startup = Some(1),
                 "n" | "d" => startup = None,

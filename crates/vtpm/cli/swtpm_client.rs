@@ -112,6 +112,17 @@ impl Address {
         })
     }
 
+    /// The address in an option that says where the server is; `None` for any other option.
+    pub(crate) fn in_option(given: &Given) -> anyhow::Result<Option<Self>> {
+        let value = given.values.first().map_or("", String::as_str);
+        Ok(match given.name {
+            "tcp" => Some(Self::tcp(value)?),
+            "unix" => Some(Self::Unix(value.into())),
+            "tpm-device" => Some(Self::Device(value.into())),
+            _ => None,
+        })
+    }
+
     /// Connects; nothing on this connection takes longer than `patience`.
     pub(crate) fn connect(&self, patience: Duration) -> anyhow::Result<Connection> {
         Ok(match self {

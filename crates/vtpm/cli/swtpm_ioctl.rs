@@ -109,13 +109,12 @@ impl SwtpmIoctl {
         }
         let (mut address, mut command) = (None, None);
         for option in &given {
-            let value = option.values.first().map_or("", String::as_str);
-            match option.name {
-                "tcp" => address = Some(Address::tcp(value)?),
-                "unix" => address = Some(Address::Unix(value.into())),
-                "tpm-device" => address = Some(Address::Device(value.into())),
-                _ if command.is_some() => bail!("only one command can be given"),
-                _ => command = Some(Command::parse(option)?),
+            if let Some(place) = Address::in_option(option)? {
+                address = Some(place);
+            } else if command.is_some() {
+                bail!("only one command can be given");
+            } else {
+                command = Some(Command::parse(option)?);
             }
         }
         let command = command.context("no command was given; --help names them")?;

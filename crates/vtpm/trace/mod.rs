@@ -2,6 +2,7 @@
 
 mod capture;
 mod compare;
+mod event;
 mod json;
 mod pcap;
 mod record;
@@ -10,8 +11,9 @@ mod text;
 
 pub(crate) use capture::read_capture;
 pub(crate) use compare::{Difference, Strictness, differences};
+pub(crate) use event::What;
 pub(crate) use json::decoded;
 pub(crate) use pcap::is_capture;
-pub(crate) use record::{Head, Line, Record, parse_line, read_records};
+pub(crate) use record::{Entry, Head, Line, Record, parse_line, read_entries};
 pub(crate) use recorder::{FileRecorder, LiveRecorder, PcapRecorder};
 pub(crate) use text::{Shown, line, tree};

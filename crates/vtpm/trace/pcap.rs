@@ -3,11 +3,15 @@
 //! The classic file format, big-endian, with raw IPv4 packets (link type 101). Messages go without the simulator's framing, as
 //! swtpm writes them too.
 
+use tpm_server::Event;
+
 use super::record::Record;
 
 /// The port whose traffic Wireshark takes for TPM 2.0.
 pub(super) const TPM_PORT: u16 = 2321;
 const CLIENT_PORT: u16 = 50_000;
+/// The port beside it, where it looks for what the simulator's platform is told.
+const PLATFORM_PORT: u16 = TPM_PORT + 1;
 /// Microseconds, and the byte order by how it reads.
 pub(super) const MAGIC: u32 = 0xA1B2_C3D4;
 /// The same with nanoseconds.
@@ -52,10 +56,48 @@ pub(super) fn file_header() -> Vec<u8> {
 }
 
 /// A TCP conversation between a client and a TPM, as packets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Conversation {
+    /// The ports of client and TPM.
+    ports: [u16; 2],
     /// Bytes that either side has sent: client, TPM.
     sent: [u32; 2],
+}
+
+impl Default for Conversation {
+    fn default() -> Self {
+        Self {
+            ports: [CLIENT_PORT, TPM_PORT],
+            sent: [0; 2],
+        }
+    }
+}
+
+/// The power of a TPM, as a client of the simulator's platform port would ask for it. Wireshark knows nothing else that happens.
+#[derive(Debug, Default)]
+pub(super) struct Platform(Option<Conversation>);
+
+impl Platform {
+    /// The packets of an event.
+    pub(super) fn signal(&mut self, at: u64, event: &Event) -> Vec<u8> {
+        let code: u32 = match event {
+            Event::PowerOn { .. } => 1,
+            Event::PowerOff | Event::PowerCut => 2,
+            _ => return Vec::new(),
+        };
+        let mut out = Vec::new();
+        let conversation = self.0.get_or_insert_with(|| {
+            let mut conversation = Conversation {
+                ports: [CLIENT_PORT.saturating_add(1), PLATFORM_PORT],
+                sent: [0; 2],
+            };
+            out = conversation.open(at);
+            conversation
+        });
+        out.extend(conversation.data(at, From::Client, &code.to_be_bytes()));
+        out.extend(conversation.data(at, From::Tpm, &[0; 4]));
+        out
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -106,10 +148,10 @@ impl Conversation {
 
     fn packet(&self, at: u64, from: From, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = HEADERS.saturating_add(payload.len());
-        let [client, tpm] = self.sent;
+        let ([client, tpm], [ours, theirs]) = (self.sent, self.ports);
         let (source, destination, sequence, acknowledged) = match from {
-            From::Client => (CLIENT_PORT, TPM_PORT, client, tpm),
-            From::Tpm => (TPM_PORT, CLIENT_PORT, tpm, client),
+            From::Client => (ours, theirs, client, tpm),
+            From::Tpm => (theirs, ours, tpm, client),
         };
         let mut ip = Vec::from([0x45, 0]);
         ip.extend(u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
@@ -182,9 +224,13 @@ mod tests {
         let mut file = file_header();
         let mut conversation = Conversation::default();
         file.extend(conversation.open(0));
+        let mut platform = Platform::default();
+        file.extend(platform.signal(1, &Event::PowerOn { resumed: false }));
         for record in &records {
             file.extend(conversation.packets(record));
         }
+        assert!(platform.signal(7, &Event::HashEnd).is_empty());
+        file.extend(platform.signal(8, &Event::PowerOff));
         assert!(is_capture(&file));
         let read = read_capture(&file).unwrap();
         assert_eq!(read, records);

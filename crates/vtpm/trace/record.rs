@@ -1,6 +1,6 @@
 //! One exchange as it is stored: a line of JSON.
 //!
-//! A recording is lines of JSON: a head that says what it is, then one record an exchange. Bytes are hexadecimal. Unless secrets
+//! A recording is lines of JSON: a head that says what it is, then one record an exchange, and one for each event. Bytes are hexadecimal. Unless secrets
 //! were asked for, their bytes are zero and their places are listed, so that sizes and all else stay true.
 
 use std::fmt::Write as _;
@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use tpm_server::Exchange;
 use tpm_wire::describe::{describe_command, describe_response, redact};
 use zeroize::Zeroizing;
+
+use super::event::Occurrence;
 
 /// The version of the format of recordings.
 pub(crate) const FORMAT: u32 = 1;
@@ -143,10 +145,8 @@ impl TryFrom<StoredBytes> for Bytes {
 impl Record {
     /// A record of an exchange, its secrets blotted out unless they are asked for.
     pub(crate) fn new(exchange: &Exchange, secrets: bool) -> Self {
-        let since = exchange.begun.duration_since(UNIX_EPOCH);
-        let at = since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0));
         let mut record = Self::of_bytes(
-            at,
+            micros(exchange.begun),
             u64::try_from(exchange.took.as_micros()).unwrap_or(u64::MAX),
             exchange.command.to_vec(),
             exchange.response.to_vec(),
@@ -185,21 +185,21 @@ impl Record {
         line.push('\n');
         line
     }
+}
 
-    /// The moment in words: UTC time of day.
-    pub(crate) fn time_of_day(&self) -> String {
-        let seconds = self.at / 1_000_000;
-        let mut text = String::new();
-        let _ = write!(
-            text,
-            "{:02}:{:02}:{:02}.{:06}",
-            seconds / 3600 % 24,
-            seconds / 60 % 60,
-            seconds % 60,
-            self.at % 1_000_000
-        );
-        text
-    }
+/// A moment in words: UTC time of day.
+pub(super) fn time_of_day(at: u64) -> String {
+    let seconds = at / 1_000_000;
+    let mut text = String::new();
+    let _ = write!(
+        text,
+        "{:02}:{:02}:{:02}.{:06}",
+        seconds / 3600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+        at % 1_000_000
+    );
+    text
 }
 
 impl Head {
@@ -220,17 +220,29 @@ impl Head {
 pub(crate) enum Line {
     /// What the recording is.
     Head(Head),
-    /// An exchange.
-    Record(Box<Record>),
+    /// An exchange or an event.
+    Entry(Entry),
+}
+
+/// What a recording holds, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// A command and its answer.
+    Exchange(Box<Record>),
+    /// Something else.
+    Event(Occurrence),
 }
 
 /// Reads a line of a recording.
 pub(crate) fn parse_line(line: &str) -> anyhow::Result<Line> {
     let value: serde_json::Value = serde_json::from_str(line).context("it is not JSON")?;
+    if value.get("event").is_some() {
+        let event = serde_json::from_value(value).context("it is not an event known here")?;
+        return Ok(Line::Entry(Entry::Event(event)));
+    }
     if value.get("vtpm_trace").is_none() {
-        return Ok(Line::Record(
-            serde_json::from_value(value).context("it is not a record")?,
-        ));
+        let record = serde_json::from_value(value).context("it is not a record")?;
+        return Ok(Line::Entry(Entry::Exchange(record)));
     }
     let head: Head = serde_json::from_value(value).context("it is not the head of a recording")?;
     if head.vtpm_trace != FORMAT {
@@ -243,8 +255,8 @@ pub(crate) fn parse_line(line: &str) -> anyhow::Result<Line> {
 }
 
 /// Reads a whole recording. A last line that is cut off, as a crash leaves it, ends the recording; any other bad line is an error.
-pub(crate) fn read_records(mut from: impl BufRead) -> anyhow::Result<Vec<Record>> {
-    let mut records = Vec::new();
+pub(crate) fn read_entries(mut from: impl BufRead) -> anyhow::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
     let mut headed = false;
     for number in 1.. {
         let mut line = String::new();
@@ -262,8 +274,8 @@ pub(crate) fn read_records(mut from: impl BufRead) -> anyhow::Result<Vec<Record>
         }
         match parse_line(&line) {
             Ok(Line::Head(_)) => headed = true,
-            Ok(Line::Record(record)) if headed => records.push(*record),
-            Ok(Line::Record(_)) => {
+            Ok(Line::Entry(entry)) if headed => entries.push(entry),
+            Ok(Line::Entry(_)) => {
                 bail!("line {number} is a record before any head: this is not a whole recording")
             }
             Err(_) if headed && !whole => break,
@@ -273,12 +285,12 @@ pub(crate) fn read_records(mut from: impl BufRead) -> anyhow::Result<Vec<Record>
     if !headed {
         bail!("it is empty: a recording begins with a head");
     }
-    Ok(records)
+    Ok(entries)
 }
 
 /// Microseconds since 1970.
-pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+pub(super) fn micros(moment: SystemTime) -> u64 {
+    let since = moment.duration_since(UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0))
 }
 
@@ -306,11 +318,12 @@ mod tests {
     #[test]
     fn a_record_survives_its_line_and_hides_secrets_unless_asked() {
         let record = Record::new(&exchange(), false);
-        assert_eq!(record.time_of_day(), "01:02:03.000004");
+        assert_eq!(time_of_day(record.at), "01:02:03.000004");
         let line = record.to_line();
         assert!(!line.contains("7077") && !line.contains("746f70"), "{line}");
         assert!(line.contains(r#""redacted":[[27,2]]"#), "{line}");
-        assert_eq!(parse_line(&line).unwrap(), Line::Record(Box::new(record)));
+        let entry = Line::Entry(Entry::Exchange(Box::new(record)));
+        assert_eq!(parse_line(&line).unwrap(), entry);
         let open = Record::new(&exchange(), true);
         assert!(open.to_line().contains("746f70"));
         assert!(open.command.is_whole());
@@ -322,7 +335,7 @@ mod tests {
         let text = Head::line(false) + &record.to_line() + &record.to_line();
         for length in 1..=text.len() {
             let part = &text.as_bytes()[..length];
-            let read = read_records(part);
+            let read = read_entries(part);
             if length < Head::line(false).len() - 1 {
                 assert!(read.is_err());
             } else {
@@ -343,9 +356,9 @@ mod tests {
             "{\"vtpm_trace\":99,\"secrets\":false}\n",
             "{\"vtpm_trace\":1,\"secrets\":false}\nnonsense\n",
         ] {
-            assert!(read_records(bad.as_bytes()).is_err(), "{bad:?}");
+            assert!(read_entries(bad.as_bytes()).is_err(), "{bad:?}");
         }
-        let error = read_records(&b"{\"vtpm_trace\":1,\"secrets\":false}\n{\"a\":1}\n"[..]);
+        let error = read_entries(&b"{\"vtpm_trace\":1,\"secrets\":false}\n{\"a\":1}\n"[..]);
         assert!(format!("{:#}", error.unwrap_err()).contains("line 2"));
     }
 }

@@ -3,15 +3,17 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
+use std::time::SystemTime;
 
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
-use tpm_server::{Exchange, Recorder};
+use tpm_server::{Event, Exchange, Recorder};
 
+use super::event::Occurrence;
 use super::pcap;
-use super::record::{Head, Record, now};
+use super::record::{Head, Record, micros};
 
-/// Records into a file, a line an exchange, each written at once.
+/// Records into a file, a line an exchange or event, each written at once.
 pub(crate) struct FileRecorder {
     file: File,
     secrets: bool,
@@ -26,6 +28,11 @@ impl FileRecorder {
 }
 
 impl Recorder for FileRecorder {
+    fn happened(&mut self, at: SystemTime, event: &Event) -> ControlFlow<()> {
+        let line = Occurrence::new(at, event).to_line();
+        told(self.file.write_all(line.as_bytes()))
+    }
+
     fn record(&mut self, exchange: &Exchange) -> ControlFlow<()> {
         let line = Record::new(exchange, self.secrets).to_line();
         told(self.file.write_all(line.as_bytes()))
@@ -37,6 +44,7 @@ pub(crate) struct PcapRecorder {
     file: File,
     secrets: bool,
     conversation: pcap::Conversation,
+    platform: pcap::Platform,
 }
 
 impl PcapRecorder {
@@ -47,17 +55,25 @@ impl PcapRecorder {
         if file.metadata()?.len() == 0 {
             start.extend(pcap::file_header());
         }
-        start.extend(conversation.open(now()));
+        start.extend(conversation.open(micros(SystemTime::now())));
         file.write_all(&start)?;
         Ok(Self {
             file,
             secrets,
             conversation,
+            platform: pcap::Platform::default(),
         })
     }
 }
 
 impl Recorder for PcapRecorder {
+    fn happened(&mut self, at: SystemTime, event: &Event) -> ControlFlow<()> {
+        told(
+            self.file
+                .write_all(&self.platform.signal(micros(at), event)),
+        )
+    }
+
     fn record(&mut self, exchange: &Exchange) -> ControlFlow<()> {
         let record = Record::new(exchange, self.secrets);
         told(self.file.write_all(&self.conversation.packets(&record)))
@@ -91,20 +107,35 @@ impl LiveRecorder {
             lost: 0,
         }
     }
+
+    fn send(&mut self, line: String) -> ControlFlow<()> {
+        match self.reader.try_send(line) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(TrySendError::Full(_)) => {
+                self.lost = self.lost.saturating_add(1);
+                ControlFlow::Continue(())
+            }
+            Err(TrySendError::Closed(_)) => ControlFlow::Break(()),
+        }
+    }
 }
 
 impl Recorder for LiveRecorder {
+    fn happened(&mut self, at: SystemTime, event: &Event) -> ControlFlow<()> {
+        self.send(Occurrence::new(at, event).to_line())
+    }
+
     fn record(&mut self, exchange: &Exchange) -> ControlFlow<()> {
         if self.reader.is_closed() {
             return ControlFlow::Break(());
         }
         let mut record = Record::new(exchange, self.secrets);
         record.lost = self.lost;
-        match self.reader.try_send(record.to_line()) {
-            Ok(()) => self.lost = 0,
-            Err(TrySendError::Full(_)) => self.lost = self.lost.saturating_add(1),
-            Err(TrySendError::Closed(_)) => return ControlFlow::Break(()),
+        let lost = std::mem::take(&mut self.lost);
+        let outcome = self.send(record.to_line());
+        if self.lost != 0 {
+            self.lost = self.lost.saturating_add(lost);
         }
-        ControlFlow::Continue(())
+        outcome
     }
 }

@@ -10,7 +10,7 @@ use tpm_wire::describe::{
 use tpm_wire::handles::TpmHandle;
 use tpm_wire::table::CommandInfo;
 
-use super::record::{Bytes, Record};
+use super::record::{Bytes, Record, time_of_day};
 
 /// Most characters that a parameter takes in a line.
 const WIDTH: usize = 60;
@@ -38,7 +38,7 @@ pub(super) fn summary(record: &Record) -> String {
 
 /// The exchange in one line.
 pub(crate) fn line(number: usize, record: &Record, shown: Shown) -> String {
-    let mut text = format!("{number:>5} {} ", record.time_of_day());
+    let mut text = format!("{number:>5} {} ", time_of_day(record.at));
     if record.locality != 0 {
         let _ = write!(text, "locality={} ", record.locality);
     }
@@ -165,7 +165,7 @@ pub(crate) fn tree(number: usize, record: &Record, shown: Shown) -> String {
     let response = describe_response(&record.response, &record.command);
     let mut text = format!(
         "{number} {} {} locality {}\n",
-        record.time_of_day(),
+        time_of_day(record.at),
         title(&command),
         record.locality
     );

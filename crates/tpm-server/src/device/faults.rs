@@ -6,6 +6,7 @@ use zeroize::Zeroize;
 
 use super::power::STARTUP_CLEAR;
 use super::{Device, Inner, Refused};
+use crate::trace::Event;
 
 /// What goes wrong with a device, from when it is told on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +26,8 @@ impl Device {
 }
 
 impl Inner {
-    /// Holds back the answer that was appended to `out` after its first `before` bytes, or takes it away, as the faults say.
+    /// Holds back the answer that was appended to `out` after its first `before` bytes, or takes it away, as the faults say. After
+    /// [`Refused::PowerCut`] the power is to fail.
     pub(super) async fn suffer(&mut self, out: &mut Vec<u8>, before: usize) -> Result<(), Refused> {
         if self.faults == Faults::default() {
             return Ok(());
@@ -41,7 +43,6 @@ impl Inner {
                     answer.zeroize();
                 }
                 out.truncate(before);
-                self.lose_power().await;
                 return Err(Refused::PowerCut);
             }
             None => {}
@@ -50,8 +51,9 @@ impl Inner {
     }
 
     /// The power fails and is back: nothing is left but what the storage holds, which is read again.
-    async fn lose_power(&mut self) {
+    pub(super) async fn lose_power(&mut self) {
         self.signals.set_powered(false);
+        self.tracer.happened(|| Event::PowerCut);
         self.tpm = None;
         self.suspended = false;
         self.unsaved = false;
@@ -61,11 +63,9 @@ impl Inner {
             tracing::error!(%error, "the TPM did not come up again after the power cut");
             return;
         }
-        self.run(&STARTUP_CLEAR);
-        if let Err(error) = self.settle().await {
+        if let (_, Err(error)) = self.run_own(&STARTUP_CLEAR).await {
             tracing::error!(%error, "the startup after the power cut is not durable");
         }
-        self.response.zeroize();
     }
 }
 

@@ -13,10 +13,10 @@ use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tpm_engine::{Platform, Profile, Tpm};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::frame::{bare_response, rc};
+use crate::frame::{bare_response, rc, response_code};
 use crate::signals::Signals;
 use crate::store::{StateStore, StoreError, Stored};
-use crate::trace::Tracer;
+use crate::trace::{Begun, Event, Tracer};
 
 pub use faults::Faults;
 pub use transfer::BufferSizes;
@@ -111,8 +111,10 @@ impl Device {
     pub fn new(store: Box<dyn StateStore>, settings: Settings) -> Self {
         let signals = Arc::new(Signals::default());
         signals.set_longest_command(transfer::USUAL_BUFFER);
+        let tracer = Arc::<Tracer>::default();
         let inner = Inner {
             signals: Arc::clone(&signals),
+            tracer: Arc::clone(&tracer),
             incoming: settings.incoming,
             settings,
             store,
@@ -137,7 +139,7 @@ impl Device {
         Self {
             inner: Arc::new(Mutex::new(inner)),
             signals,
-            tracer: Arc::default(),
+            tracer,
         }
     }
 
@@ -167,8 +169,7 @@ impl Device {
         locality: Option<u8>,
         out: &mut Vec<u8>,
     ) -> Result<(), Refused> {
-        let before = out.len();
-        let begun = self.tracer.begin(before);
+        let begun = self.tracer.begin(out.len());
         if Tpm::takes_long(command) {
             // The thread keeps the lock even if nobody waits for the outcome any more, so the TPM is never lost half way.
             let mut inner = self.lock_owned().await;
@@ -179,21 +180,32 @@ impl Device {
                 inner
             });
             let mut inner = finished.await.map_err(|_| Refused::Off)?;
-            inner.settle_and_answer(out).await;
-            let outcome = inner.suffer(out, before).await;
-            self.tracer
-                .end(begun, command, self.signals.locality(), out);
-            outcome
+            self.answer(&mut inner, begun, command, out).await
         } else {
             let mut inner = self.lock().await;
             inner.admit(locality)?;
             inner.run(command);
-            inner.settle_and_answer(out).await;
-            let outcome = inner.suffer(out, before).await;
-            self.tracer
-                .end(begun, command, self.signals.locality(), out);
-            outcome
+            self.answer(&mut inner, begun, command, out).await
         }
+    }
+
+    /// Makes durable what a command did, and answers it.
+    async fn answer(
+        &self,
+        inner: &mut Inner,
+        begun: Option<Begun>,
+        command: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
+        let before = out.len();
+        inner.settle_and_answer(out).await;
+        let outcome = inner.suffer(out, before).await;
+        self.tracer
+            .end(begun, command, self.signals.locality(), out);
+        if outcome == Err(Refused::PowerCut) {
+            inner.lose_power().await;
+        }
+        outcome
     }
 
     async fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -204,8 +216,12 @@ impl Device {
         Arc::clone(&self.inner).lock_owned().await
     }
 
-    /// Runs `action` on a TPM that is on, and makes durable what it changed.
-    async fn with_running<R>(&self, action: impl FnOnce(&mut Tpm) -> R) -> Result<R, DeviceError> {
+    /// Runs `action`, which is recorded as `event`, on a TPM that is on, and makes durable what it changed.
+    async fn with_running<R>(
+        &self,
+        event: impl FnOnce() -> Event,
+        action: impl FnOnce(&mut Tpm) -> R,
+    ) -> Result<R, DeviceError> {
         let mut inner = self.lock().await;
         if !self.signals.powered() {
             return Err(DeviceError::NotRunning);
@@ -213,23 +229,29 @@ impl Device {
         inner.hold_store()?;
         inner.resume();
         let outcome = inner.engine(action).ok_or(DeviceError::FailureMode)?;
+        self.tracer.happened(event);
         inner.settle().await?;
         Ok(outcome)
     }
 
     /// The start of a measured launch (Part 3, 22.6).
     pub async fn hash_start(&self) -> Result<(), DeviceError> {
-        self.with_running(Tpm::hash_start).await
+        self.with_running(|| Event::HashStart, Tpm::hash_start)
+            .await
     }
 
     /// Data of a measured launch (Part 3, 22.7).
     pub async fn hash_data(&self, data: &[u8]) -> Result<(), DeviceError> {
-        self.with_running(|tpm| tpm.hash_data(data)).await
+        if data.is_empty() {
+            return Ok(());
+        }
+        let event = || Event::HashData(data.to_vec());
+        self.with_running(event, |tpm| tpm.hash_data(data)).await
     }
 
     /// The end of a measured launch (Part 3, 22.8).
     pub async fn hash_end(&self) -> Result<(), DeviceError> {
-        self.with_running(Tpm::hash_end).await
+        self.with_running(|| Event::HashEnd, Tpm::hash_end).await
     }
 
     /// Whether a measured launch has happened; of a TPM that cannot tell, none has.
@@ -241,7 +263,8 @@ impl Device {
     /// Forgets that a measured launch has happened.
     pub async fn reset_established(&self, locality: u8) -> Result<(), DeviceError> {
         let signals = Arc::clone(&self.signals);
-        self.with_running(move |tpm| {
+        let event = || Event::EstablishedReset(locality);
+        self.with_running(event, move |tpm| {
             let before = signals.locality();
             signals.set_locality(locality);
             tpm.reset_established();
@@ -253,6 +276,9 @@ impl Device {
     /// Chooses the locality of the commands to come, once the present one is done.
     pub async fn set_locality(&self, locality: u8) {
         let _turn = self.lock().await;
+        if self.signals.locality() != locality {
+            self.tracer.happened(|| Event::Locality(locality));
+        }
         self.signals.set_locality(locality);
     }
 
@@ -266,6 +292,7 @@ impl Device {
 struct Inner {
     settings: Settings,
     signals: Arc<Signals>,
+    tracer: Arc<Tracer>,
     store: Box<dyn StateStore>,
     holds_store: bool,
     incoming: bool,
@@ -351,6 +378,18 @@ impl Inner {
             response.extend(bare_response(rc::FAILURE));
         }
         self.response = response;
+    }
+
+    /// Runs a command that no client sent; gives the response code, and whether its effects are durable.
+    async fn run_own(&mut self, command: &[u8]) -> (Option<u32>, Result<(), StoreError>) {
+        let begun = self.tracer.begin(0);
+        self.run(command);
+        let code = response_code(&self.response);
+        let settled = self.settle().await;
+        self.tracer
+            .end(begun, command, self.signals.locality(), &self.response);
+        self.response.zeroize();
+        (code, settled)
     }
 
     /// A stored volatile state is void as soon as the TPM goes on: it must never come back over something newer.

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{Device, DeviceError, Inner, StartupKind};
 use crate::frame::{rc, response_code};
+use crate::trace::Event;
 
 const SHUTDOWN_STATE: [u8; 12] = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 1, 0x45, 0, 1];
 const SHUTDOWN_CLEAR: [u8; 12] = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 1, 0x45, 0, 0];
@@ -168,15 +169,19 @@ impl Inner {
         if !std::mem::take(&mut self.fresh) {
             self.engine(Tpm::init).ok_or(DeviceError::FailureMode)?;
         }
+        let mut resumed = false;
         if let Some(volatile) = self.staged_volatile.take() {
             let tpm = self.tpm.as_mut().ok_or(DeviceError::FailureMode)?;
             restore_volatile(tpm, &volatile)?;
+            resumed = true;
         } else if let Some(volatile) = self.saved.as_ref().and_then(|saved| saved.volatile.clone())
         {
             let tpm = self.tpm.as_mut().ok_or(DeviceError::FailureMode)?;
             if let Err(error) = restore_volatile(tpm, &volatile) {
                 tracing::error!(%error, "the TPM starts as after a power cycle");
                 self.engine(Tpm::init);
+            } else {
+                resumed = true;
             }
         }
         // From here on the TPM moves away from a stored volatile state, which therefore goes.
@@ -184,7 +189,7 @@ impl Inner {
             .saved
             .as_ref()
             .is_some_and(|saved| saved.volatile.is_some());
-        self.come_up().await
+        self.come_up(resumed).await
     }
 
     /// Takes up the state that came from another host, in the place of what was here.
@@ -192,6 +197,7 @@ impl Inner {
         let volatile = self.staged_volatile.take();
         self.hold_store()?;
         let mut tpm = self.load(permanent)?;
+        let resumed = volatile.is_some();
         if let Some(volatile) = volatile {
             restore_volatile(&mut tpm, &volatile)?;
         }
@@ -203,15 +209,16 @@ impl Inner {
         }
         self.settings.profile = None;
         self.fresh = false;
-        self.come_up().await
+        self.come_up(resumed).await
     }
 
-    async fn come_up(&mut self) -> Result<(), DeviceError> {
+    async fn come_up(&mut self, resumed: bool) -> Result<(), DeviceError> {
         self.suspended = false;
         self.blob = None;
         self.used |= self.tpm.as_ref().is_some_and(Tpm::is_started);
         self.settle().await?;
         self.signals.set_powered(true);
+        self.tracer.happened(|| Event::PowerOn { resumed });
         Ok(())
     }
 
@@ -221,6 +228,7 @@ impl Inner {
                 self.shut_down_in_order().await;
             }
             self.signals.set_powered(false);
+            self.tracer.happened(|| Event::PowerOff);
             self.blob = None;
         }
     }
@@ -231,9 +239,8 @@ impl Inner {
             return;
         }
         for command in [SHUTDOWN_STATE, SHUTDOWN_CLEAR] {
-            self.run(&command);
-            let code = response_code(&self.response);
-            if let Err(error) = self.settle().await {
+            let (code, settled) = self.run_own(&command).await;
+            if let Err(error) = settled {
                 tracing::error!(%error, "the TPM lost power without an orderly shutdown");
                 return;
             }

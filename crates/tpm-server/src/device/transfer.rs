@@ -9,6 +9,7 @@ use super::{Device, DeviceError, Inner};
 use crate::blob::Kind;
 use crate::info;
 use crate::store::Stored;
+use crate::trace::Event;
 
 pub(crate) type StateKind = Kind;
 
@@ -120,6 +121,7 @@ impl Device {
             .ok_or(DeviceError::FailureMode)?;
         inner.save(Some(volatile)).await?;
         inner.suspended = true;
+        self.tracer.happened(|| Event::Suspended);
         Ok(())
     }
 

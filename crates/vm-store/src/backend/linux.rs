@@ -70,7 +70,7 @@ impl LinuxFolder {
         };
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&descriptor)?.st_mode);
         match kind {
-            FileType::RegularFile => Ok(Box::new(LinuxFile { descriptor })),
+            FileType::RegularFile => Ok(Box::new(LinuxFile::new(descriptor))),
             FileType::Directory => Err(NotRegular("a folder").into()),
             FileType::Fifo => Err(NotRegular("a FIFO").into()),
             _ => Err(NotRegular("a device or a socket").into()),
@@ -188,8 +188,15 @@ impl Folder for LinuxFolder {
 
 /// A file by its descriptor.
 #[derive(Debug)]
-struct LinuxFile {
+pub(super) struct LinuxFile {
     descriptor: OwnedFd,
+}
+
+impl LinuxFile {
+    /// A file that was opened elsewhere.
+    pub(super) fn new(descriptor: OwnedFd) -> Self {
+        Self { descriptor }
+    }
 }
 
 impl Drop for LinuxFile {

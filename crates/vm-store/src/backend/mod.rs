@@ -6,8 +6,10 @@
 mod linux;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
+mod single_file;
 
 pub use linux::LinuxBackend;
+pub use single_file::SingleFileBackend;
 
 use std::{
     fmt::{self, Debug},

@@ -3,6 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use serde_json::{Map, Value};
 use tpm_engine::Profile;
+use tpm_server::{NOT_IN_LIBTPMS, level_of_command};
 use tpm_wire::constants::TpmAlgId;
 
 /// The fields that a profile can have.
@@ -18,15 +19,6 @@ const FIELDS: [&str; 10] = [
     "Limits",
     "Identity",
 ];
-/// Algorithms that libtpms does not know at any level.
-const NOT_IN_LIBTPMS: [TpmAlgId; 5] = [
-    TpmAlgId::SM3_256,
-    TpmAlgId::SM4,
-    TpmAlgId::SHA3_256,
-    TpmAlgId::SHA3_384,
-    TpmAlgId::SHA3_512,
-];
-
 /// The profile that a JSON text describes.
 pub(crate) fn from_json(text: &str) -> anyhow::Result<Profile> {
     let value: Value = serde_json::from_str(text.trim()).context("the profile is not JSON")?;
@@ -137,16 +129,6 @@ fn apply_level(
         profile.limits.remove_rsa_key_size(4096);
     }
     Ok(())
-}
-
-/// The level of libtpms' state format from which on it has a command.
-const fn level_of_command(code: u32) -> u64 {
-    match code {
-        0..=0x193 | 0x197 => 1,
-        0x199 | 0x19A => 3,
-        0x19B | 0x19C => 5,
-        _ => u64::MAX,
-    }
 }
 
 fn level_of(value: &Value) -> anyhow::Result<u64> {

@@ -27,19 +27,19 @@ pub(super) async fn device(
     faults: &[Fault],
     trace: &TraceOptions,
 ) -> anyhow::Result<Device> {
-    let platform = match seed {
-        Some((seed, instance)) => platform::deterministic(seed, instance),
-        None => platform::real(),
+    let store: Box<dyn StateStore> = match folder {
+        Some(folder) => Box::new(FolderStore::new(folder, StateKey::Beside)),
+        None => Box::new(MemoryStore::default()),
+    };
+    let (mut store, platform) = match seed {
+        Some((seed, instance)) => platform::seeded(store, seed, instance),
+        None => (store, platform::real()),
     };
     let settings = Settings {
         profile,
         platform,
         auto_shutdown: true,
         incoming: false,
-    };
-    let mut store: Box<dyn StateStore> = match folder {
-        Some(folder) => Box::new(FolderStore::new(folder, StateKey::Beside)),
-        None => Box::new(MemoryStore::default()),
     };
     let full = Arc::new(AtomicBool::new(false));
     if faults.contains(&Fault::NvFull) {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use tpm_server::StartupKind;
+use vtpm_host::StatePlace;
 
 use super::options::Values;
 use crate::confine::system_calls::Offence;
@@ -11,7 +12,7 @@ use crate::confine::system_calls::Offence;
 /// `--tpmstate`
 #[derive(Clone, Debug)]
 pub(super) struct StateOption {
-    pub(super) folder: PathBuf,
+    pub(super) place: StatePlace,
     /// What was asked for and is not granted, as the state is kept with more care.
     pub(super) stricter: Vec<&'static str>,
 }
@@ -21,22 +22,20 @@ impl std::str::FromStr for StateOption {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut values = Values::parse(text)?;
-        let folder = match (values.take("dir")?, values.take("backend-uri")?) {
-            (Some(folder), None) => folder,
-            (None, Some(uri)) => match uri.strip_prefix("dir://") {
-                Some(folder) => folder.to_owned(),
-                None => {
-                    return Err(format!(
-                        "'{uri}': the state lives in a folder, so this must be dir://"
-                    ));
-                }
-            },
+        let place = match (values.take("dir")?, values.take("backend-uri")?) {
+            (Some(folder), None) if !folder.is_empty() => StatePlace::folder(folder),
+            (Some(_), None) => return Err("the name of the state folder is empty".into()),
+            (None, Some(uri)) if uri.starts_with("dir://") || uri.starts_with("file://") => {
+                uri.parse()?
+            }
+            (None, Some(uri)) => {
+                return Err(format!(
+                    "'{uri}': the state lives in a folder or a file, so this must be dir:// or file://"
+                ));
+            }
             (Some(_), Some(_)) => return Err("'dir' and 'backend-uri' exclude each other".into()),
             (None, None) => return Err("'dir=' or 'backend-uri=' is missing".into()),
         };
-        if folder.is_empty() {
-            return Err("the name of the state folder is empty".into());
-        }
         // The files are for their owner alone, always locked and always synchronised.
         let mut stricter = Vec::new();
         if values
@@ -55,10 +54,7 @@ impl std::str::FromStr for StateOption {
             return Err("'backup' is not supported: the state file itself survives the loss of power at any moment".into());
         }
         values.finish()?;
-        Ok(Self {
-            folder: folder.into(),
-            stricter,
-        })
+        Ok(Self { place, stricter })
     }
 }
 
@@ -388,7 +384,9 @@ mod tests {
             }
         );
         let state: StateOption = "dir=/var/lib/x,mode=0600,lock".parse().unwrap();
-        assert_eq!(state.folder, PathBuf::from("/var/lib/x"));
+        assert_eq!(state.place, StatePlace::folder("/var/lib/x"));
+        let state: StateOption = "backend-uri=file:///x,lock".parse().unwrap();
+        assert!(state.place.is_one_file());
         assert!(state.stricter.is_empty());
         let state: StateOption = "dir=/x,mode=0640,lock=false,fsync=false".parse().unwrap();
         assert_eq!(state.stricter.len(), 3);
@@ -440,7 +438,7 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_with_words() {
         let refused = [
-            "backend-uri=file:///x".parse::<StateOption>().unwrap_err(),
+            "backend-uri=http:///x".parse::<StateOption>().unwrap_err(),
             "dir=/x,backup".parse::<StateOption>().unwrap_err(),
             "path=/x".parse::<StateOption>().unwrap_err(),
             "type=pipe".parse::<ServerOption>().unwrap_err(),

@@ -22,7 +22,7 @@ use rustix::net::sockopt::socket_acceptconn;
 use tpm_server::swtpm::{Options, Server};
 use tpm_server::{BlobKey, Device, MemoryStore, Settings, StateStore};
 use vm_store::StateKey;
-use vtpm_host::FolderStore;
+use vtpm_host::{FolderStore, StatePlace};
 
 use super::process::{Background, PidFile, Readiness, asked_to_end, inherited, into_background};
 use super::profile::ProfileOption;
@@ -114,7 +114,7 @@ struct Socket {
     /// A TPM 2.0; there is no other
     #[arg(long)]
     tpm2: bool,
-    /// Where the state is kept: dir=<folder>|backend-uri=dir://<folder>[,mode=0...][,lock][,fsync]
+    /// Where the state is kept: dir=<folder>|backend-uri=dir://<folder>|backend-uri=file://<file>[,mode=0...][,lock][,fsync]
     #[arg(long, value_name = "OPTIONS")]
     tpmstate: Option<StateOption>,
     /// The data channel: type=tcp,port=<port>[,bindaddr=<address>[,ifname=<name>]]|type=unixio,path=<path>[,mode=0...][,uid=][,gid=]|fd=<fd>[,disconnect]
@@ -234,7 +234,7 @@ impl Socket {
             None => StateKey::Beside,
         };
         if self.print_states {
-            return print::states(&mut FolderStore::new(self.state_folder()?, state_key));
+            return print::states(&mut FolderStore::at(self.state_place()?, state_key));
         }
         let flags = self.flags.unwrap_or_default();
         let migration = self.migration.unwrap_or_default();
@@ -248,7 +248,7 @@ impl Socket {
         let runtime = runtime(Threads::One)?;
         if let Some(info) = self.print_info {
             let store: Box<dyn StateStore> = match &self.tpmstate {
-                Some(state) => Box::new(FolderStore::new(state.folder.clone(), state_key)),
+                Some(state) => Box::new(FolderStore::at(state.place.clone(), state_key)),
                 None => Box::new(MemoryStore::default()),
             };
             return runtime.block_on(print::info(&Device::new(store, settings), info));
@@ -269,9 +269,9 @@ impl Socket {
         for difference in self.tpmstate.iter().flat_map(|state| &state.stricter) {
             tracing::warn!("--tpmstate {difference}");
         }
-        let folder = self.state_folder()?;
-        refuse_state_of_swtpm(&folder)?;
-        let device = Device::new(Box::new(FolderStore::new(folder, state_key)), settings);
+        let place = self.state_place()?;
+        refuse_state_of_swtpm(place.path())?;
+        let device = Device::new(Box::new(FolderStore::at(place, state_key)), settings);
         self.trace.attach(&device)?;
         runtime.block_on(self.serve(device, options, flags, readiness, activated))
     }
@@ -310,13 +310,13 @@ impl Socket {
         Ok(())
     }
 
-    fn state_folder(&self) -> anyhow::Result<PathBuf> {
+    fn state_place(&self) -> anyhow::Result<StatePlace> {
         let environment = || {
             std::env::var_os("TPM_PATH")
                 .filter(|path| !path.is_empty())
-                .map(PathBuf::from)
+                .map(StatePlace::folder)
         };
-        let given = self.tpmstate.as_ref().map(|state| state.folder.clone());
+        let given = self.tpmstate.as_ref().map(|state| state.place.clone());
         given
             .or_else(environment)
             .ok_or_else(|| anyhow!("where is the state to be kept? Say --tpmstate dir=<folder>"))

@@ -11,7 +11,7 @@ use crate::cli::{Threads, runtime};
 use crate::platform;
 
 /// The features that callers ask for by name, as far as they are there: before the sizes of RSA keys, and behind them.
-const FEATURES: [&str; 12] = [
+const FEATURES: [&str; 13] = [
     "tpm-2.0",
     "tpm-send-command-header",
     "flags-opt-startup",
@@ -24,14 +24,15 @@ const FEATURES: [&str; 12] = [
     "cmdarg-chroot",
     "cmdarg-migration",
     "nvram-backend-dir",
+    "nvram-backend-file",
 ];
 const MORE_FEATURES: [&str; 7] = [
     "cmdarg-profile",
     "cmdarg-print-profiles",
     "cmdarg-print-info",
-    "cmdarg-pcap",
     "tpmstate-opt-lock",
     "tpmstate-dir-backend-opt-fsync",
+    "cmdarg-pcap",
     "systemd-notify",
 ];
 /// GET_INFO's flags for the features of the TPM, for all that a profile can choose, and for the built-in profiles.

@@ -13,7 +13,7 @@ mod journal;
 mod manufacture;
 mod options_file;
 mod profiles;
-mod state_place;
+mod storage;
 mod tool;
 mod user;
 
@@ -34,7 +34,8 @@ use config_files::ConfigFilesOption;
 use configuration::Configuration;
 use journal::Journal;
 use manufacture::{Manufacture, banks_by_name};
-use state_place::StatePlace;
+use storage::Storage;
+use vtpm_host::StatePlace;
 
 /// The banks of a TPM when nobody says which.
 const USUAL_BANKS: &str = "sha256";
@@ -44,7 +45,7 @@ const USUAL_BANKS: &str = "sha256";
 #[derive(Args, Debug)]
 #[command(args_override_self = true, infer_long_args = true)]
 pub(crate) struct SwtpmSetup {
-    /// Where the state is put: a folder, or dir://<folder>
+    /// Where the state is put: a folder, dir://<folder>, or file://<file> for one file that holds it all
     #[arg(long, alias = "tpmstate", value_name = "DIR")]
     tpm_state: Option<String>,
     /// A TPM 2.0; there is no other
@@ -232,7 +233,7 @@ impl SwtpmSetup {
         if let Some(folder) = &self.write_ek_cert_files {
             check_folder(folder)?;
         }
-        let mut storage = place.open(self.state_key(journal)?)?;
+        let mut storage = Storage::open(&place, self.state_key(journal)?)?;
         if !self.reconfigure && storage.holds_tpm()? {
             if self.not_overwrite {
                 journal.say("Not overwriting existing state file.")?;

@@ -1,6 +1,6 @@
 //! `vtpm trace diff`: where two recordings differ.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -10,7 +10,7 @@ use tpm_wire::describe::{command_name, describe_command};
 
 use super::read_file;
 use crate::cli::output;
-use crate::trace::{Difference, Record, Strictness, differences};
+use crate::trace::{Difference, Entry, Record, Strictness, differences};
 
 /// Cells of the table that aligns two recordings; beyond it they are compared in step.
 const LARGEST_TABLE: usize = 40_000_000;
@@ -104,7 +104,16 @@ enum Pair {
 
 impl Diff {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        let (first, second) = (read_file(&self.first)?, read_file(&self.second)?);
+        // What happened beside the commands shows in their answers.
+        let commands = |path: &Path| -> anyhow::Result<Vec<Record>> {
+            let entries = read_file(path)?.into_iter();
+            let commands = entries.filter_map(|entry| match entry {
+                Entry::Exchange(record) => Some(*record),
+                Entry::Event(_) => None,
+            });
+            Ok(commands.collect())
+        };
+        let (first, second) = (commands(&self.first)?, commands(&self.second)?);
         if first.is_empty() && second.is_empty() {
             bail!("neither of them has a command in it");
         }

@@ -62,8 +62,8 @@ async fn listen(
                 copy.write_all(&line).context("the recording")?;
             }
             let line = std::str::from_utf8(&line).context("the daemon's line is not text")?;
-            if let Line::Record(record) = parse_line(line)?
-                && !printer.print(&record)?
+            if let Line::Entry(entry) = parse_line(line)?
+                && !printer.print(&entry)?
             {
                 return Ok(());
             }

@@ -15,7 +15,9 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 
 use crate::config::DataFolder;
-use crate::trace::{Record, Shown, decoded, is_capture, line, read_capture, read_records, tree};
+use crate::trace::{
+    Entry, Record, Shown, decoded, is_capture, line, read_capture, read_entries, tree,
+};
 
 pub(crate) use options::TraceOptions;
 
@@ -51,7 +53,7 @@ struct Show {
     /// Show every field down to the leaves, each with its place
     #[arg(long)]
     tree: bool,
-    /// Print one JSON object for each command
+    /// Print one JSON object for each command or event
     #[arg(long, conflicts_with = "tree")]
     json: bool,
     /// Show secrets too
@@ -90,8 +92,8 @@ impl Show {
             );
         }
         let mut printer = Printer::new(&self);
-        for record in read_file(target)? {
-            if !printer.print(&record)? {
+        for entry in read_file(target)? {
+            if !printer.print(&entry)? {
                 break;
             }
         }
@@ -121,11 +123,19 @@ impl Printer {
         }
     }
 
-    /// Prints an exchange; false if it was the last that is wanted.
-    fn print(&mut self, record: &Record) -> anyhow::Result<bool> {
+    /// Prints an exchange or event; false if it was the last that is wanted.
+    fn print(&mut self, entry: &Entry) -> anyhow::Result<bool> {
         if self.number >= self.count {
             return Ok(false);
         }
+        match entry {
+            Entry::Exchange(record) => self.print_exchange(record),
+            Entry::Event(event) if self.json => self.put(&event.to_line()),
+            Entry::Event(event) => self.put(&(event.line() + "\n")),
+        }
+    }
+
+    fn print_exchange(&mut self, record: &Record) -> anyhow::Result<bool> {
         self.number = self.number.saturating_add(1);
         let mut text = String::new();
         if record.lost != 0 && !self.json {
@@ -139,6 +149,10 @@ impl Printer {
             line(self.number, record, self.shown)
         });
         text.push('\n');
+        self.put(&text)
+    }
+
+    fn put(&self, text: &str) -> anyhow::Result<bool> {
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
@@ -151,7 +165,7 @@ impl Printer {
 }
 
 /// Reads a recording or a capture.
-fn read_file(path: &Path) -> anyhow::Result<Vec<Record>> {
+fn read_file(path: &Path) -> anyhow::Result<Vec<Entry>> {
     let name = path.display().to_string();
     let mut from: Box<dyn io::Read> = if path == Path::new("-") {
         Box::new(io::stdin())
@@ -165,11 +179,15 @@ fn read_file(path: &Path) -> anyhow::Result<Vec<Record>> {
         .with_context(|| name.clone())?;
     if !is_capture(&head) {
         let whole = BufReader::new(io::Cursor::new(head).chain(from));
-        return read_records(whole)
+        return read_entries(whole)
             .with_context(|| format!("{name} is not a recording of vtpm, nor a pcap capture"));
     }
     from.take(LARGEST_CAPTURE)
         .read_to_end(&mut head)
         .with_context(|| name.clone())?;
-    read_capture(&head).context(name)
+    let records = read_capture(&head).context(name)?;
+    let entries = records
+        .into_iter()
+        .map(|record| Entry::Exchange(Box::new(record)));
+    Ok(entries.collect())
 }

@@ -22,9 +22,12 @@ use super::diff::{HowStrict, name_of, report};
 use super::read_file;
 use super::tcti::{Connection, Tcti};
 use crate::cli::output;
-use crate::trace::{Record, Strictness, differences};
+use crate::trace::{Entry, Record, Strictness, differences};
 
 /// Send the commands of a recording to a TPM and show where it answers otherwise; exit code 1 if it does
+///
+/// Power is taken away and given back where that was recorded, between the first and the last command; so are localities and measured
+/// launches, as far as the TPM has a control channel or a platform port for them.
 ///
 /// Handles that the TPM gives out differently are followed. Commands whose secrets were blotted out, or whose session proves itself
 /// by an HMAC over nonces that the TPM chose otherwise, cannot be repeated: they are counted and not sent, nor is what builds on them.
@@ -60,15 +63,46 @@ struct World {
 
 impl Replay {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        let records = read_file(&self.file)?;
-        if records.is_empty() {
+        let entries = read_file(&self.file)?;
+        let is_command = |entry: &Entry| matches!(entry, Entry::Exchange(_));
+        // What happened before the first command made the TPM what it was; what happened after the last one, nobody saw.
+        let Some((first, last)) = entries
+            .iter()
+            .position(is_command)
+            .zip(entries.iter().rposition(is_command))
+        else {
             bail!("{} has no command in it", self.file.display());
-        }
+        };
         let mut connection = self.tcti.connect()?;
         let mut world = World::default();
         let (mut same, mut differ, mut unrepeatable) = (0usize, 0usize, 0usize);
-        for (index, record) in records.iter().enumerate() {
-            let number = index.saturating_add(1);
+        let mut number = 0usize;
+        for entry in entries.get(first..=last).unwrap_or_default() {
+            let record = match entry {
+                Entry::Exchange(record) => record,
+                Entry::Event(event) => {
+                    let repeated = connection
+                        .signal(&event.what)
+                        .with_context(|| format!("{}, after command {number}", event.what))?;
+                    if !repeated {
+                        unrepeatable = unrepeatable.saturating_add(1);
+                        world.incomplete = true;
+                        world.pcrs_are_other = true;
+                        if self.how.strictness() == Strictness::Exact {
+                            let why = "this TPM cannot be made to repeat it";
+                            report(
+                                self.json,
+                                [None; 2],
+                                &event.what.to_string(),
+                                &[],
+                                Some(why),
+                            )?;
+                        }
+                    }
+                    continue;
+                }
+            };
+            number = number.saturating_add(1);
             let numbers = [Some(number), Some(number)];
             let command = describe_command(&record.command);
             if let Some(why) = world.obstacle(record, &command) {
@@ -123,7 +157,7 @@ fn transmit(
     command: Zeroizing<Vec<u8>>,
 ) -> anyhow::Result<Record> {
     let begun = Instant::now();
-    let response = connection.transmit(&command)?;
+    let response = connection.transmit(&command, record.locality)?;
     let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     Ok(Record::of_bytes(record.at, us, command.to_vec(), response))
 }
