@@ -21,7 +21,7 @@ const SESSION_END: u32 = 20;
 
 /// Where a TPM is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Tcti {
+pub(crate) enum Tcti {
     SwtpmTcp { host: String, port: u16 },
     SwtpmUnix(String),
     Simulator { host: String, port: u16 },
@@ -63,11 +63,11 @@ impl FromStr for Tcti {
     }
 }
 
-pub(super) trait Channel: Read + Write {}
+pub(crate) trait Channel: Read + Write {}
 impl<T: Read + Write> Channel for T {}
 
 /// A connection to a TPM.
-pub(super) enum Connection {
+pub(crate) enum Connection {
     /// Frames alone.
     Raw(Box<dyn Channel>),
     /// The simulator's framing, and its platform port.
@@ -80,7 +80,7 @@ pub(super) enum Connection {
 }
 
 impl Tcti {
-    pub(super) fn connect(&self) -> anyhow::Result<Connection> {
+    pub(crate) fn connect(&self) -> anyhow::Result<Connection> {
         let tcp = |host: &str, port: u16| -> anyhow::Result<TcpStream> {
             let stream = TcpStream::connect((host, port))
                 .with_context(|| format!("no TPM answers at {host}:{port}"))?;
@@ -126,7 +126,7 @@ impl Tcti {
 
 impl Connection {
     /// Sends a command and gives the response.
-    pub(super) fn transmit(&mut self, command: &[u8]) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn transmit(&mut self, command: &[u8]) -> anyhow::Result<Vec<u8>> {
         let answer = match self {
             Self::Raw(stream) => exchange(stream, command),
             Self::Simulator { commands, .. } => simulated(commands, command),
