@@ -4,6 +4,8 @@
 //! It is synchronous on purpose: a verb may have to fork a child or read inherited descriptors before any thread exists, and
 //! chooses its own [`runtime`]. To add one: its file, its `mod` line, its line in [`Verb`] and in [`Verb::execute`].
 
+mod attest;
+mod boot;
 mod client;
 mod completions;
 mod explain;
@@ -64,6 +66,8 @@ enum Verb {
     Import(import::Import),
     Trace(trace::Trace),
     Explain(explain::Explain),
+    Attest(attest::Attest),
+    Boot(boot::Boot),
     Completions(completions::Completions),
 }
 
@@ -84,6 +88,8 @@ impl Verb {
             Self::Import(verb) => verb.execute(),
             Self::Trace(verb) => verb.execute(),
             Self::Explain(verb) => verb.execute(),
+            Self::Attest(verb) => verb.execute(),
+            Self::Boot(verb) => verb.execute(),
             Self::Completions(verb) => verb.execute(),
         }
     }

@@ -62,6 +62,23 @@ pub fn read(bytes: &[u8]) -> Result<Certificate, Error> {
     Ok(certificate)
 }
 
+/// Reads a list of revoked certificates, as text or as bytes.
+///
+/// # Errors
+/// If it is none.
+pub fn read_list(bytes: &[u8]) -> Result<CertificateList, Error> {
+    let refused = |error: der::Error| Error::Certificate(error.to_string());
+    let text = key::pem_blocks(bytes).find(|block| block.starts_with(b"-----BEGIN X509 CRL"));
+    match text {
+        Some(text) => {
+            let (_, der) = der::pem::decode_vec(text)
+                .map_err(|error| Error::Certificate(error.to_string()))?;
+            CertificateList::from_der(&der).map_err(refused)
+        }
+        None => CertificateList::from_der(bytes).map_err(refused),
+    }
+}
+
 /// A serial number that nobody can guess: 20 decimal digits, as swtpm's authority begins with.
 pub fn random_serial(rng: &mut impl CryptoRng) -> u128 {
     const DIGITS: u128 = 10_u128.pow(19);

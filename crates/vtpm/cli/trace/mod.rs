@@ -4,7 +4,7 @@ mod diff;
 mod live;
 mod options;
 mod replay;
-mod tcti;
+pub(crate) mod tcti;
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read as _, Write as _};

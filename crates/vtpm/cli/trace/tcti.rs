@@ -29,7 +29,7 @@ const SET_LOCALITY: u32 = 5;
 
 /// Where a TPM is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Tcti {
+pub(crate) enum Tcti {
     SwtpmTcp { host: String, port: u16 },
     SwtpmUnix(String),
     Simulator { host: String, port: u16 },
@@ -71,11 +71,11 @@ impl FromStr for Tcti {
     }
 }
 
-pub(super) trait Channel: Read + Write {}
+pub(crate) trait Channel: Read + Write {}
 impl<T: Read + Write> Channel for T {}
 
 /// A connection to a TPM.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     wire: Wire,
     /// The locality of the commands to come, once it is known.
     locality: Option<u8>,
@@ -133,7 +133,7 @@ fn unix(path: &str) -> anyhow::Result<UnixStream> {
 }
 
 impl Tcti {
-    pub(super) fn connect(&self) -> anyhow::Result<Connection> {
+    pub(crate) fn connect(&self) -> anyhow::Result<Connection> {
         let wire = match self {
             Self::SwtpmTcp { host, port } => {
                 let control = Control::Tcp {
@@ -183,7 +183,7 @@ fn ask_platform(stream: &mut TcpStream, request: &[u8]) -> anyhow::Result<()> {
 
 impl Connection {
     /// Sends a command from a locality and gives the response.
-    pub(super) fn transmit(&mut self, command: &[u8], locality: u8) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn transmit(&mut self, command: &[u8], locality: u8) -> anyhow::Result<Vec<u8>> {
         self.choose(locality)?;
         let answer = match &mut self.wire {
             Wire::Raw(stream, _) => exchange(stream, command),
