@@ -2,8 +2,8 @@
 //!
 //! An intent and the outcome are each part of one transaction of the inventory; between the two, files change. Whoever finds
 //! an intent at start (the daemon was killed, or the power was cut) knows what to do with the files: a creation is undone, a deletion is
-//! finished, a VM that was getting a TPM has none, and one that was losing it has lost it. A snapshot is undone, its removal finished; a revert
-//! has happened or not, as the files say. All can be repeated, so that a second crash changes nothing.
+//! finished. A snapshot is undone, its removal finished; a revert has happened or not, as the files say. A VM that was getting a
+//! TPM has none, and one that was losing it has lost it. All can be repeated, so that a second crash changes nothing.
 
 use crate::model::{Record, Vm};
 use crate::snapshot::Revert;
@@ -24,25 +24,6 @@ pub enum Intent {
     Delete {
         /// The VM that goes.
         vm: Box<Vm>,
-    },
-    /// The files of several VMs are being made. None is where it is to be yet; names are taken.
-    Make {
-        /// The VMs that are to be; one that moves still has its old files too.
-        vms: Vec<Vm>,
-        /// The keys of records that only keep names.
-        names: Vec<String>,
-    },
-    /// The files of these VMs are being removed, and the inventory does not name them any more.
-    Remove {
-        /// The VMs as they were.
-        vms: Vec<Vm>,
-    },
-    /// The VM is getting a TPM, or losing the one it has.
-    EditTpm {
-        /// The VM as it was.
-        before: Box<Vm>,
-        /// Whether it gets one.
-        add: bool,
     },
     /// A snapshot is being taken. It is not in the inventory yet.
     TakeSnapshot {
@@ -67,6 +48,41 @@ pub enum Intent {
         /// Whether the VM is to be on afterwards.
         powered_on: bool,
     },
+    /// The files of several VMs are being made. None is where it is to be yet; names are taken.
+    Make {
+        /// The VMs that are to be; one that moves still has its old files too.
+        vms: Vec<Vm>,
+        /// The keys of records that only keep names.
+        names: Vec<String>,
+    },
+    /// The files of these VMs are being removed, and the inventory does not name them any more.
+    Remove {
+        /// What is left to remove.
+        left: Leftovers,
+    },
+    /// The VM is getting a TPM, or losing the one it has.
+    EditTpm {
+        /// The VM as it was.
+        before: Box<Vm>,
+        /// Whether it gets one.
+        add: bool,
+    },
+}
+
+/// Files of VMs that went, or moved, after the inventory has forgotten them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Leftovers {
+    /// VMs as they were, whose folders go as a whole.
+    pub vms: Vec<Vm>,
+    /// VMs that stay where they are, and the snapshots that they lost.
+    pub snapshots: Vec<(Vm, Vec<Uuid>)>,
+}
+
+impl Leftovers {
+    /// Whether there is nothing to remove.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.vms.is_empty() && self.snapshots.is_empty()
+    }
 }
 
 /// An intent and the task that it belongs to.

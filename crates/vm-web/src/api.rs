@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use vm_inventory::model::Role;
 use vm_inventory::{Name, Task};
 
 /// A list, in an object so that members can be added later.
@@ -47,6 +48,45 @@ pub struct CreateDatastore {
     pub name: Name,
     /// The vCenters that see it.
     pub vcenters: Vec<Name>,
+}
+
+/// A request to make something that has a name and nothing else.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Named {
+    /// The name.
+    pub name: Name,
+}
+
+/// A request that names a vCenter.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WithVCenter {
+    /// The vCenter.
+    pub vcenter: Name,
+}
+
+/// A request to publish a catalog, or to end that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    /// Whether other organizations may subscribe.
+    pub published: bool,
+}
+
+/// A request to add a user. It holds a password, so it has no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateUser {
+    /// The organization; the only one there is if left out.
+    #[serde(default)]
+    pub organization: Option<Name>,
+    /// The user's name.
+    pub name: Name,
+    /// What the user may do.
+    pub role: Role,
+    /// The password.
+    pub password: Password,
 }
 
 /// A request to back up a key provider. It holds a password, so it has no `Debug`.

@@ -82,7 +82,7 @@ impl From<Error> for Problem {
             ),
         };
         let mut problem = Self::new(status, kind, title, error.to_string());
-        if let Error::Requirements { failures, .. } = error {
+        if let Error::Requirements { failures, .. } | Error::Rules { failures, .. } = error {
             problem.failures = failures;
         }
         problem

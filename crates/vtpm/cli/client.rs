@@ -109,6 +109,16 @@ impl Client {
             .await
     }
 
+    /// Puts something in the place of what was there.
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        self.send(Method::PUT, path, serde_json::to_vec(body)?)
+            .await
+    }
+
     /// Removes something.
     pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.send(Method::DELETE, path, Vec::new()).await

@@ -12,6 +12,8 @@ mod explain;
 mod file;
 mod import;
 mod log;
+mod operate;
+mod org;
 mod output;
 mod private_folder;
 mod process;
@@ -27,8 +29,13 @@ mod swtpm_bios;
 mod swtpm_client;
 mod swtpm_ioctl;
 mod swtpm_setup;
+mod task;
+mod template;
 mod trace;
+mod vapp;
+mod vcenter;
 mod vm;
+mod vm_moves;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -55,6 +62,16 @@ enum Verb {
     Vm(vm::Vm),
     Provider(provider::Provider),
     File(file::File),
+    Vapp(vapp::Vapp),
+    Template(template::Template),
+    Catalog(template::Catalog),
+    Org(org::Org),
+    User(org::User),
+    Vdc(org::Vdc),
+    Vcenter(vcenter::VCenter),
+    Datastore(vcenter::Datastore),
+    Config(vcenter::Config),
+    Task(task::Task),
     Run(run::Run),
     #[command(hide = true)]
     RunWatcher(run::WatcherVerb),
@@ -78,6 +95,16 @@ impl Verb {
             Self::Vm(verb) => verb.execute(),
             Self::Provider(verb) => verb.execute(),
             Self::File(verb) => verb.execute(),
+            Self::Vapp(verb) => verb.execute(),
+            Self::Template(verb) => verb.execute(),
+            Self::Catalog(verb) => verb.execute(),
+            Self::Org(verb) => verb.execute(),
+            Self::User(verb) => verb.execute(),
+            Self::Vdc(verb) => verb.execute(),
+            Self::Vcenter(verb) => verb.execute(),
+            Self::Datastore(verb) => verb.execute(),
+            Self::Config(verb) => verb.execute(),
+            Self::Task(verb) => verb.execute(),
             Self::Run(verb) => verb.execute(),
             Self::RunWatcher(verb) => verb.execute(),
             Self::Swtpm(verb) => verb.execute(),

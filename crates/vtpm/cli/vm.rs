@@ -54,6 +54,8 @@ enum Verb {
     Forget(snapshot::Forget),
     /// Show the snapshots of a VM as a tree
     Snapshots(snapshot::Show),
+    #[command(flatten)]
+    Moves(super::vm_moves::Verb),
 }
 
 #[derive(Args, Debug)]
@@ -209,6 +211,7 @@ impl Vm {
                 Verb::Revert(verb) => verb.execute(&client).await,
                 Verb::Forget(verb) => verb.execute(&client).await,
                 Verb::Snapshots(verb) => verb.execute(&client).await,
+                Verb::Moves(verb) => verb.execute(&client).await,
             }
         })
     }

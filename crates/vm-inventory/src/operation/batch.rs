@@ -7,7 +7,7 @@ use super::power::side_by_side;
 use super::{Job, Operations, lock};
 use crate::files::contents;
 use crate::inventory::{Stored, Transaction};
-use crate::journal::{Intent, JournalEntry};
+use crate::journal::{Intent, JournalEntry, Leftovers};
 use crate::lineage::Lineage;
 use crate::model::{
     Datastore, GenerationFloor, NameHolder, Record as _, Reservation, Template, Timestamp, Vapp,
@@ -15,12 +15,14 @@ use crate::model::{
 };
 use crate::provisioning::TpmAction;
 use crate::requirements::{Failure, Rule};
+use crate::snapshot::SnapshotTree;
 use crate::task::{TargetKind, Task, TaskId};
 use crate::{Error, Name, Result};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use vm_store::SectionKind;
+use uuid::Uuid;
+use vm_store::{SectionKind, SnapshotId};
 
 /// More notes than this are counted instead of listed.
 const NOTES: usize = 24;
@@ -52,6 +54,8 @@ pub(super) struct Item {
     pub(super) vm: Vm,
     pub(super) datastore: Datastore,
     pub(super) work: Work,
+    /// The snapshots that it loses by moving.
+    pub(super) snapshots: Vec<Uuid>,
     /// Its key is a new one of its provider, not the key of its source.
     pub(super) new_key: bool,
 }
@@ -367,29 +371,43 @@ impl Operations {
                 vm.name
             )),
         }
+        if !item.snapshots.is_empty() {
+            notes.push(format!(
+                "{} lost its {} snapshots: moving drops them",
+                vm.name,
+                item.snapshots.len()
+            ));
+        }
         Ok((vm, notes))
     }
 
-    /// Records the outcome in one transaction; returns the VMs whose files are to be removed now.
-    fn conclude(&self, task: &Task, plan: Plan, vms: Vec<Vm>) -> Result<Vec<Vm>> {
+    /// Records the outcome in one transaction; returns the VMs whose files are to be removed now, and snapshots of others.
+    fn conclude(&self, task: &Task, plan: Plan, vms: Vec<Vm>) -> Result<Leftovers> {
         let mut transaction = Transaction::default();
         let now = Timestamp::now();
         let template = plan.is_template();
         for reservation in plan.reservations() {
             transaction.remove_key(reservation.key());
         }
-        let mut left = plan.removals;
-        for vm in &left {
+        let mut left = Leftovers {
+            vms: plan.removals,
+            snapshots: Vec::new(),
+        };
+        for vm in &left.vms {
             transaction.remove_key(Vm::key_of(vm.id));
             transaction.remove_key(GenerationFloor::key_of(vm.id));
+            transaction.remove_key(SnapshotTree::key_of(vm.id));
             transaction.remove_key(vm.name_key());
             Lineage::end(&self.inventory, &mut transaction, vm.id, now)?;
         }
         for (vm, item) in vms.iter().zip(&plan.items) {
             if let Work::Carry(source) | Work::Stay(source) = &item.work {
                 transaction.remove_key(source.vm.name_key());
+                transaction.remove_key(SnapshotTree::key_of(vm.id));
                 if matches!(item.work, Work::Carry(_)) {
-                    left.push(source.vm.clone());
+                    left.vms.push(source.vm.clone());
+                } else if !item.snapshots.is_empty() {
+                    left.snapshots.push((vm.clone(), item.snapshots.clone()));
                 }
             } else {
                 Lineage::begin(&mut transaction, vm, plan.operation, now)?;
@@ -435,7 +453,7 @@ impl Operations {
             if left.is_empty() {
                 transaction.remove(&entry);
             } else {
-                let intent = Intent::Remove { vms: left.clone() };
+                let intent = Intent::Remove { left: left.clone() };
                 transaction.update(
                     &entry,
                     &JournalEntry {
@@ -455,12 +473,17 @@ impl Operations {
     }
 
     /// Removes the files of VMs that went. What cannot be removed now is removed at the next start.
-    pub(super) fn remove_left(&self, mut task: Task, vms: &[Vm]) -> Task {
+    pub(super) fn remove_left(&self, mut task: Task, left: &Leftovers) -> Task {
         let mut failed = None;
-        for vm in vms {
-            let removed = self
-                .datastore_of(vm)
-                .and_then(|datastore| self.files.remove_whole(vm, &datastore));
+        let folders = left.vms.iter().map(|vm| (vm, None));
+        let snapshots = left.snapshots.iter().map(|(vm, lost)| (vm, Some(lost)));
+        for (vm, lost) in folders.chain(snapshots) {
+            let removed = self.datastore_of(vm).and_then(|datastore| match lost {
+                None => self.files.remove_whole(vm, &datastore),
+                Some(lost) => lost
+                    .iter()
+                    .try_for_each(|id| self.files.remove_snapshot(vm, &datastore, SnapshotId(*id))),
+            });
             if let Err(error) = removed {
                 tracing::error!(vm = %vm.name, "its files could not be removed: {error}");
                 failed = Some(format!(

@@ -62,9 +62,9 @@ impl Operations {
         }
         transaction.remove_key(Vm::key_of(vm.id));
         transaction.remove_key(GenerationFloor::key_of(vm.id));
+        transaction.remove_key(SnapshotTree::key_of(vm.id));
         transaction.remove_key(vm.name_key());
         Lineage::end(&self.inventory, &mut transaction, vm.id, Timestamp::now())?;
-        transaction.remove_key(SnapshotTree::key_of(vm.id));
         transaction.put(&task)?;
         self.inventory.commit(transaction)?;
         Ok(task)

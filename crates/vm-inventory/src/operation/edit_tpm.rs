@@ -151,6 +151,13 @@ impl Operations {
                 ),
             ));
         }
+        let snapshots = self.tree(record.id)?.snapshots.len();
+        if snapshots > 0 {
+            failures.push(Failure::of(
+                Rule::NoSnapshots,
+                format!("it has {snapshots} snapshots, which hold the TPM; forget them first with `vtpm vm forget`"),
+            ));
+        }
         let mut after = record.clone();
         if request.present {
             after.provider = request

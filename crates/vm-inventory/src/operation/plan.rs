@@ -138,6 +138,12 @@ impl Operations {
                 .into_iter()
                 .map(|failure| failure.for_vm(&source.name)),
         );
+        let snapshots = if moves {
+            let tree = self.tree(source.id)?;
+            tree.snapshots.iter().map(|snapshot| snapshot.id).collect()
+        } else {
+            Vec::new()
+        };
         let from = Source {
             vm: source.clone(),
             datastore: source_datastore,
@@ -150,6 +156,7 @@ impl Operations {
                 (true, false) => Work::Carry(from),
                 (false, _) => Work::Like(from, action),
             },
+            snapshots,
             new_key,
         });
         Ok(())

@@ -67,7 +67,7 @@ pub enum Fate {
 }
 
 impl Effects {
-    pub(super) fn of(action: Option<TpmAction>, moves: bool) -> Self {
+    pub(super) fn of(action: Option<TpmAction>, drops_snapshots: bool) -> Self {
         let (identity, rest) = match action {
             None => (Fate::None, Fate::None),
             Some(TpmAction::Copy) => (Fate::Kept, Fate::Kept),
@@ -79,7 +79,11 @@ impl Effects {
             persistent_handles: rest,
             nv_indices: rest,
             sealed_data: rest,
-            snapshots: if moves { Fate::Lost } else { Fate::None },
+            snapshots: if drops_snapshots {
+                Fate::Lost
+            } else {
+                Fate::None
+            },
         }
     }
 }
@@ -87,12 +91,12 @@ impl Effects {
 impl Plan {
     fn preview(&self) -> Preview {
         let made = self.items.iter().map(|item| {
-            let (source, action, moves) = match &item.work {
+            let (source, action, drops) = match &item.work {
                 Work::New { tpm, .. } => (None, tpm.then_some(TpmAction::New), false),
                 Work::Like(source, action) => (Some(source), *action, false),
                 Work::Carry(source) | Work::Stay(source) => {
                     let action = source.vm.tpm.as_ref().map(|_| TpmAction::Copy);
-                    (Some(source), action, true)
+                    (Some(source), action, !item.snapshots.is_empty())
                 }
             };
             VmPreview {
@@ -101,7 +105,7 @@ impl Plan {
                 tpm: action,
                 vcenter: item.vm.vcenter.clone(),
                 provider: item.vm.provider.clone(),
-                effects: Effects::of(action, moves),
+                effects: Effects::of(action, drops),
             }
         });
         let gone = self.removals.iter().map(|vm| {

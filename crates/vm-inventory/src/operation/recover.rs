@@ -30,25 +30,6 @@ impl Operations {
                     );
                     self.record_deleted(task, vm, Some(&entry))?;
                 }
-                Intent::Make { vms, names } => {
-                    tracing::warn!(
-                        "an operation on {} VMs was interrupted; undoing it",
-                        vms.len()
-                    );
-                    let error = Error::Interrupted("nothing of it is left, start it again");
-                    let task = task.map(|stored| stored.record.failed(&error));
-                    self.undo_making(&entry, vms, names, task)?;
-                }
-                Intent::Remove { vms } => {
-                    tracing::warn!("the removal of files was interrupted; finishing it");
-                    if let Some(task) = task {
-                        self.remove_left(task.record, vms);
-                    }
-                }
-                Intent::EditTpm { before, add } => {
-                    tracing::warn!(vm = %before.name, "the change of a TPM was interrupted");
-                    self.settle_edit(&entry, before, *add, task.map(|stored| stored.record))?;
-                }
                 Intent::TakeSnapshot { vm, .. }
                 | Intent::ForgetSnapshot { vm, .. }
                 | Intent::Revert { vm, .. } => {
@@ -59,6 +40,25 @@ impl Operations {
                     if let Err(error) = self.settle_snapshot(&entry, task, true) {
                         tracing::error!(vm = %vm.name, "that is tried again at the next start: {error}");
                     }
+                }
+                Intent::Make { vms, names } => {
+                    tracing::warn!(
+                        "an operation on {} VMs was interrupted; undoing it",
+                        vms.len()
+                    );
+                    let error = Error::Interrupted("nothing of it is left, start it again");
+                    let task = task.map(|stored| stored.record.failed(&error));
+                    self.undo_making(&entry, vms, names, task)?;
+                }
+                Intent::Remove { left } => {
+                    tracing::warn!("the removal of files was interrupted; finishing it");
+                    if let Some(task) = task {
+                        self.remove_left(task.record, left);
+                    }
+                }
+                Intent::EditTpm { before, add } => {
+                    tracing::warn!(vm = %before.name, "the change of a TPM was interrupted");
+                    self.settle_edit(&entry, before, *add, task.map(|stored| stored.record))?;
                 }
             }
         }
@@ -96,6 +96,11 @@ impl Operations {
                     self.record_deleted(failed.clone(), vm, Some(&entry))?;
                     return Ok(());
                 }
+                Intent::TakeSnapshot { .. }
+                | Intent::ForgetSnapshot { .. }
+                | Intent::Revert { .. } => {
+                    return self.settle_snapshot(&entry, Some(failed.clone()), false);
+                }
                 Intent::Make { vms, names } => {
                     return self.undo_making(&entry, vms, names, Some(failed.clone()));
                 }
@@ -103,11 +108,6 @@ impl Operations {
                 Intent::Remove { .. } => return Ok(()),
                 Intent::EditTpm { before, add } => {
                     return self.settle_edit(&entry, before, *add, Some(failed.clone()));
-                }
-                Intent::TakeSnapshot { .. }
-                | Intent::ForgetSnapshot { .. }
-                | Intent::Revert { .. } => {
-                    return self.settle_snapshot(&entry, Some(failed.clone()), false);
                 }
             }
         }

@@ -441,6 +441,11 @@ fn scenario_10_a_move_keeps_the_tpm_and_replace_is_refused() {
     };
     let refused = world.operations.move_vm("single", &request(REPLACE));
     assert_eq!(broken(refused), [Rule::TpmChoice]);
+    let snapshot = TakeSnapshot {
+        name: name("before"),
+        description: String::new(),
+    };
+    done(world.operations.take_snapshot("single", snapshot));
     done(world.operations.power_on("single", false));
     assert_eq!(
         broken(world.operations.move_vm("single", &request(None))),
@@ -450,6 +455,13 @@ fn scenario_10_a_move_keeps_the_tpm_and_replace_is_refused() {
     done(world.operations.move_vm("single", &request(None)));
     assert_eq!(world.seed("shop/single"), seed);
     assert_eq!(world.operations.vms().unwrap().len(), 4);
+    let tree = world.operations.snapshots("shop/single").unwrap();
+    assert!(tree.snapshots.is_empty(), "moving drops snapshots");
+    let left = world
+        .files()
+        .into_keys()
+        .filter(|path| path.extension() == Some("vmsn".as_ref()));
+    assert_eq!(left.count(), 0);
     // Its name on the vCenter is free again.
     world.create("single");
     let refused = world
@@ -873,6 +885,16 @@ fn scenario_25_remove_then_add_makes_a_new_tpm_in_the_right_states_only() {
         [Rule::PowerState]
     );
     done(ops.power_off("web"));
+    let snapshot = TakeSnapshot {
+        name: name("s"),
+        description: String::new(),
+    };
+    done(ops.take_snapshot("web", snapshot));
+    assert_eq!(
+        broken(ops.edit_tpm("web", &edit(false, true))),
+        [Rule::NoSnapshots]
+    );
+    done(ops.forget_snapshot("web", "s"));
     done(ops.edit_tpm("web", &edit(false, true)));
     assert!(!ops.vm("web").unwrap().tpm.present);
     assert_eq!(ops.vm("web").unwrap().provider, None);

@@ -385,6 +385,7 @@ impl Operations {
                 tpm: action.is_some(),
                 profile: new.profile.clone(),
             },
+            snapshots: Vec::new(),
             new_key: true,
         });
         Ok(())

@@ -1,0 +1,243 @@
+//! `vtpm org`, `vtpm user` and `vtpm vdc`: tenants, their users, their share of vCenters.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use vm_inventory::model::{Organization, Role};
+use vm_inventory::{CreateVdc, Name, UserView, VdcView};
+use vm_web::api::{CreateUser, Items, Named};
+
+use super::client::talk;
+use super::output;
+use super::provider::password;
+use crate::config::DataFolder;
+
+/// Make and list organizations
+#[derive(Args, Debug)]
+pub(crate) struct Org {
+    #[command(flatten)]
+    data: DataFolder,
+    #[command(subcommand)]
+    verb: OrgVerb,
+}
+
+#[derive(Subcommand, Debug)]
+enum OrgVerb {
+    /// Make an organization
+    Add(Add),
+    /// List all organizations
+    List(List),
+}
+
+#[derive(Args, Debug)]
+struct Add {
+    /// Its name
+    name: Name,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct List {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Org {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        let verb = self.verb;
+        talk(&self.data, |client| async move {
+            match verb {
+                OrgVerb::Add(verb) => {
+                    let request = Named { name: verb.name };
+                    let made: Organization = client.post("/v1/organizations", &request).await?;
+                    if verb.json {
+                        return output::json(&made);
+                    }
+                    Ok(output::line(format!("{}: created", made.name))?)
+                }
+                OrgVerb::List(verb) => {
+                    let all: Items<Organization> = client.get("/v1/organizations").await?;
+                    if verb.json {
+                        return output::json(&all.items);
+                    }
+                    let rows: Vec<[String; 1]> =
+                        all.items.iter().map(|it| [it.name.to_string()]).collect();
+                    Ok(output::table(["ORGANIZATION"], &rows)?)
+                }
+            }
+        })
+    }
+}
+
+/// Add and list users of organizations
+#[derive(Args, Debug)]
+pub(crate) struct User {
+    #[command(flatten)]
+    data: DataFolder,
+    #[command(subcommand)]
+    verb: UserVerb,
+}
+
+#[derive(Subcommand, Debug)]
+enum UserVerb {
+    /// Add a user; the password comes from standard input
+    Add(AddUser),
+    /// List all users
+    List(List),
+}
+
+#[derive(Args, Debug)]
+struct AddUser {
+    /// The user's name
+    name: Name,
+    /// Organization [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    org: Option<Name>,
+    /// administrator, no-cryptography-administrator, vapp-author, catalog-author or vapp-user
+    #[arg(long)]
+    role: Role,
+    /// Read the password from the first line of standard input
+    #[arg(long, required = true)]
+    password_stdin: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl User {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        let verb = self.verb;
+        talk(&self.data, |client| async move {
+            match verb {
+                UserVerb::Add(verb) => {
+                    let request = CreateUser {
+                        organization: verb.org,
+                        name: verb.name,
+                        role: verb.role,
+                        password: password(verb.password_stdin)?,
+                    };
+                    let made: UserView = client.post("/v1/users", &request).await?;
+                    if verb.json {
+                        return output::json(&made);
+                    }
+                    Ok(output::line(format!(
+                        "{}/{}: added as {}",
+                        made.organization, made.name, made.role
+                    ))?)
+                }
+                UserVerb::List(verb) => {
+                    let all: Items<UserView> = client.get("/v1/users").await?;
+                    if verb.json {
+                        return output::json(&all.items);
+                    }
+                    let rows: Vec<[String; 4]> = all
+                        .items
+                        .iter()
+                        .map(|it| {
+                            [
+                                it.organization.to_string(),
+                                it.name.to_string(),
+                                it.role.to_string(),
+                                it.privileges.len().to_string(),
+                            ]
+                        })
+                        .collect();
+                    Ok(output::table(
+                        ["ORGANIZATION", "USER", "ROLE", "KEY PRIVILEGES"],
+                        &rows,
+                    )?)
+                }
+            }
+        })
+    }
+}
+
+/// Make and list virtual data centers
+#[derive(Args, Debug)]
+pub(crate) struct Vdc {
+    #[command(flatten)]
+    data: DataFolder,
+    #[command(subcommand)]
+    verb: VdcVerb,
+}
+
+#[derive(Subcommand, Debug)]
+enum VdcVerb {
+    /// Make a virtual data center
+    Add(AddVdc),
+    /// List all virtual data centers, and whether VMs with TPMs may be in them
+    List(List),
+}
+
+#[derive(Args, Debug)]
+struct AddVdc {
+    /// Its name
+    name: Name,
+    /// Organization [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    org: Option<Name>,
+    /// The vCenter behind it [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    vcenter: Option<Name>,
+    /// Datastore for its VMs [default: the first that the vCenter sees]
+    #[arg(long, value_name = "NAME")]
+    datastore: Option<Name>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Vdc {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        let verb = self.verb;
+        talk(&self.data, |client| async move {
+            match verb {
+                VdcVerb::Add(verb) => {
+                    let request = CreateVdc {
+                        name: verb.name,
+                        organization: verb.org,
+                        vcenter: verb.vcenter,
+                        datastore: verb.datastore,
+                    };
+                    let made: VdcView = client.post("/v1/vdcs", &request).await?;
+                    if verb.json {
+                        return output::json(&made);
+                    }
+                    output::line(format!(
+                        "{}/{}: created",
+                        made.vdc.organization, made.vdc.name
+                    ))?;
+                    if let Some(reason) = &made.reason {
+                        output::line(format!("  VMs in it cannot have TPMs: {reason}"))?;
+                    }
+                    Ok(())
+                }
+                VdcVerb::List(verb) => {
+                    let all: Items<VdcView> = client.get("/v1/vdcs").await?;
+                    if verb.json {
+                        return output::json(&all.items);
+                    }
+                    let rows: Vec<[String; 4]> = all
+                        .items
+                        .iter()
+                        .map(|it| {
+                            [
+                                it.vdc.organization.to_string(),
+                                it.vdc.name.to_string(),
+                                it.vdc.vcenter.to_string(),
+                                it.reason.clone().unwrap_or_else(|| "yes".to_owned()),
+                            ]
+                        })
+                        .collect();
+                    Ok(output::table(
+                        ["ORGANIZATION", "VDC", "VCENTER", "TPM SUPPORTED"],
+                        &rows,
+                    )?)
+                }
+            }
+        })
+    }
+}

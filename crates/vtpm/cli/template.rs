@@ -1,0 +1,337 @@
+//! `vtpm template` and `vtpm catalog`: templates, and the shelves that they are on.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use vm_inventory::model::{Catalog as CatalogRecord, Template as TemplateRecord};
+use vm_inventory::{Capture, CreateCatalog, Instantiate, Name, Offer, Task};
+use vm_web::api::{Accepted, Items, Publish};
+
+use super::client::{Client, component, talk};
+use super::operate::{How, TpmChoice, operate, report};
+use super::output;
+use crate::config::DataFolder;
+
+/// Make VMs of templates, and templates of VMs
+#[derive(Args, Debug)]
+pub(crate) struct Template {
+    #[command(flatten)]
+    data: DataFolder,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Make a vApp, or a standalone VM, of a template; the template decides about TPMs
+    Instantiate(Make),
+    /// Save a VM as a template (for vApps: `vtpm vapp capture`)
+    Capture(Save),
+    /// Delete a template; its instances stay
+    Delete(Delete),
+    /// List all templates
+    List(List),
+    /// Show one template
+    Show(Delete),
+}
+
+#[derive(Args, Debug)]
+struct Make {
+    /// The template, as NAME, CATALOG/NAME or ORGANIZATION/CATALOG/NAME
+    template: String,
+    /// Name of the vApp or VM
+    name: Name,
+    /// Virtual data center [default: the only one of the organization]
+    #[arg(long, value_name = "VDC")]
+    vdc: Option<String>,
+    /// What becomes of every TPM: only what the template says is taken
+    #[arg(long, value_enum)]
+    tpm: Option<TpmChoice>,
+    /// Make a standalone VM instead of a vApp
+    #[arg(long)]
+    standalone: bool,
+    /// Only this VM of the template
+    #[arg(long, value_name = "NAME")]
+    vm: Option<Name>,
+    /// So many of each VM, numbered from 1
+    #[arg(long, value_name = "N")]
+    count: Option<u32>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Args, Debug)]
+struct Save {
+    /// The VM, which belongs to no vApp
+    vm: String,
+    /// The catalog, as CATALOG or ORGANIZATION/CATALOG
+    catalog: String,
+    /// Name of the template
+    name: Name,
+    /// What instances get: the TPM as it is now, or a new one [default: copy]
+    #[arg(long, value_enum)]
+    tpm: Option<TpmChoice>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Args, Debug)]
+struct Delete {
+    /// The template
+    template: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct List {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Template {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        let verb = self.verb;
+        talk(&self.data, |client| async move { verb.run(&client).await })
+    }
+}
+
+impl Verb {
+    async fn run(self, client: &Client) -> anyhow::Result<()> {
+        match self {
+            Self::Instantiate(verb) => {
+                let request = Instantiate {
+                    name: verb.name,
+                    vdc: verb.vdc,
+                    organization: None,
+                    tpm: verb.tpm.map(Into::into),
+                    standalone: verb.standalone,
+                    vm: verb.vm,
+                    count: verb.count,
+                };
+                let path = format!("/v1/templates/{}/instantiate", component(&verb.template));
+                operate(client, &path, &request, verb.how, "instantiated").await
+            }
+            Self::Capture(verb) => {
+                let request = Capture {
+                    vapp: None,
+                    vm: Some(verb.vm),
+                    catalog: verb.catalog,
+                    name: verb.name,
+                    tpm: verb.tpm.map(Into::into),
+                };
+                operate(client, "/v1/templates", &request, verb.how, "saved").await
+            }
+            Self::Delete(verb) => {
+                let path = format!("/v1/templates/{}", component(&verb.template));
+                let accepted: Accepted = client.delete(&path).await?;
+                let task = client.wait(accepted).await?;
+                report(&task, verb.json, "deleted")
+            }
+            Self::List(verb) => {
+                let templates: Items<TemplateRecord> = client.get("/v1/templates").await?;
+                if verb.json {
+                    return output::json(&templates.items);
+                }
+                table(&templates.items)
+            }
+            Self::Show(verb) => {
+                let path = format!("/v1/templates/{}", component(&verb.template));
+                let template: TemplateRecord = client.get(&path).await?;
+                if verb.json {
+                    return output::json(&template);
+                }
+                let vms = template.vms.iter().map(|vm| vm.name.to_string());
+                let vms: Vec<String> = vms.collect();
+                table(std::slice::from_ref(&template))?;
+                Ok(output::line(format!("VMs: {}", vms.join(", ")))?)
+            }
+        }
+    }
+}
+
+fn table(templates: &[TemplateRecord]) -> anyhow::Result<()> {
+    let rows: Vec<[String; 6]> = templates
+        .iter()
+        .map(|it| {
+            let provisioning = vm_inventory::provisioning::TpmAction::from(it.provisioning);
+            [
+                it.organization.to_string(),
+                it.catalog.to_string(),
+                it.name.to_string(),
+                it.origin.to_string(),
+                provisioning.to_string(),
+                it.vms.len().to_string(),
+            ]
+        })
+        .collect();
+    Ok(output::table(
+        [
+            "ORGANIZATION",
+            "CATALOG",
+            "TEMPLATE",
+            "ORIGIN",
+            "TPM",
+            "VMS",
+        ],
+        &rows,
+    )?)
+}
+
+/// Make, publish and follow catalogs
+#[derive(Args, Debug)]
+pub(crate) struct Catalog {
+    #[command(flatten)]
+    data: DataFolder,
+    #[command(subcommand)]
+    verb: CatalogVerb,
+}
+
+#[derive(Subcommand, Debug)]
+enum CatalogVerb {
+    /// Make a catalog
+    Add(AddCatalog),
+    /// List all catalogs
+    List(List),
+    /// Let other organizations subscribe; templates that copy TPMs are left out
+    Publish(OneCatalog),
+    /// End that
+    Unpublish(OneCatalog),
+    /// What published catalogs offer, and what they withhold
+    Published(List),
+    /// Take over what the catalog that this one follows offers
+    Sync(OneCatalog),
+}
+
+#[derive(Args, Debug)]
+struct AddCatalog {
+    /// Name of the catalog
+    name: Name,
+    /// Organization [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    org: Option<Name>,
+    /// Virtual data center whose storage it uses [default: the only one of the organization]
+    #[arg(long, value_name = "VDC")]
+    vdc: Option<String>,
+    /// Follow this published catalog
+    #[arg(long, value_name = "ORGANIZATION/CATALOG")]
+    subscribe: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct OneCatalog {
+    /// The catalog, as CATALOG or ORGANIZATION/CATALOG
+    catalog: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Catalog {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        let verb = self.verb;
+        talk(&self.data, |client| async move { verb.run(&client).await })
+    }
+}
+
+impl CatalogVerb {
+    async fn run(self, client: &Client) -> anyhow::Result<()> {
+        match self {
+            Self::Add(verb) => {
+                let request = CreateCatalog {
+                    name: verb.name,
+                    organization: verb.org,
+                    vdc: verb.vdc,
+                    subscribe: verb.subscribe,
+                };
+                let made: CatalogRecord = client.post("/v1/catalogs", &request).await?;
+                if verb.json {
+                    return output::json(&made);
+                }
+                Ok(output::line(format!(
+                    "{}/{}: created",
+                    made.organization, made.name
+                ))?)
+            }
+            Self::List(verb) => {
+                let catalogs: Items<CatalogRecord> = client.get("/v1/catalogs").await?;
+                if verb.json {
+                    return output::json(&catalogs.items);
+                }
+                let rows: Vec<[String; 5]> = catalogs
+                    .items
+                    .iter()
+                    .map(|it| {
+                        [
+                            it.organization.to_string(),
+                            it.name.to_string(),
+                            it.vcenter.to_string(),
+                            if it.published { "yes" } else { "no" }.to_owned(),
+                            it.subscription.as_ref().map_or_else(
+                                || "-".to_owned(),
+                                |from| format!("{}/{}", from.organization, from.catalog),
+                            ),
+                        ]
+                    })
+                    .collect();
+                Ok(output::table(
+                    ["ORGANIZATION", "CATALOG", "VCENTER", "PUBLISHED", "FOLLOWS"],
+                    &rows,
+                )?)
+            }
+            Self::Publish(verb) => publish(client, &verb, true).await,
+            Self::Unpublish(verb) => publish(client, &verb, false).await,
+            Self::Published(verb) => {
+                let offers: Items<Offer> = client.get("/v1/published").await?;
+                if verb.json {
+                    return output::json(&offers.items);
+                }
+                offers.items.iter().try_for_each(print_offer)
+            }
+            Self::Sync(verb) => {
+                let path = format!("/v1/catalogs/{}/sync", component(&verb.catalog));
+                let tasks: Items<Task> = client.post(&path, &serde_json::json!({})).await?;
+                for task in tasks.items {
+                    let task = client.wait(Accepted { task }).await?;
+                    report(&task, verb.json, "taken over")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn publish(client: &Client, verb: &OneCatalog, published: bool) -> anyhow::Result<()> {
+    let path = format!("/v1/catalogs/{}/publish", component(&verb.catalog));
+    let offer: Offer = client.post(&path, &Publish { published }).await?;
+    if verb.json {
+        return output::json(&offer);
+    }
+    if published {
+        return print_offer(&offer);
+    }
+    Ok(output::line(format!(
+        "{}: not published",
+        offer.catalog.name
+    ))?)
+}
+
+fn print_offer(offer: &Offer) -> anyhow::Result<()> {
+    let catalog = &offer.catalog;
+    output::line(format!(
+        "{}/{}: published",
+        catalog.organization, catalog.name
+    ))?;
+    for template in &offer.templates {
+        output::line(format!("  {template}"))?;
+    }
+    for withheld in &offer.withheld {
+        output::line(format!("  withheld: {withheld}"))?;
+    }
+    Ok(())
+}
