@@ -14,6 +14,7 @@ pub mod guest;
 mod inventory;
 pub mod journal;
 mod lineage;
+pub mod key_server;
 pub mod model;
 mod name;
 mod operation;
@@ -34,8 +35,8 @@ pub use lineage::{Lineage, LineageNode};
 pub use name::{Name, NameError};
 pub use operation::{
     BackupFile, Capture, CloneVm, CopyVapp, CreateCatalog, CreateProvider, CreateVCenter,
-    CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Fate, Import, Instantiate, Job, Machines,
-    MoveVapp, MoveVm, NewVappVm, Offer, Operations, PowerOn, Preview, ProviderView,
+    CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Fate, Import, Instantiate, Job, KeyServerView, KeyUse, Machines,
+    MoveVapp, MoveVm, NewVappVm, Offer, Operations, PowerOn, Preview, ProviderStatus, ProviderView, Rekey, RekeyAll,
     RestoreProvider, Started, TakeSnapshot, TpmBytes, TpmMaker, TpmMakerError, TpmView, UserView,
     VappItem, VappView, VdcView, VmPreview, VmView,
 };

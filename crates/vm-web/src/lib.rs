@@ -8,6 +8,7 @@
 pub mod api;
 mod error;
 mod jobs;
+mod provider_routes;
 mod routes;
 
 #[cfg(test)]

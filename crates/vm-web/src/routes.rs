@@ -30,11 +30,11 @@ const RESTORE_LIMIT: usize = 2 * 1024 * 1024;
 /// Whoever is slower holds a connection for nothing.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-type Answer<T> = Result<Json<T>, Problem>;
+pub(crate) type Answer<T> = Result<Json<T>, Problem>;
 
 /// What every request may use.
 #[derive(Clone)]
-struct Api {
+pub(crate) struct Api {
     operations: Arc<Operations>,
     jobs: Jobs,
 }
@@ -65,6 +65,7 @@ pub fn router(operations: Arc<Operations>, jobs: Jobs) -> Router {
         .route("/v1/vms/{vm}/snapshots/{snapshot}/revert", post(revert_vm))
         .route("/v1/tasks", get(list_tasks))
         .route("/v1/tasks/{id}", get(show_task))
+        .merge(crate::provider_routes::router())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -74,7 +75,7 @@ pub fn router(operations: Arc<Operations>, jobs: Jobs) -> Router {
 
 impl Api {
     /// Runs something that may wait for a disk where waiting is allowed.
-    async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Operations>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -85,7 +86,7 @@ impl Api {
         }
     }
 
-    async fn list<T: Send + 'static>(
+    pub(crate) async fn list<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Operations>) -> Result<Vec<T>, Error> + Send + 'static,
     ) -> Answer<Items<T>> {
@@ -94,7 +95,7 @@ impl Api {
     }
 
     /// Checks a request, starts its job, and answers with the task.
-    async fn accept(
+    pub(crate) async fn accept(
         &self,
         work: impl FnOnce(&Arc<Operations>) -> Result<Job, Error> + Send + 'static,
     ) -> Result<Response, Problem> {
@@ -317,7 +318,7 @@ async fn refuse_huge(request: Request, next: Next) -> Response {
 }
 
 /// A JSON body; what is wrong with it is a problem document.
-struct Body<T>(T);
+pub(crate) struct Body<T>(pub(crate) T);
 
 impl<S: Send + Sync, T> FromRequest<S> for Body<T>
 where
@@ -342,7 +343,7 @@ where
 }
 
 /// The variable part of the path, or the parts; what is wrong with it is a problem document.
-struct InPath<T = String>(T);
+pub(crate) struct InPath<T = String>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
     type Rejection = Problem;
