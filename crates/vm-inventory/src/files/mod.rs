@@ -180,6 +180,9 @@ impl Files {
             .open(vm.folder.as_str(), &lookup, &options);
         let (file, contents) = opened.map_err(|error| match error {
             StoreError::Provider { source, .. } if source.locks() => {
+                if let KeyProviderError::OtherKey { key_id, .. } = &source {
+                    self.forget_key(vm, key_id);
+                }
                 self.key_required(vm, datastore, source.to_string())
             }
             error @ StoreError::NoSuchProvider { .. } => {
@@ -232,7 +235,7 @@ impl Files {
         let provider = self.provider_of(vm)?;
         let description = self.datastore(datastore)?.describe(vm.folder.as_str())?;
         if let Some(binding) = &description.tpm {
-            vm_store::key_provider::unwrap_located(&provider, &binding.locator, &binding.wrapped)?;
+            self.try_key(&*provider.as_provider(), binding)?;
         }
         Ok(())
     }
@@ -295,6 +298,13 @@ impl Files {
     pub(crate) fn try_key(&self, provider: &dyn KeyProvider, binding: &TpmBinding) -> Result<()> {
         unwrap_located(provider, &binding.locator, &binding.wrapped)?;
         Ok(())
+    }
+
+    /// What was kept of this key is not what the VM needs: next time its server is asked.
+    fn forget_key(&self, vm: &Vm, key_id: &KeyId) {
+        if let Ok(OpenProvider::Server(provider)) = self.provider_of(vm) {
+            provider.forget(key_id);
+        }
     }
 
     /// The error that the key of a VM cannot be had.

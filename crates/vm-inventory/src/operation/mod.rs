@@ -22,6 +22,8 @@ mod unlock;
 mod view;
 
 #[cfg(test)]
+mod key_tests;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod tests;

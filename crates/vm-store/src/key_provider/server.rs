@@ -118,6 +118,11 @@ impl KeyServerProvider {
         lock(&self.kept).retain(|_, kept| kept.since.elapsed() < lifetime);
     }
 
+    /// Wipes one key, if it is kept.
+    pub fn forget(&self, key_id: &KeyId) {
+        lock(&self.kept).remove(key_id);
+    }
+
     /// Wipes every key that is kept, and says how many there were.
     pub fn forget_all(&self) -> usize {
         let mut kept = lock(&self.kept);
