@@ -45,8 +45,8 @@ impl KeyProviderLookup for Registered<'_> {
         if recorded.as_str() != name {
             return None;
         }
-        let provider = self.files.open_named(&self.vm.vcenter, recorded).ok()?;
-        Some(provider.as_provider())
+        let provider = self.files.load_provider(&self.vm.vcenter, recorded).ok()?;
+        Some(Arc::new(provider))
     }
 
     fn names(&self) -> Vec<String> {
@@ -235,7 +235,7 @@ impl Files {
         let provider = self.provider_of(vm)?;
         let description = self.datastore(datastore)?.describe(vm.folder.as_str())?;
         if let Some(binding) = &description.tpm {
-            self.try_key(&*provider.as_provider(), binding)?;
+            vm_store::key_provider::unwrap_located(&provider, &binding.locator, &binding.wrapped)?;
         }
         Ok(())
     }
@@ -344,7 +344,7 @@ impl Files {
     }
 
     /// A key provider, open. No key server is asked yet.
-    pub(crate) fn open_provider(&self, provider: &Provider) -> Result<OpenProvider> {
+    pub(crate) fn provider(&self, provider: &Provider) -> Result<OpenProvider> {
         Ok(match provider.kind {
             ProviderKind::Native => OpenProvider::Native(Arc::new(self.native(provider)?)),
             ProviderKind::Standard => OpenProvider::Server(self.key_servers.open(provider)?),
@@ -414,9 +414,9 @@ impl Files {
         Ok(ProviderFolder::open(&self.backend, &path)?)
     }
 
-    fn open_named(&self, vcenter: &Name, name: &Name) -> Result<OpenProvider> {
+    fn load_provider(&self, vcenter: &Name, name: &Name) -> Result<OpenProvider> {
         let provider = self.inventory.provider(vcenter.as_str(), name.as_str())?;
-        self.open_provider(&provider.record)
+        self.provider(&provider.record)
     }
 
     /// The provider of a VM's key, open.
@@ -425,7 +425,7 @@ impl Files {
             vm: vm.name.clone(),
             reason: "the inventory names no key provider for it".to_owned(),
         })?;
-        self.open_named(&vm.vcenter, name)
+        self.load_provider(&vm.vcenter, name)
     }
 }
 

@@ -9,29 +9,26 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vm_store::key_provider::{
-    HeldKey, KeyProviderKind, KeyServerProvider, KeySource, NativeKeyProvider, SecretFolder,
+    KeyCheckValue, KeyProviderKind, KeyProviderStatus, KeyServerProvider, KeySource,
+    NativeKeyProvider, SecretFolder,
 };
-use vm_store::{KeyId, KeyProvider, KeyProviderError, LinuxBackend};
+use vm_store::{DataKey, KeyId, KeyProvider, KeyProviderError, LinuxBackend, WrappedKey};
 use zeroize::Zeroizing;
 
 /// A provider that is open.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) enum OpenProvider {
     Native(Arc<NativeKeyProvider>),
     Server(Arc<KeyServerProvider>),
 }
 
 impl OpenProvider {
-    pub(crate) fn as_provider(&self) -> Arc<dyn KeyProvider> {
+    /// Whether it may hold keys: a native one has to be backed up first.
+    pub(crate) fn is_active(&self) -> bool {
         match self {
-            Self::Native(provider) => Arc::<NativeKeyProvider>::clone(provider),
-            Self::Server(provider) => Arc::<KeyServerProvider>::clone(provider),
+            Self::Native(provider) => provider.is_active(),
+            Self::Server(_) => true,
         }
-    }
-
-    /// Makes a key.
-    pub(crate) fn new_key(&self) -> Result<KeyId> {
-        Ok(self.as_provider().new_key()?)
     }
 
     /// A provider with the key at hand, which was allowed to wrap a moment ago.
@@ -46,11 +43,45 @@ impl OpenProvider {
     pub(crate) fn fetch_anew(&self, key_id: &KeyId) -> Result<Arc<dyn KeyProvider>> {
         Ok(match self {
             Self::Native(provider) => Arc::<NativeKeyProvider>::clone(provider),
-            Self::Server(provider) => {
-                let held: Arc<HeldKey> = Arc::new(provider.fetch_anew(key_id)?);
-                held
-            }
+            Self::Server(provider) => Arc::new(provider.fetch_anew(key_id)?),
         })
+    }
+
+    fn inner(&self) -> &dyn KeyProvider {
+        match self {
+            Self::Native(provider) => &**provider,
+            Self::Server(provider) => &**provider,
+        }
+    }
+}
+
+impl KeyProvider for OpenProvider {
+    fn name(&self) -> &str {
+        self.inner().name()
+    }
+
+    fn kind(&self) -> KeyProviderKind {
+        self.inner().kind()
+    }
+
+    fn status(&self) -> KeyProviderStatus {
+        self.inner().status()
+    }
+
+    fn new_key(&self) -> Result<KeyId, KeyProviderError> {
+        self.inner().new_key()
+    }
+
+    fn check_value(&self, key_id: &KeyId) -> Result<KeyCheckValue, KeyProviderError> {
+        self.inner().check_value(key_id)
+    }
+
+    fn wrap(&self, key_id: &KeyId, data_key: &DataKey) -> Result<WrappedKey, KeyProviderError> {
+        self.inner().wrap(key_id, data_key)
+    }
+
+    fn unwrap(&self, key_id: &KeyId, wrapped: &WrappedKey) -> Result<DataKey, KeyProviderError> {
+        self.inner().unwrap(key_id, wrapped)
     }
 }
 

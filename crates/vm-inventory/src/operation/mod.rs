@@ -478,10 +478,7 @@ impl Operations {
             Some(provider) => Some(ProviderState {
                 name: &provider.name,
                 kind: provider.kind,
-                backed_up: match provider.kind {
-                    ProviderKind::Native => self.files.native(provider)?.is_active(),
-                    ProviderKind::Standard => true,
-                },
+                backed_up: self.files.provider(provider)?.is_active(),
             }),
             None => None,
         };

@@ -375,7 +375,7 @@ impl Operations {
     /// When there is no such provider, or a VM's settings cannot be read.
     pub fn provider_keys(&self, vcenter: Option<&Name>, name: &Name) -> Result<Vec<KeyUse>> {
         let provider = self.registered(vcenter, name)?.record;
-        let kept = match self.files.open_provider(&provider) {
+        let kept = match self.files.provider(&provider) {
             Ok(OpenProvider::Server(open)) => open.kept(),
             _ => Vec::new(),
         };
@@ -408,7 +408,7 @@ impl Operations {
     /// When there is no such provider.
     pub fn forget_keys(&self, vcenter: Option<&Name>, name: &Name) -> Result<usize> {
         let provider = self.registered(vcenter, name)?.record;
-        Ok(match self.files.open_provider(&provider)? {
+        Ok(match self.files.provider(&provider)? {
             OpenProvider::Native(_) => 0,
             OpenProvider::Server(open) => open.forget_all(),
         })
@@ -448,7 +448,7 @@ impl Operations {
                 Ok(_) => "not-backed-up".to_owned(),
                 Err(error) => error.to_string(),
             },
-            ProviderKind::Standard => match self.files.open_provider(&provider) {
+            ProviderKind::Standard => match self.files.provider(&provider) {
                 // Whether a server answers, `provider_status` asks: a list is not to wait for one.
                 Ok(_) => "registered".to_owned(),
                 Err(_) if self.waits_for_certificate(&provider) => {
@@ -457,7 +457,7 @@ impl Operations {
                 Err(error) => error.to_string(),
             },
         };
-        let kept = match self.files.open_provider(&provider) {
+        let kept = match self.files.provider(&provider) {
             Ok(OpenProvider::Server(open)) => open.kept().len(),
             _ => 0,
         };

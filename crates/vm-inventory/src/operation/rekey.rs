@@ -80,7 +80,7 @@ impl Operations {
         let task = self.record_task("rekey_vm", &vm)?;
         Ok(self.job(task, vec![busy], move |this, mut task| {
             this.report(&task, 10, "making the key");
-            let provider = this.files.open_provider(&to.record)?;
+            let provider = this.files.provider(&to.record)?;
             let key_id = provider.new_key()?;
             let new = NewKey {
                 held: provider.hold(&key_id)?,
@@ -138,7 +138,7 @@ impl Operations {
             }
             None => from.clone(),
         };
-        let key_id = self.files.open_provider(&to)?.new_key()?;
+        let key_id = self.files.provider(&to)?.new_key()?;
         let mut task = Task::new("rekey_provider", VmId(uuid::Uuid::nil()), &from.name);
         task.vm = VmId(task.id.0);
         let mut transaction = Transaction::default();
@@ -200,7 +200,7 @@ impl Operations {
     ) -> Job {
         let operations = Arc::clone(self);
         self.job(task, Vec::new(), move |this, mut task| {
-            let held = this.files.open_provider(&to)?.hold(&key_id)?;
+            let held = this.files.provider(&to)?.hold(&key_id)?;
             let new = NewKey {
                 provider: to,
                 key_id,
