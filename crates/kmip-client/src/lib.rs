@@ -33,6 +33,7 @@
 mod client;
 mod connection;
 mod error;
+mod identity;
 mod key;
 mod message;
 mod settings;
@@ -41,6 +42,7 @@ pub mod ttlv;
 
 pub use client::{Client, ServerHealth};
 pub use error::{Error, Failures, Fault, Phase, Purpose, Refusal, ResultReason, ServerFailure};
+pub use identity::{ClientKey, check_certificates, check_identity};
 pub use key::{KEY_LENGTH, KeyBytes, is_key_id};
 pub use message::{
     KeyAttributes, KeyState, Operation, ProtocolVersion, RevocationReason, ServerDescription,

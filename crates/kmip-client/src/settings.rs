@@ -41,6 +41,9 @@ pub enum Trust {
     Certificates(Vec<u8>),
     /// Certificates for the server's host that one of these authorities (PEM) signed and that are valid now.
     Authorities(Vec<u8>),
+    /// Each of these (PEM) as that very certificate, and those that say to be an authority's as an authority too: for a person
+    /// who was given a file and was not told what is in it.
+    Either(Vec<u8>),
 }
 
 /// Time limits and other bounds.

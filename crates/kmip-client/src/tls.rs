@@ -13,6 +13,7 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use std::sync::Arc;
+use x509_cert::{Certificate, der::Decode, ext::pkix::BasicConstraints};
 use zeroize::Zeroize;
 
 /// Makes the TLS side of a provider's settings, or says which of them cannot be used.
@@ -25,16 +26,25 @@ pub(crate) fn client_config(settings: &Settings) -> Result<Arc<ClientConfig>, St
             certificates: certificates(pem, "the server certificate")?,
             provider: Arc::clone(&provider),
         }),
-        Trust::Authorities(pem) => {
-            let mut roots = RootCertStore::empty();
-            for authority in certificates(pem, "the authorities' certificates")? {
-                roots
-                    .add(authority)
-                    .map_err(|error| format!("an authority's certificate is refused: {error}"))?;
-            }
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .build()
-                .map_err(|error| error.to_string())?
+        Trust::Authorities(pem) => by_authorities(
+            certificates(pem, "the authorities' certificates")?,
+            &provider,
+        )?,
+        Trust::Either(pem) => {
+            let pinned = certificates(pem, "the server certificate")?;
+            let mut authorities = pinned.clone();
+            authorities.retain(|certificate| says_to_be_an_authority(certificate));
+            let signed = match authorities.is_empty() {
+                true => None,
+                false => Some(by_authorities(authorities, &provider)?),
+            };
+            Arc::new(Either {
+                pinned: Pinned {
+                    certificates: pinned,
+                    provider: Arc::clone(&provider),
+                },
+                signed,
+            })
         }
     };
     let config = ClientConfig::builder_with_provider(provider)
@@ -66,7 +76,7 @@ fn certified_key(chain: Vec<CertificateDer<'static>>, pem: &[u8]) -> Result<Cert
     }
 }
 
-fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("{what} cannot be read ({error})"))?;
@@ -74,6 +84,87 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
         return Err(format!("{what} is no PEM file with a certificate"));
     }
     Ok(certificates)
+}
+
+fn by_authorities(
+    authorities: Vec<CertificateDer<'static>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots
+            .add(authority)
+            .map_err(|error| format!("an authority's certificate is refused: {error}"))?;
+    }
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+/// Whether a certificate's basic constraints (RFC 5280, 4.2.1.9) name an authority. What cannot be read names none.
+fn says_to_be_an_authority(certificate: &CertificateDer<'_>) -> bool {
+    Certificate::from_der(certificate).is_ok_and(|certificate| {
+        matches!(
+            certificate
+                .tbs_certificate()
+                .get_extension::<BasicConstraints>(),
+            Ok(Some((_, BasicConstraints { ca: true, .. })))
+        )
+    })
+}
+
+/// Accepts certain certificates, and those that certain authorities signed.
+#[derive(Debug)]
+struct Either {
+    pinned: Pinned,
+    signed: Option<Arc<WebPkiServerVerifier>>,
+}
+
+impl ServerCertVerifier for Either {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match &self.signed {
+            Some(signed) if !self.pinned.certificates.contains(end_entity) => signed
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
+            _ => self.pinned.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            ),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.pinned
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.pinned
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.pinned.supported_verify_schemes()
+    }
 }
 
 /// Accepts certain certificates and no others.

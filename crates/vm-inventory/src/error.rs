@@ -163,6 +163,33 @@ pub enum Error {
     /// The key provider.
     #[error("{0}")]
     KeyProvider(Box<KeyProviderError>),
+    /// The key of a VM cannot be had.
+    #[error(
+        "the VM {vm} is locked: it needs key {key_id} of key provider {provider}. {reason}. When the key is back, run `vtpm vm unlock {vm}`"
+    )]
+    KeyRequired {
+        /// The VM.
+        vm: Name,
+        /// The provider that its file names.
+        provider: String,
+        /// The key that its file names.
+        key_id: String,
+        /// What the provider said.
+        reason: String,
+    },
+    /// Some VMs of a provider kept their key.
+    #[error(
+        "{} of {total} VMs of the key provider {provider} kept their key; the others have the new one: {}. Start it again when that is mended",
+        failed.len(), several(failed)
+    )]
+    Rekey {
+        /// Whose VMs.
+        provider: Name,
+        /// Each VM and why.
+        failed: Vec<String>,
+        /// How many VMs there are.
+        total: usize,
+    },
     /// The running VM.
     #[error("the VM {vm}: {reason}")]
     Machine {
@@ -236,8 +263,25 @@ pub enum ErrorKind {
     Refused,
     /// The key provider or the files do not allow it.
     Unavailable,
+    /// The VM's key cannot be had: the VM is locked.
+    KeyRequired,
     /// Something failed that should not.
     Internal,
+}
+
+/// The first of many, as one line.
+fn several(lines: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let mut text = lines
+        .iter()
+        .take(SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("; ");
+    if lines.len() > SHOWN {
+        text.push_str(&format!("; and {} more", lines.len() - SHOWN));
+    }
+    text
 }
 
 impl From<StoreError> for Error {
@@ -281,6 +325,8 @@ impl Error {
             Self::Rules { .. } => ErrorKind::Refused,
             Self::Requirements { .. } | Self::Provisioning { .. } => ErrorKind::Refused,
             Self::Rollback { .. } | Self::Store(_) | Self::Machine { .. } => ErrorKind::Unavailable,
+            Self::KeyRequired { .. } => ErrorKind::KeyRequired,
+            Self::Rekey { .. } => ErrorKind::Conflict,
             Self::KeyProvider(error) => match **error {
                 KeyProviderError::WrongPassword { .. }
                 | KeyProviderError::WrongProvider { .. }

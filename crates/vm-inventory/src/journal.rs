@@ -2,10 +2,12 @@
 //!
 //! An intent and the outcome are each part of one transaction of the inventory; between the two, files change. Whoever finds
 //! an intent at start (the daemon was killed, or the power was cut) knows what to do with the files: a creation is undone, a deletion is
-//! finished. A snapshot is undone, its removal finished; a revert has happened or not, as the files say. A VM that was getting a
-//! TPM has none, and one that was losing it has lost it. All can be repeated, so that a second crash changes nothing.
+//! finished, a VM that was getting a TPM has none, and one that was losing it has lost it. A snapshot is undone, its removal finished; a revert
+//! has happened or not, as the files say; keys are changed for the VMs that are left. All can be repeated, so that a second crash changes
+//! nothing.
 
-use crate::model::{Record, Vm};
+use crate::Name;
+use crate::model::{Record, Vm, VmId};
 use crate::snapshot::Revert;
 use crate::task::TaskId;
 use serde::{Deserialize, Serialize};
@@ -66,6 +68,28 @@ pub enum Intent {
         before: Box<Vm>,
         /// Whether it gets one.
         add: bool,
+    },
+    /// The data key of this VM is being put under another key.
+    Rekey {
+        /// The VM.
+        vm: VmId,
+        /// The provider of the other key.
+        provider: Name,
+        /// The other key.
+        key_id: String,
+    },
+    /// The same for every VM of a provider. Whatever is not done yet is done after the next start.
+    RekeyAll {
+        /// The vCenter of both providers.
+        vcenter: Name,
+        /// Whose VMs.
+        from: Name,
+        /// The provider of the other key.
+        provider: Name,
+        /// The other key.
+        key_id: String,
+        /// Whether the data keys are made anew too.
+        deep: bool,
     },
 }
 

@@ -13,6 +13,7 @@ mod generations;
 pub mod guest;
 mod inventory;
 pub mod journal;
+pub mod key_server;
 mod lineage;
 pub mod model;
 mod name;
@@ -34,10 +35,11 @@ pub use lineage::{Lineage, LineageNode};
 pub use name::{Name, NameError};
 pub use operation::{
     BackupFile, Capture, CloneVm, CopyVapp, CreateCatalog, CreateProvider, CreateVCenter,
-    CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Fate, Import, Instantiate, Job, Machines,
-    MoveVapp, MoveVm, NewVappVm, Offer, Operations, PowerOn, Preview, ProviderView,
-    RestoreProvider, Started, TakeSnapshot, TpmBytes, TpmMaker, TpmMakerError, TpmView, UserView,
-    VappItem, VappView, VdcView, VmPreview, VmView,
+    CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Fate, Import, Instantiate, Job,
+    KeyServerView, KeyUse, Machines, MoveVapp, MoveVm, NewVappVm, Offer, Operations, PowerOn,
+    Preview, ProviderStatus, ProviderView, Rekey, RekeyAll, RestoreProvider, Started, TakeSnapshot,
+    TpmBytes, TpmMaker, TpmMakerError, TpmView, UserView, VappItem, VappView, VdcView, VmPreview,
+    VmView,
 };
 pub use snapshot::{Revert, Snapshot, SnapshotTree};
 pub use task::{TargetKind, Task, TaskId, TaskStatus};

@@ -260,11 +260,11 @@ impl World {
             version: version.parse().unwrap(),
         })
         .unwrap();
-        ops.create_provider(CreateProvider {
-            name: name("kp1"),
-            vcenter: Some(name(vcenter)),
-            default: false,
-        })
+        ops.create_provider(CreateProvider::native(
+            name("kp1"),
+            Some(name(vcenter)),
+            false,
+        ))
         .unwrap();
         ops.back_up_provider(Some(&name(vcenter)), &name("kp1"), PASSWORD)
             .unwrap();

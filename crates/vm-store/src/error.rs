@@ -302,6 +302,18 @@ pub enum KeyProviderError {
         /// Why, and what to do.
         reason: String,
     },
+    /// A key server did not give a key, or did not make one.
+    #[error("{message}")]
+    KeyServer {
+        /// The provider.
+        provider: String,
+        /// The key, if it was about one.
+        key_id: Option<KeyId>,
+        /// What kind of fault.
+        fault: KeyServerFault,
+        /// Which provider, server and key, what happened, and what to do.
+        message: String,
+    },
     /// Same name, other key bytes.
     #[error(
         "key provider {provider:?} has another key under this name: key {key_id} has check value {found} here, the VM's file says {expected}. \
@@ -413,7 +425,31 @@ pub enum KeyProviderError {
     Entropy(#[from] EntropyFailure),
 }
 
+/// What kind of fault it is that a key server gives no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyServerFault {
+    /// No server answers as one should: later may be better.
+    Unavailable,
+    /// There is no such key.
+    KeyMissing,
+    /// The key's state does not allow the use.
+    KeyState,
+    /// A server, or this side's settings, refuse.
+    Refused,
+}
+
 impl KeyProviderError {
+    /// Whether the key cannot be had now, so that what it protects is locked until it can.
+    pub fn locks(&self) -> bool {
+        matches!(
+            self,
+            Self::KeyServer { .. }
+                | Self::Unavailable { .. }
+                | Self::OtherKey { .. }
+                | Self::NoSuchProvider { .. }
+        )
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io {

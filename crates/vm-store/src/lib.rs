@@ -34,7 +34,7 @@ pub use committer::{Committer, SaveResult, SharedVmFile};
 pub use contents::{Contents, SectionKind};
 pub use datastore::{Datastore, Deleted, NewVm, VmDescription};
 pub use directory::FolderDatastore;
-pub use error::{EntropyFailure, KeyProviderError, StoreError};
+pub use error::{EntropyFailure, KeyProviderError, KeyServerFault, StoreError};
 pub use identity::Identity;
 pub use key_provider::{KeyId, KeyLocator, KeyProvider, KeyProviderLookup};
 pub use name::{MAX_NAME_BYTES, MAX_NAME_CHARACTERS, check_name};

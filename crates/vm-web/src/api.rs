@@ -127,6 +127,40 @@ pub struct Restore {
     pub password: Password,
 }
 
+/// Which of several providers of one name.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnVCenter {
+    /// The provider's vCenter; the only one there is if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vcenter: Option<Name>,
+}
+
+/// A request for a client certificate that was made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CertificateRequest {
+    /// The request (RFC 2986), PEM.
+    pub csr: String,
+}
+
+/// The certificate that a request was answered with.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetCertificate {
+    /// The provider's vCenter; the only one there is if left out.
+    #[serde(default)]
+    pub vcenter: Option<Name>,
+    /// The certificate and those above it (PEM).
+    pub certificate: String,
+}
+
+/// How many keys were wiped from memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// How many.
+    pub keys: usize,
+}
+
 /// A password: wiped when dropped, never shown.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -75,6 +75,11 @@ impl From<Error> for Problem {
                 "unavailable",
                 "The files or the key provider do not allow it",
             ),
+            ErrorKind::KeyRequired => (
+                StatusCode::CONFLICT,
+                "key-required",
+                "The key of the VM cannot be had",
+            ),
             ErrorKind::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",

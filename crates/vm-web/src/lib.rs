@@ -9,6 +9,7 @@ pub mod api;
 mod cloud;
 mod error;
 mod jobs;
+mod provider_routes;
 mod routes;
 
 #[cfg(test)]

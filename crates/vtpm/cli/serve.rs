@@ -127,6 +127,18 @@ async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
                 .await
         })
     };
+    for job in operations.resume_rekeyings()? {
+        jobs.start(job);
+    }
+    // Key servers may take their time to answer.
+    tokio::task::spawn_blocking({
+        let operations = Arc::clone(&operations);
+        move || {
+            if let Err(error) = operations.look_for_all_locks() {
+                tracing::error!("which VMs are locked was not looked for: {error}");
+            }
+        }
+    });
     announce(&operations, &data, made.as_ref())?;
 
     let mut tick = tokio::time::interval(NOTE_GENERATIONS);

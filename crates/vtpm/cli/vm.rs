@@ -12,6 +12,7 @@ use vm_web::api::{Accepted, ChangePower, Items, PowerAction};
 use super::client::{Client, component, talk};
 use super::output;
 use super::profile::ProfileOption;
+use super::provider::{RekeyVm, Unlock};
 use super::snapshot;
 use crate::config::DataFolder;
 
@@ -41,6 +42,10 @@ enum Verb {
     Stop(Stop),
     /// Clone a VM, on or off; the clone is off
     Clone(Clone),
+    /// Put a VM's data key under a new key of its provider, or of another one
+    Rekey(RekeyVm),
+    /// Unlock VMs whose key is back at its provider
+    Unlock(Unlock),
     /// Delete VMs; what their TPMs hold is lost for good
     Delete(Delete),
     /// Take a snapshot of a VM's TPM, on or off
@@ -206,6 +211,8 @@ impl Vm {
                 Verb::Start(verb) => verb.execute(&client).await,
                 Verb::Stop(verb) => verb.execute(&client).await,
                 Verb::Clone(verb) => verb.execute(&client).await,
+                Verb::Rekey(verb) => verb.execute(&client).await,
+                Verb::Unlock(verb) => verb.execute(&client).await,
                 Verb::Delete(verb) => verb.execute(&client).await,
                 Verb::Snapshot(verb) => verb.execute(&client).await,
                 Verb::Revert(verb) => verb.execute(&client).await,
@@ -260,7 +267,7 @@ impl List {
                 [
                     vm.name.to_string(),
                     vm.vcenter.to_string(),
-                    vm.power.to_string(),
+                    power_of(vm),
                     vm.tpm
                         .origin
                         .map_or_else(|| "-".to_owned(), |origin| origin.to_string()),
@@ -396,12 +403,24 @@ fn describe(vm: &VmView) -> String {
         put("vApp", &vapp.to_string());
     }
     put("files", &format!("[{}] {}", vm.datastore, vm.folder));
-    put("power", &vm.power.to_string());
+    put("power", &power_of(vm));
+    if let Some(locked) = &vm.locked {
+        put(
+            "locked",
+            &format!(
+                "needs key {} of key provider {}: {}",
+                locked.key_id, locked.provider, locked.reason
+            ),
+        );
+    }
     put("firmware", vm.firmware.as_str());
     put("hardware version", &vm.hardware_version.to_string());
     put("guest", vm.guest.as_str());
     if let Some(provider) = &vm.provider {
         put("key provider", provider.as_str());
+    }
+    if let Some(key_id) = &vm.key_id {
+        put("key id", key_id);
     }
     if vm.snapshot_count > 0 {
         put("snapshots", &vm.snapshot_count.to_string());
@@ -434,6 +453,13 @@ fn describe(vm: &VmView) -> String {
         put("control", control);
     }
     text
+}
+
+fn power_of(vm: &VmView) -> String {
+    match vm.locked {
+        Some(_) => format!("{}, locked", vm.power),
+        None => vm.power.to_string(),
+    }
 }
 
 /// A word as a shell reads it back.

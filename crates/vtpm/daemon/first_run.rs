@@ -37,11 +37,11 @@ pub(crate) fn first_run(operations: &Arc<Operations>) -> anyhow::Result<Option<F
         version: VERSION.parse().map_err(anyhow::Error::msg)?,
     }))?;
     present(operations.create_datastore(DATASTORE.parse()?, vec![vcenter.clone()]))?;
-    present(operations.create_provider(CreateProvider {
-        name: provider.clone(),
-        vcenter: Some(vcenter.clone()),
-        default: true,
-    }))?;
+    present(operations.create_provider(CreateProvider::native(
+        provider.clone(),
+        Some(vcenter.clone()),
+        true,
+    )))?;
     let password = new_password()?;
     let backup = operations.back_up_provider(Some(&vcenter), &provider, &password)?;
     if let Some(job) = present(operations.create_vm(CreateVm {

@@ -1,7 +1,13 @@
 //! Certificates, made by openssl once per run.
 
 use kmip_client::{Limits, ServerAddress, Settings, Trust};
-use std::{fs, path::Path, process::Command, sync::OnceLock, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+    sync::OnceLock,
+    time::Duration,
+};
 
 /// A certificate and its key (PEM).
 pub(crate) struct Identity {
@@ -11,6 +17,7 @@ pub(crate) struct Identity {
 
 pub(crate) struct Certificates {
     pub(crate) authority: Vec<u8>,
+    authority_key: Vec<u8>,
     pub(crate) server: Identity,
     pub(crate) client: Identity,
     /// Another server's certificate, by the same authority.
@@ -50,9 +57,27 @@ pub(crate) fn certificates() -> &'static Certificates {
             other_server: make(folder, "other-server", "server", Some("authority")),
             foreign_client: make(folder, "foreign-client", "client", Some("foreign")),
             authority: authority.certificate,
+            authority_key: authority.key,
             foreign_authority: foreign.certificate,
         }
     })
+}
+
+impl Certificates {
+    /// Has the authority answer a client's request; the files of that are in `folder`.
+    pub(crate) fn sign_request(&self, folder: &Path, request: &str, signed: &str) -> Output {
+        fs::write(folder.join("openssl.cnf"), CONFIG).unwrap();
+        fs::write(folder.join("authority.pem"), &self.authority).unwrap();
+        fs::write(folder.join("authority.key"), &self.authority_key).unwrap();
+        Command::new("openssl")
+            .args(["x509", "-req", "-days", "2", "-extfile", "openssl.cnf"])
+            .args(["-extensions", "client", "-CA", "authority.pem"])
+            .args(["-CAkey", "authority.key", "-CAcreateserial"])
+            .args(["-in", request, "-out", signed])
+            .current_dir(folder)
+            .output()
+            .expect("openssl runs")
+    }
 }
 
 fn make(folder: &Path, name: &str, section: &str, signer: Option<&str>) -> Identity {

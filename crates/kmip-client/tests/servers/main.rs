@@ -6,3 +6,4 @@ mod adversary;
 mod certificates;
 mod misbehaviour;
 mod pykmip;
+mod pykmip_server;

@@ -5,7 +5,9 @@ mod transfer;
 pub use transfer::Disk;
 pub(crate) use transfer::is_other_key;
 
-use crate::model::{Datastore, Provider, Vm};
+use crate::inventory::Inventory;
+use crate::key_server::{KeyServers, OpenProvider};
+use crate::model::{Datastore, Provider, ProviderKind, Vm};
 use crate::operation::TpmBytes;
 use crate::provisioning::TpmAction;
 use crate::{Error, Name, Result};
@@ -13,11 +15,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
-use vm_store::key_provider::{Flavour, NativeKeyProvider, ProviderFolder};
+use vm_store::key_provider::{Flavour, NativeKeyProvider, ProviderFolder, unwrap_located};
 use vm_store::{
-    Contents, Datastore as _, FolderDatastore, Identity, KeyId, KeyProvider, KeyProviderError,
-    KeyProviderLookup, LinuxBackend, NewVm, OpenOptions, SectionKind, SnapshotId, StoreError,
-    TpmProvisioning, VmFile,
+    Contents, Datastore as _, FolderDatastore, Identity, KeyId, KeyLocator, KeyProvider,
+    KeyProviderError, KeyProviderLookup, LinuxBackend, NewVm, OpenOptions, SectionKind, SnapshotId,
+    StoreError, TpmBinding, TpmProvisioning, VmFile,
 };
 
 /// The data folder, with its datastores open.
@@ -25,6 +27,10 @@ pub(crate) struct Files {
     data: PathBuf,
     backend: LinuxBackend,
     datastores: Mutex<BTreeMap<Name, Arc<FolderDatastore>>>,
+    /// Tells what kind of provider a name stands for.
+    inventory: Inventory,
+    /// Providers whose keys are at key servers.
+    pub(crate) key_servers: KeyServers,
 }
 
 /// The one provider that a VM may use: that of its record, on its vCenter.
@@ -49,8 +55,10 @@ impl KeyProviderLookup for Registered<'_> {
 }
 
 impl Files {
-    pub(crate) fn new(data: &Path) -> Self {
+    pub(crate) fn new(data: &Path, inventory: Inventory) -> Self {
         Self {
+            inventory,
+            key_servers: KeyServers::new(data),
             data: data.to_path_buf(),
             backend: LinuxBackend,
             datastores: Mutex::new(BTreeMap::new()),
@@ -92,7 +100,8 @@ impl Files {
     pub(crate) fn create(&self, vm: &Vm, datastore: &Datastore, contents: &Contents) -> Result<()> {
         let provider = self.provider_of(vm)?;
         let key_id = provider.new_key()?;
-        self.create_under(vm, datastore, contents, &provider, &key_id)
+        let held = provider.hold(&key_id)?;
+        self.create_under(vm, datastore, contents, &*held, &key_id)
     }
 
     /// Makes the files of a clone, under the key of its source.
@@ -112,7 +121,11 @@ impl Files {
             Some(locator) => locator.key_id.clone(),
             None => provider.new_key()?,
         };
-        self.create_under(vm, datastore, contents, &provider, &key_id)
+        let held = provider.hold(&key_id)?;
+        if let Some(locator) = description.locator() {
+            check_key(&*held, locator)?;
+        }
+        self.create_under(vm, datastore, contents, &*held, &key_id)
     }
 
     fn create_under(
@@ -120,7 +133,7 @@ impl Files {
         vm: &Vm,
         datastore: &Datastore,
         contents: &Contents,
-        provider: &NativeKeyProvider,
+        provider: &dyn KeyProvider,
         key_id: &KeyId,
     ) -> Result<()> {
         let origin = vm.tpm.as_ref().map_or(TpmAction::New, |tpm| tpm.origin);
@@ -153,12 +166,28 @@ impl Files {
             ..OpenOptions::default()
         };
         // A provider that cannot be loaded says more by itself than by its absence.
-        self.provider_of(vm)?;
+        if let Err(error) = self.provider_of(vm) {
+            return Err(match &error {
+                Error::KeyProvider(reason) if reason.locks() => {
+                    self.key_required(vm, datastore, reason.to_string())
+                }
+                _ => error,
+            });
+        }
         let lookup = Registered { files: self, vm };
         let opened = self
             .datastore(datastore)?
             .open(vm.folder.as_str(), &lookup, &options);
         let (file, contents) = opened.map_err(|error| match error {
+            StoreError::Provider { source, .. } if source.locks() => {
+                if let KeyProviderError::OtherKey { key_id, .. } = &source {
+                    self.forget_key(vm, key_id);
+                }
+                self.key_required(vm, datastore, source.to_string())
+            }
+            error @ StoreError::NoSuchProvider { .. } => {
+                self.key_required(vm, datastore, error.to_string())
+            }
             StoreError::RolledBack {
                 found, expected, ..
             } => Error::Rollback {
@@ -259,9 +288,67 @@ impl Files {
         }
     }
 
-    /// A key provider, from its file.
-    pub(crate) fn provider(&self, provider: &Provider) -> Result<NativeKeyProvider> {
-        self.load_provider(&provider.vcenter, &provider.name)
+    /// What ties a VM to its TPM, as its settings say; not verified. `None` for a VM without a TPM.
+    pub(crate) fn binding(&self, vm: &Vm, datastore: &Datastore) -> Result<Option<TpmBinding>> {
+        let description = self.datastore(datastore)?.describe(vm.folder.as_str())?;
+        Ok(description.tpm)
+    }
+
+    /// Tries whether a key opens what it is to open, and writes nothing.
+    pub(crate) fn try_key(&self, provider: &dyn KeyProvider, binding: &TpmBinding) -> Result<()> {
+        unwrap_located(provider, &binding.locator, &binding.wrapped)?;
+        Ok(())
+    }
+
+    /// What was kept of this key is not what the VM needs: next time its server is asked.
+    fn forget_key(&self, vm: &Vm, key_id: &KeyId) {
+        if let Ok(OpenProvider::Server(provider)) = self.provider_of(vm) {
+            provider.forget(key_id);
+        }
+    }
+
+    /// The error that the key of a VM cannot be had.
+    pub(crate) fn key_required(&self, vm: &Vm, datastore: &Datastore, reason: String) -> Error {
+        let binding = self.binding(vm, datastore).ok().flatten();
+        let (provider, key_id) = match binding {
+            Some(binding) => (
+                binding.locator.provider,
+                binding.locator.key_id.as_str().to_owned(),
+            ),
+            None => (
+                vm.provider
+                    .as_ref()
+                    .map_or_else(String::new, Name::to_string),
+                "unknown".to_owned(),
+            ),
+        };
+        Error::KeyRequired {
+            vm: vm.name.clone(),
+            provider,
+            key_id,
+            reason,
+        }
+    }
+
+    /// A native key provider, from its file.
+    pub(crate) fn native(&self, provider: &Provider) -> Result<NativeKeyProvider> {
+        if provider.kind != ProviderKind::Native {
+            return Err(Error::BadValue(format!(
+                "the key provider {} is a {} one, whose keys are at its servers: there is nothing to back up or restore here",
+                provider.name, provider.kind
+            )));
+        }
+        Ok(self
+            .providers(&provider.vcenter)?
+            .load(provider.name.as_str())?)
+    }
+
+    /// A key provider, open. No key server is asked yet.
+    pub(crate) fn provider(&self, provider: &Provider) -> Result<OpenProvider> {
+        Ok(match provider.kind {
+            ProviderKind::Native => OpenProvider::Native(Arc::new(self.native(provider)?)),
+            ProviderKind::Standard => OpenProvider::Server(self.key_servers.open(provider)?),
+        })
     }
 
     /// Makes the key of a provider. One that was made but never registered is taken up.
@@ -297,7 +384,7 @@ impl Files {
         provider: &Provider,
         password: &str,
     ) -> Result<(PathBuf, Vec<u8>)> {
-        let open = self.provider(provider)?;
+        let open = self.native(provider)?;
         let folder = self.data.join("backups");
         vm_store::backend::Backend::ensure_folder(&self.backend, &folder)
             .map_err(|error| file_error(&folder, &error))?;
@@ -327,17 +414,34 @@ impl Files {
         Ok(ProviderFolder::open(&self.backend, &path)?)
     }
 
-    fn load_provider(&self, vcenter: &Name, name: &Name) -> Result<NativeKeyProvider> {
-        Ok(self.providers(vcenter)?.load(name.as_str())?)
+    fn load_provider(&self, vcenter: &Name, name: &Name) -> Result<OpenProvider> {
+        let provider = self.inventory.provider(vcenter.as_str(), name.as_str())?;
+        self.provider(&provider.record)
     }
 
-    fn provider_of(&self, vm: &Vm) -> Result<NativeKeyProvider> {
+    /// The provider of a VM's key, open.
+    pub(crate) fn provider_of(&self, vm: &Vm) -> Result<OpenProvider> {
         let name = vm.provider.as_ref().ok_or_else(|| Error::Tpm {
             vm: vm.name.clone(),
             reason: "the inventory names no key provider for it".to_owned(),
         })?;
         self.load_provider(&vm.vcenter, name)
     }
+}
+
+/// Checks that a provider has the very key that a file names, not another one under the same name.
+fn check_key(provider: &dyn KeyProvider, locator: &KeyLocator) -> Result<()> {
+    let found = provider.check_value(&locator.key_id)?;
+    if found == locator.check {
+        return Ok(());
+    }
+    Err(KeyProviderError::OtherKey {
+        provider: locator.provider.clone(),
+        key_id: locator.key_id.clone(),
+        expected: locator.check.to_string(),
+        found: found.to_string(),
+    }
+    .into())
 }
 
 /// The contents for a TPM's file; what else the source's file holds (the firmware's variables) comes along.

@@ -13,6 +13,7 @@ pub use cloud::{
 };
 
 use crate::guest::GuestOs;
+use crate::key_server::KeyServer;
 use crate::{Name, VcVersion};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -105,17 +106,21 @@ impl VCenter {
 }
 
 /// What kind of key provider.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderKind {
     /// Keys derived from a key kept in the data folder.
+    #[default]
     Native,
+    /// Keys at KMIP key servers.
+    Standard,
 }
 
 impl fmt::Display for ProviderKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Native => "native",
+            Self::Standard => "standard",
         })
     }
 }
@@ -131,6 +136,9 @@ pub struct Provider {
     pub kind: ProviderKind,
     /// When it was registered.
     pub created: Timestamp,
+    /// Where its keys are, for a provider at key servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_server: Option<KeyServer>,
 }
 
 impl Record for Provider {
@@ -293,6 +301,22 @@ pub struct Vm {
     pub startup: bool,
     /// When it was made.
     pub created: Timestamp,
+    /// Why it cannot be powered on: its key could not be had when that was last tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<Locked>,
+}
+
+/// The key that a VM needs and that could not be had.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Locked {
+    /// The provider that should have it.
+    pub provider: String,
+    /// The key's id there.
+    pub key_id: String,
+    /// What the provider said.
+    pub reason: String,
+    /// When.
+    pub since: Timestamp,
 }
 
 fn yes() -> bool {

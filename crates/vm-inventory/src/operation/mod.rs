@@ -14,11 +14,15 @@ mod power;
 mod preview;
 mod provider;
 mod recover;
+mod rekey;
 mod snapshot;
 mod template;
+mod unlock;
 mod vapp;
 mod view;
 
+#[cfg(test)]
+mod key_tests;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
@@ -29,7 +33,11 @@ pub use cloud::{CreateCatalog, CreateVdc, UserView, VdcView};
 pub use create::CreateVm;
 pub use edit_tpm::EditTpm;
 pub use preview::{Effects, Fate, Preview, VmPreview};
-pub use provider::{BackupFile, CreateProvider, ProviderView, RestoreProvider};
+pub use provider::{
+    BackupFile, CreateProvider, KeyServerView, KeyUse, ProviderStatus, ProviderView,
+    RestoreProvider,
+};
+pub use rekey::{Rekey, RekeyAll};
 pub use snapshot::TakeSnapshot;
 pub use template::{Capture, Import, Instantiate, Offer};
 pub use vapp::{CopyVapp, CreateVapp, MoveVapp, MoveVm, NewVappVm, VappItem, VappView};
@@ -259,7 +267,7 @@ impl Operations {
         maker: Arc<dyn TpmMaker>,
         machines: Arc<dyn Machines>,
     ) -> Result<Arc<Self>> {
-        let files = Files::new(data);
+        let files = Files::new(data, inventory.clone());
         for stored in inventory.all::<Datastore>()? {
             files.add_datastore(&stored.record)?;
         }
@@ -393,6 +401,7 @@ impl Operations {
     /// # Errors
     /// When the inventory fails.
     pub fn keep_house(&self) -> Result<()> {
+        self.files.key_servers.forget_expired();
         self.inventory.raise_floors(&self.machines.generations())?;
         task::prune(&self.inventory)
     }
@@ -578,6 +587,7 @@ fn planned(name: Name, vcenter: &VCenter, datastore: &Datastore, folder: Name, l
         socket,
         startup,
         created: Timestamp::now(),
+        locked: None,
     }
 }
 

@@ -31,7 +31,7 @@ impl Operations {
         }
         let task = self.record_task("power_on", &vm)?;
         Ok(self.job(task, vec![busy], move |this, mut task| {
-            this.start(&task, &vm.record, accept_rollback)?;
+            this.start_or_lock(&task, &vm.record, accept_rollback)?;
             if accept_rollback {
                 task.notes
                     .push("an older state was accepted: counters and failed authorizations since then are forgotten".to_owned());
@@ -92,16 +92,18 @@ impl Operations {
         let job = self.job(task, vec![busy], {
             let vm = vm.clone();
             move |this, task| {
-                this.start(&task, &vm.record, false)?;
+                this.start_or_lock(&task, &vm.record, false)?;
                 this.record_power(task, &vm, PowerState::On)
             }
         });
         let task = job.run();
         if task.status != TaskStatus::Success {
-            let mut off = vm.record.clone();
+            // Read again: it may have been recorded as locked.
+            let now = self.inventory.vm(&vm.record.id.to_string())?;
+            let mut off = now.record.clone();
             off.power = PowerState::Off;
             let mut transaction = Transaction::default();
-            transaction.update(&vm, &off)?;
+            transaction.update(&now, &off)?;
             self.inventory.commit(transaction)?;
         }
         Ok(task)
@@ -129,6 +131,13 @@ impl Operations {
             failed.extend(floors.first().map(|(vm, _)| (*vm, error.to_string())));
         }
         failed
+    }
+
+    /// Starts a VM; one whose key cannot be had is recorded as locked.
+    fn start_or_lock(&self, task: &Task, vm: &Vm, accept_rollback: bool) -> Result<()> {
+        self.start(task, vm, accept_rollback).inspect_err(|error| {
+            self.note_lock(vm.id, error);
+        })
     }
 
     pub(super) fn start(&self, task: &Task, vm: &Vm, accept_rollback: bool) -> Result<()> {
@@ -161,7 +170,7 @@ impl Operations {
         }
     }
 
-    fn record_task(&self, operation: &str, vm: &Stored<Vm>) -> Result<Task> {
+    pub(super) fn record_task(&self, operation: &str, vm: &Stored<Vm>) -> Result<Task> {
         let task = Task::new(operation, vm.record.id, &vm.record.name);
         let mut transaction = Transaction::default();
         transaction.unchanged(vm);
@@ -174,6 +183,9 @@ impl Operations {
         let task = task.succeeded();
         let mut changed = vm.record.clone();
         changed.power = power;
+        if power == PowerState::On {
+            changed.locked = None;
+        }
         let mut transaction = Transaction::default();
         transaction.update(vm, &changed)?;
         transaction.put(&task)?;

@@ -1,14 +1,19 @@
 //! Key providers of vCenters.
 
 use super::Operations;
-use crate::inventory::Transaction;
-use crate::model::{Provider, ProviderKind, Timestamp, VCenter};
+use crate::inventory::{Stored, Transaction};
+use crate::key_server::{KeyServer, KeyServerRequest, OpenProvider, ServerStatus};
+use crate::model::{Provider, ProviderKind, Timestamp, VCenter, Vm};
 use crate::{Error, Name, Result};
+use kmip_client::ClientKey;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use zeroize::Zeroizing;
 
-/// A request to create a native key provider.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// A request to register a key provider.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateProvider {
     /// Its name.
@@ -19,6 +24,26 @@ pub struct CreateProvider {
     /// Make it the default for new VMs. The first provider of a vCenter becomes that anyway.
     #[serde(default)]
     pub default: bool,
+    /// Its kind; native if left out.
+    #[serde(default)]
+    pub kind: ProviderKind,
+    /// Its key servers, for a standard one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_server: Option<KeyServerRequest>,
+}
+
+impl CreateProvider {
+    /// A request for a native provider.
+    #[must_use]
+    pub fn native(name: Name, vcenter: Option<Name>, default: bool) -> Self {
+        Self {
+            name,
+            vcenter,
+            default,
+            kind: ProviderKind::Native,
+            key_server: None,
+        }
+    }
 }
 
 /// A request to restore a native key provider from its backup.
@@ -50,6 +75,46 @@ pub struct ProviderView {
     pub status: String,
     /// When it was registered.
     pub created: Timestamp,
+    /// Its key servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_server: Option<KeyServerView>,
+}
+
+/// The key servers of a provider.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeyServerView {
+    /// `HOST:PORT` of each, tried in this order.
+    pub servers: Vec<String>,
+    /// Whether there is a certificate for us.
+    pub client_certificate: bool,
+    /// For how many seconds a fetched key is kept in memory.
+    pub keep_keys: u64,
+    /// How many keys are kept now.
+    pub kept: usize,
+}
+
+/// What a provider's key servers answered, and what that means for VMs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProviderStatus {
+    /// The provider.
+    pub provider: ProviderView,
+    /// Each server, in its order.
+    pub servers: Vec<ServerStatus>,
+    /// VMs that cannot be powered on, since their key cannot be had.
+    pub locked: Vec<Name>,
+}
+
+/// A key of a provider and who needs it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeyUse {
+    /// The key's id.
+    pub key_id: String,
+    /// Its check value, by the files.
+    pub check: String,
+    /// Whether it is kept in memory now.
+    pub kept: bool,
+    /// The VMs whose data keys are under it.
+    pub vms: Vec<Name>,
 }
 
 /// A backup that was written.
@@ -78,19 +143,43 @@ impl Operations {
         Ok(views)
     }
 
-    /// Creates a native key provider. It holds keys only after a backup of it was taken.
+    /// Registers a key provider. A native one holds keys only after a backup of it was taken; no key server is asked.
     ///
     /// # Errors
-    /// When the name is taken on that vCenter, or the key file cannot be written.
+    /// When the name is taken on that vCenter, the settings make no sense, or a file cannot be written.
     pub fn create_provider(&self, request: CreateProvider) -> Result<ProviderView> {
         let CreateProvider {
             name,
             vcenter,
             default,
+            kind,
+            key_server,
         } = request;
-        self.register_provider(vcenter.as_ref(), name, default, |this, provider| {
-            this.files.create_provider(provider)
-        })
+        match (kind, key_server) {
+            (ProviderKind::Native, None) => self.register_provider(
+                vcenter.as_ref(),
+                name,
+                default,
+                (kind, None),
+                |this, provider| this.files.create_provider(provider),
+            ),
+            (ProviderKind::Native, Some(_)) => Err(Error::BadValue(
+                "a native key provider has no key server; ask for a standard one, or leave the servers out".to_owned(),
+            )),
+            (ProviderKind::Standard, None) => Err(Error::BadValue(
+                "a standard key provider needs a key server; name each with --server HOST:PORT, and its certificate with --server-cert".to_owned(),
+            )),
+            (ProviderKind::Standard, Some(request)) => {
+                let setup = request.checked()?;
+                self.register_provider(
+                    vcenter.as_ref(),
+                    name,
+                    default,
+                    (kind, Some(setup.clone())),
+                    |this, provider| this.put_identity(provider, &setup, &request),
+                )
+            }
+        }
     }
 
     /// Restores a native key provider from its backup, under the name it had.
@@ -105,7 +194,8 @@ impl Operations {
             backup,
             password,
         } = request;
-        self.register_provider(vcenter.as_ref(), name, default, |this, provider| {
+        let kind = (ProviderKind::Native, None);
+        self.register_provider(vcenter.as_ref(), name, default, kind, |this, provider| {
             this.files.restore_provider(provider, backup, password)
         })
     }
@@ -139,14 +229,16 @@ impl Operations {
         vcenter: Option<&Name>,
         name: Name,
         default: bool,
+        (kind, key_server): (ProviderKind, Option<KeyServer>),
         make: impl FnOnce(&Self, &Provider) -> Result<()>,
     ) -> Result<ProviderView> {
         let vcenter = self.inventory.vcenter_or_only(vcenter)?;
         let provider = Provider {
             name,
             vcenter: vcenter.record.name.clone(),
-            kind: ProviderKind::Native,
+            kind,
             created: Timestamp::now(),
+            key_server,
         };
         let exists = || Error::Exists {
             what: "key provider",
@@ -175,12 +267,206 @@ impl Operations {
         Ok(self.provider_view(provider, &changed))
     }
 
-    fn provider_view(&self, provider: Provider, vcenter: &VCenter) -> ProviderView {
-        let status = match self.files.provider(&provider) {
-            Ok(open) if open.is_active() => "active".to_owned(),
-            Ok(_) => "not-backed-up".to_owned(),
-            Err(error) => error.to_string(),
+    /// Keeps the private key of a new provider's client.
+    fn put_identity(
+        &self,
+        provider: &Provider,
+        setup: &KeyServer,
+        request: &KeyServerRequest,
+    ) -> Result<()> {
+        let servers = &self.files.key_servers;
+        let Some((certificate, key)) = setup
+            .client_certificate
+            .as_ref()
+            .zip(request.client_key.as_ref())
+        else {
+            return Ok(());
         };
+        let key = Zeroizing::new(key.expose().as_bytes().to_vec());
+        servers.check(provider, setup, certificate, key.clone())?;
+        servers.put_client_key(provider, &key)
+    }
+
+    /// Makes a key for a provider's client, if it has none yet, and the request for its certificate (PEM).
+    ///
+    /// # Errors
+    /// When there is no such provider, it has no key server, or it has its certificate already.
+    pub fn provider_csr(&self, vcenter: Option<&Name>, name: &Name) -> Result<String> {
+        let provider = self.registered(vcenter, name)?.record;
+        let setup = key_server_of(&provider)?;
+        if setup.client_certificate.is_some() {
+            return Err(Error::BadValue(format!(
+                "the key provider {name} has its client certificate; register it anew to change who it is"
+            )));
+        }
+        let subject = format!("vtpm {} {}", provider.vcenter, provider.name);
+        let made = ClientKey::generate(&subject).map_err(Error::BadValue)?;
+        // Whoever asks again gets another key: only the last request counts.
+        self.files
+            .key_servers
+            .put_client_key(&provider, &made.key)?;
+        Ok(made.request)
+    }
+
+    /// Takes the certificate that the request was answered with.
+    ///
+    /// # Errors
+    /// When it is not for the key that was made here.
+    pub fn set_provider_certificate(
+        &self,
+        vcenter: Option<&Name>,
+        name: &Name,
+        certificate: &str,
+    ) -> Result<ProviderView> {
+        let stored = self.registered(vcenter, name)?;
+        let provider = stored.record.clone();
+        let setup = key_server_of(&provider)?;
+        let key = self.files.key_servers.client_key(&provider)?;
+        self.files
+            .key_servers
+            .check(&provider, setup, certificate, key)?;
+        let mut changed = provider;
+        if let Some(setup) = &mut changed.key_server {
+            setup.client_certificate = Some(certificate.to_owned());
+        }
+        let mut transaction = Transaction::default();
+        transaction.update(&stored, &changed)?;
+        self.inventory.commit(transaction)?;
+        let vcenter = self.inventory.vcenter(changed.vcenter.as_str())?;
+        Ok(self.provider_view(changed, &vcenter.record))
+    }
+
+    /// One key provider.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn provider(&self, vcenter: Option<&Name>, name: &Name) -> Result<ProviderView> {
+        let provider = self.registered(vcenter, name)?.record;
+        let vcenter = self.inventory.vcenter(provider.vcenter.as_str())?;
+        Ok(self.provider_view(provider, &vcenter.record))
+    }
+
+    /// Asks the servers of a provider, and looks whether the keys of its powered-off VMs can be had: what cannot be powered on
+    /// is recorded as locked, what can is not any more.
+    ///
+    /// # Errors
+    /// When there is no such provider, or the inventory fails.
+    pub fn provider_status(
+        self: &Arc<Self>,
+        vcenter: Option<&Name>,
+        name: &Name,
+    ) -> Result<ProviderStatus> {
+        let provider = self.registered(vcenter, name)?.record;
+        let servers = match provider.kind {
+            ProviderKind::Native => Vec::new(),
+            ProviderKind::Standard => self.files.key_servers.health(&provider)?,
+        };
+        let locked = self.look_for_locks(&provider)?;
+        Ok(ProviderStatus {
+            provider: self.provider(Some(&provider.vcenter), name)?,
+            servers,
+            locked,
+        })
+    }
+
+    /// The keys that VMs of a provider need, by their files.
+    ///
+    /// # Errors
+    /// When there is no such provider, or a VM's settings cannot be read.
+    pub fn provider_keys(&self, vcenter: Option<&Name>, name: &Name) -> Result<Vec<KeyUse>> {
+        let provider = self.registered(vcenter, name)?.record;
+        let kept = match self.files.provider(&provider) {
+            Ok(OpenProvider::Server(open)) => open.kept(),
+            _ => Vec::new(),
+        };
+        let mut keys: BTreeMap<(String, String), KeyUse> = BTreeMap::new();
+        for vm in self.vms_of(&provider)? {
+            let Some(binding) = self.files.binding(&vm, &self.datastore_of(&vm)?)? else {
+                continue;
+            };
+            let locator = binding.locator;
+            let key = (
+                locator.key_id.as_str().to_owned(),
+                locator.check.to_string(),
+            );
+            keys.entry(key.clone())
+                .or_insert_with(|| KeyUse {
+                    key_id: key.0,
+                    check: key.1,
+                    kept: kept.contains(&locator.key_id),
+                    vms: Vec::new(),
+                })
+                .vms
+                .push(vm.name);
+        }
+        Ok(keys.into_values().collect())
+    }
+
+    /// Wipes the keys of a provider that are kept in memory, and says how many there were.
+    ///
+    /// # Errors
+    /// When there is no such provider.
+    pub fn forget_keys(&self, vcenter: Option<&Name>, name: &Name) -> Result<usize> {
+        let provider = self.registered(vcenter, name)?.record;
+        Ok(match self.files.provider(&provider)? {
+            OpenProvider::Native(_) => 0,
+            OpenProvider::Server(open) => open.forget_all(),
+        })
+    }
+
+    /// The VMs with a TPM whose keys a provider holds, by name.
+    pub(super) fn vms_of(&self, provider: &Provider) -> Result<Vec<Vm>> {
+        let mut vms: Vec<Vm> = self
+            .inventory
+            .all::<Vm>()?
+            .into_iter()
+            .map(|stored| stored.record)
+            .filter(|vm| {
+                vm.tpm.is_some()
+                    && vm.vcenter == provider.vcenter
+                    && vm.provider.as_ref() == Some(&provider.name)
+            })
+            .collect();
+        vms.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(vms)
+    }
+
+    pub(super) fn registered(
+        &self,
+        vcenter: Option<&Name>,
+        name: &Name,
+    ) -> Result<Stored<Provider>> {
+        let vcenter = self.inventory.vcenter_or_only(vcenter)?;
+        self.inventory
+            .provider(vcenter.record.name.as_str(), name.as_str())
+    }
+
+    fn provider_view(&self, provider: Provider, vcenter: &VCenter) -> ProviderView {
+        let status = match provider.kind {
+            ProviderKind::Native => match self.files.native(&provider) {
+                Ok(open) if open.is_active() => "active".to_owned(),
+                Ok(_) => "not-backed-up".to_owned(),
+                Err(error) => error.to_string(),
+            },
+            ProviderKind::Standard => match self.files.provider(&provider) {
+                // Whether a server answers, `provider_status` asks: a list is not to wait for one.
+                Ok(_) => "registered".to_owned(),
+                Err(_) if self.waits_for_certificate(&provider) => {
+                    "waits-for-certificate".to_owned()
+                }
+                Err(error) => error.to_string(),
+            },
+        };
+        let kept = match self.files.provider(&provider) {
+            Ok(OpenProvider::Server(open)) => open.kept().len(),
+            _ => 0,
+        };
+        let key_server = provider.key_server.map(|setup| KeyServerView {
+            servers: setup.servers,
+            client_certificate: setup.client_certificate.is_some(),
+            keep_keys: setup.keep_keys,
+            kept,
+        });
         ProviderView {
             default: vcenter.default_provider.as_ref() == Some(&provider.name),
             name: provider.name,
@@ -188,6 +474,21 @@ impl Operations {
             kind: provider.kind,
             status,
             created: provider.created,
+            key_server,
         }
     }
+
+    fn waits_for_certificate(&self, provider: &Provider) -> bool {
+        let setup = provider.key_server.as_ref();
+        setup.is_some_and(|setup| setup.client_certificate.is_none())
+    }
+}
+
+fn key_server_of(provider: &Provider) -> Result<&KeyServer> {
+    provider.key_server.as_ref().ok_or_else(|| {
+        Error::BadValue(format!(
+            "the key provider {} is a {} one and has no key server",
+            provider.name, provider.kind
+        ))
+    })
 }

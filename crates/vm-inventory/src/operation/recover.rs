@@ -60,6 +60,26 @@ impl Operations {
                     tracing::warn!(vm = %before.name, "the change of a TPM was interrupted");
                     self.settle_edit(&entry, before, *add, task.map(|stored| stored.record))?;
                 }
+                Intent::Rekey {
+                    vm,
+                    provider,
+                    key_id,
+                } => {
+                    let done = self.settle_rekey(*vm, provider, key_id)?;
+                    let error = Error::Interrupted("the VM kept its key, start it again");
+                    let task = task.map(|stored| match done {
+                        true => stored.record.succeeded(),
+                        false => stored.record.failed(&error),
+                    });
+                    self.end_rekey(&entry, task.as_ref())?;
+                }
+                Intent::RekeyAll {
+                    vcenter,
+                    from,
+                    provider,
+                    key_id,
+                    ..
+                } => self.settle_rekey_all(vcenter, from, provider, key_id)?,
             }
         }
         self.end_running_tasks()
@@ -109,6 +129,24 @@ impl Operations {
                 Intent::EditTpm { before, add } => {
                     return self.settle_edit(&entry, before, *add, Some(failed.clone()));
                 }
+                Intent::Rekey {
+                    vm,
+                    provider,
+                    key_id,
+                } => {
+                    self.settle_rekey(*vm, provider, key_id)?;
+                    return self.end_rekey(&entry, Some(failed));
+                }
+                Intent::RekeyAll {
+                    vcenter,
+                    from,
+                    provider,
+                    key_id,
+                    ..
+                } => {
+                    self.settle_rekey_all(vcenter, from, provider, key_id)?;
+                    return self.end_rekey(&entry, Some(failed));
+                }
             }
         }
         let mut transaction = Transaction::default();
@@ -132,12 +170,21 @@ impl Operations {
         self.inventory.commit(transaction)
     }
 
-    /// Tasks that changed no files: they did not end, so nothing of them holds.
+    fn end_rekey(&self, entry: &Stored<JournalEntry>, task: Option<&Task>) -> Result<()> {
+        let mut transaction = Transaction::default();
+        transaction.remove(entry);
+        if let Some(task) = task {
+            transaction.put(task)?;
+        }
+        self.inventory.commit(transaction)
+    }
+
+    /// Tasks that changed no files, and are not gone on with: they did not end, so nothing of them holds.
     fn end_running_tasks(&self) -> Result<()> {
         let mut transaction = Transaction::default();
         let mut any = false;
         for stored in self.inventory.all::<Task>()? {
-            if !stored.record.is_finished() {
+            if !stored.record.is_finished() && self.journal_entry(stored.record.id)?.is_none() {
                 let error = Error::Interrupted("look at the VM, and start it again if needed");
                 transaction.update(&stored, &stored.record.clone().failed(&error))?;
                 any = true;

@@ -80,12 +80,8 @@ fn second(world: &World, version: &str, provider: Second) {
         restore(world, "vc02");
     }
     if let Some(own) = own {
-        ops.create_provider(CreateProvider {
-            name: name(own),
-            vcenter: Some(name("vc02")),
-            default: true,
-        })
-        .unwrap();
+        ops.create_provider(CreateProvider::native(name(own), Some(name("vc02")), true))
+            .unwrap();
         ops.back_up_provider(Some(&name("vc02")), &name(own), PASSWORD)
             .unwrap();
     }
@@ -321,12 +317,8 @@ fn scenario_5_a_tpm_needs_a_provider_that_was_backed_up() {
         confirm: false,
     };
     assert_eq!(broken(ops.edit_tpm("web", &add)), [Rule::KeyProvider]);
-    ops.create_provider(CreateProvider {
-        name: name("kp1"),
-        vcenter: None,
-        default: false,
-    })
-    .unwrap();
+    ops.create_provider(CreateProvider::native(name("kp1"), None, false))
+        .unwrap();
     assert_eq!(
         broken(ops.edit_tpm("web", &add)),
         [Rule::NativeProviderBackup]

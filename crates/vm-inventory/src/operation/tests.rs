@@ -179,11 +179,7 @@ fn a_provider_that_was_never_backed_up_is_refused_until_it_is() {
     let world = World::with_vcenter("8.0.3");
     let ops = &world.operations;
     let made = ops
-        .create_provider(CreateProvider {
-            name: name("kp2"),
-            vcenter: None,
-            default: false,
-        })
+        .create_provider(CreateProvider::native(name("kp2"), None, false))
         .unwrap();
     assert_eq!(
         (made.status.as_str(), made.default),

@@ -2,7 +2,9 @@
 
 use super::Operations;
 use crate::guest::GuestOs;
-use crate::model::{Firmware, PowerState, SocketKind, SourceVm, Timestamp, VappRef, Vm, VmId};
+use crate::model::{
+    Firmware, Locked, PowerState, SocketKind, SourceVm, Timestamp, VappRef, Vm, VmId,
+};
 use crate::provisioning::TpmAction;
 use crate::snapshot::Revert;
 use crate::{Name, Result};
@@ -46,6 +48,12 @@ pub struct VmView {
     /// The latest reverts to snapshots, the oldest first.
     #[serde(default)]
     pub reverts: Vec<Revert>,
+    /// Why it cannot be powered on: its key could not be had when that was last tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<Locked>,
+    /// The id of its key at the provider; told of one VM, not in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
     /// Its TPM.
     pub tpm: TpmView,
 }
@@ -88,7 +96,14 @@ impl Operations {
     /// # Errors
     /// When there is none, or the name is ambiguous.
     pub fn vm(&self, reference: &str) -> Result<VmView> {
-        self.view(self.inventory.vm(reference)?.record)
+        let vm = self.inventory.vm(reference)?.record;
+        let binding = match self.inventory.datastore(vm.datastore.as_str()) {
+            Ok(datastore) => self.files.binding(&vm, &datastore.record).ok().flatten(),
+            Err(_) => None,
+        };
+        let mut view = self.view(vm)?;
+        view.key_id = binding.map(|binding| binding.locator.key_id.as_str().to_owned());
+        Ok(view)
     }
 
     pub(super) fn view(&self, vm: Vm) -> Result<VmView> {
@@ -117,6 +132,8 @@ impl Operations {
             created: vm.created,
             snapshot_count: snapshots.snapshots.len(),
             reverts: snapshots.reverts,
+            locked: vm.locked,
+            key_id: None,
             tpm: TpmView {
                 present,
                 ek_name,

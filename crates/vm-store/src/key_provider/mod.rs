@@ -5,11 +5,15 @@ mod from_backup;
 mod key_file;
 mod locator;
 mod native;
+mod secret;
+mod server;
 
 pub use from_backup::BackupKeys;
 pub use key_file::{KeyFileFormat, KeyFileMode, KeyFileProvider};
 pub use locator::{KeyCheckValue, KeyId, KeyLocator};
 pub use native::{Flavour, LOCAL_PROVIDER_NAME, NativeKeyProvider, ProviderFolder};
+pub use secret::{SecretFolder, WrongSecret};
+pub use server::{HeldKey, Kek, KeyPurpose, KeyServerProvider, KeySource};
 
 use crate::{
     error::KeyProviderError,

@@ -447,7 +447,7 @@ fn folder_and_name(
     Ok((folder, name.to_owned()))
 }
 
-fn valid_name(name: &str) -> Result<(), KeyProviderError> {
+pub(super) fn valid_name(name: &str) -> Result<(), KeyProviderError> {
     check_name(name).map_err(|rule| KeyProviderError::InvalidName {
         name: name.to_owned(),
         rule,
@@ -465,7 +465,7 @@ fn damaged(path: &Path, reason: impl Into<String>) -> KeyProviderError {
     }
 }
 
-fn from_store(path: &Path) -> impl FnOnce(StoreError) -> KeyProviderError {
+pub(super) fn from_store(path: &Path) -> impl FnOnce(StoreError) -> KeyProviderError {
     let path = path.to_path_buf();
     move |error| match error {
         StoreError::Io {

@@ -397,7 +397,9 @@ impl Operations {
             | Intent::Delete { .. }
             | Intent::Make { .. }
             | Intent::Remove { .. }
-            | Intent::EditTpm { .. } => return Ok(()),
+            | Intent::EditTpm { .. }
+            | Intent::Rekey { .. }
+            | Intent::RekeyAll { .. } => return Ok(()),
         }
         transaction.remove(entry);
         if let Some(task) = failed {

@@ -1,5 +1,8 @@
 //! `vtpm provider`: key providers of vCenters.
 
+mod key_server;
+mod keys;
+
 use std::env;
 use std::fs::OpenOptions;
 use std::io::{BufRead as _, Read as _, Write as _};
@@ -15,6 +18,8 @@ use vm_inventory::{CreateProvider, Name, ProviderView};
 use vm_web::api::{BackUp, BackedUp, Items, Password, Restore as RestoreRequest};
 use zeroize::Zeroizing;
 
+pub(crate) use keys::{RekeyVm, Unlock};
+
 use super::client::{Client, Refusal, component, talk};
 use super::output;
 use crate::config::DataFolder;
@@ -23,7 +28,7 @@ const PASSWORD_VARIABLE: &str = "VTPM_BACKUP_PASSWORD";
 const LONGEST_PASSWORD: u64 = 1024;
 const LARGEST_BACKUP: u64 = 1024 * 1024;
 
-/// Create, back up, restore and list key providers
+/// Register, back up, restore and look at key providers, and change keys
 #[derive(Args, Debug)]
 pub(crate) struct Provider {
     #[command(flatten)]
@@ -40,8 +45,31 @@ enum Verb {
     Backup(Backup),
     /// Restore a native key provider from its backup, under the name it had
     Restore(Restore),
+    /// Register a key provider of any kind
+    ///
+    /// A standard provider's keys are at KMIP key servers. With --client-cert and --client-key it can be used at once; without them
+    /// `vtpm provider csr` makes a key and the request for its certificate.
+    Add(key_server::Add),
+    /// Make a key for a provider's client, and print the request for its certificate
+    Csr(key_server::Csr),
+    /// Take the client certificate that the request was answered with
+    SetCertificate(key_server::SetCertificate),
     /// List all key providers
     List(List),
+    /// Show one key provider, without asking its servers
+    Show(key_server::Show),
+    /// Ask the servers of a provider, and look which of its VMs are locked
+    ///
+    /// The exit code is 1 if no server can be used or a VM is locked.
+    Status(key_server::Status),
+    /// List the keys of a provider with the VMs that need them
+    Keys(keys::Keys),
+    /// Wipe the keys of a provider that are kept in memory
+    ForgetKeys(keys::ForgetKeys),
+    /// Put the data keys of a provider's VMs under a new key
+    ///
+    /// Goes on after a crash. Without --deep the VMs may run, and nothing of their TPMs changes.
+    Rekey(keys::RekeyProvider),
 }
 
 #[derive(Args, Debug)]
@@ -113,7 +141,15 @@ impl Provider {
                 Verb::Create(verb) => verb.execute(&client).await,
                 Verb::Backup(verb) => verb.execute(&client).await,
                 Verb::Restore(verb) => verb.execute(&client).await,
+                Verb::Add(verb) => verb.execute(&client).await,
+                Verb::Csr(verb) => verb.execute(&client).await,
+                Verb::SetCertificate(verb) => verb.execute(&client).await,
                 Verb::List(verb) => verb.execute(&client).await,
+                Verb::Show(verb) => verb.execute(&client).await,
+                Verb::Status(verb) => verb.execute(&client).await,
+                Verb::Keys(verb) => verb.execute(&client).await,
+                Verb::ForgetKeys(verb) => verb.execute(&client).await,
+                Verb::Rekey(verb) => verb.execute(&client).await,
             }
         })
     }
@@ -121,26 +157,27 @@ impl Provider {
 
 impl Create {
     async fn execute(self, client: &Client) -> anyhow::Result<()> {
-        let request = CreateProvider {
-            name: self.name,
-            vcenter: self.vcenter,
-            default: self.default,
-        };
+        let request = CreateProvider::native(self.name, self.vcenter, self.default);
         let made: ProviderView = client.post("/v1/providers", &request).await?;
-        if self.json {
-            return output::json(&made);
-        }
-        output::line(format!(
-            "{}: created on vCenter {}",
-            made.name, made.vcenter
-        ))?;
-        output::line(format!(
-            "  it holds keys once it is backed up: vtpm provider backup {} --vcenter {}",
-            super::vm::quoted(made.name.as_str()),
-            super::vm::quoted(made.vcenter.as_str())
-        ))?;
-        Ok(())
+        say_created(&made, self.json)
     }
+}
+
+/// Says what became of a new native provider.
+fn say_created(made: &ProviderView, json: bool) -> anyhow::Result<()> {
+    if json {
+        return output::json(made);
+    }
+    output::line(format!(
+        "{}: created on vCenter {}",
+        made.name, made.vcenter
+    ))?;
+    output::line(format!(
+        "  it holds keys once it is backed up: vtpm provider backup {} --vcenter {}",
+        super::vm::quoted(made.name.as_str()),
+        super::vm::quoted(made.vcenter.as_str())
+    ))?;
+    Ok(())
 }
 
 impl Backup {

@@ -1,0 +1,356 @@
+//! Re-keying: the data key of a VM goes under another key of a provider (shallow), or is made anew as well (deep).
+//!
+//! What counts is the VM's file, which changes in one step. So a VM is done when its file names the new key, and whoever goes on
+//! after a crash asks the files. The journal has which key that is.
+
+use super::power::side_by_side;
+use super::{Job, Operations};
+use crate::inventory::{Stored, Transaction};
+use crate::journal::{Intent, JournalEntry};
+use crate::model::{PowerState, Provider, Vm, VmId};
+use crate::task::Task;
+use crate::{Error, Name, Result};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use vm_store::{KeyId, KeyProvider};
+
+/// A request to put the data key of one VM under a new key.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rekey {
+    /// Whose new key; the VM's own provider if left out.
+    #[serde(default)]
+    pub provider: Option<Name>,
+    /// Make the data key anew too, which needs the VM to be off.
+    #[serde(default)]
+    pub deep: bool,
+}
+
+/// A request to do the same for every VM of a provider.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RekeyAll {
+    /// The provider's vCenter; the only one there is if left out.
+    #[serde(default)]
+    pub vcenter: Option<Name>,
+    /// Whose new key; the same provider's if left out.
+    #[serde(default)]
+    pub to: Option<Name>,
+    /// Make the data keys anew too, which needs the VMs to be off.
+    #[serde(default)]
+    pub deep: bool,
+}
+
+/// How many VMs are re-keyed at once: mostly they wait for the disk.
+const AT_ONCE: usize = 8;
+
+/// The new key, at hand.
+struct NewKey {
+    provider: Provider,
+    key_id: KeyId,
+    held: Arc<dyn KeyProvider>,
+    deep: bool,
+}
+
+impl Operations {
+    /// Checks that the VM (a name or an id) may be re-keyed and records the task.
+    ///
+    /// # Errors
+    /// When there is no such VM or provider, the provider may hold no keys, or a deep re-key is asked for a VM that runs.
+    pub fn rekey_vm(self: &Arc<Self>, reference: &str, request: Rekey) -> Result<Job> {
+        let (vm, busy) = self.occupy_vm(reference, "being re-keyed")?;
+        if vm.record.tpm.is_none() {
+            return Err(Error::NoTpm {
+                vm: vm.record.name.clone(),
+            });
+        }
+        check_power(&vm.record, request.deep)?;
+        let mut changed = vm.record.clone();
+        changed.provider = request.provider.or(changed.provider);
+        let vcenter = self.inventory.vcenter(vm.record.vcenter.as_str())?.record;
+        self.require(&changed, &vcenter)?;
+        let to = changed.provider.ok_or_else(|| Error::Tpm {
+            vm: vm.record.name.clone(),
+            reason: "the inventory names no key provider for it".to_owned(),
+        })?;
+        let to = self
+            .inventory
+            .provider(vcenter.name.as_str(), to.as_str())?;
+        let task = self.record_task("rekey_vm", &vm)?;
+        Ok(self.job(task, vec![busy], move |this, mut task| {
+            this.report(&task, 10, "making the key");
+            let provider = this.files.provider(&to.record)?;
+            let key_id = provider.new_key()?;
+            let new = NewKey {
+                held: provider.hold(&key_id)?,
+                provider: to.record,
+                key_id,
+                deep: request.deep,
+            };
+            let mut transaction = Transaction::default();
+            transaction.insert(&JournalEntry {
+                task: task.id,
+                intent: Intent::Rekey {
+                    vm: vm.record.id,
+                    provider: new.provider.name.clone(),
+                    key_id: new.key_id.as_str().to_owned(),
+                },
+            })?;
+            this.inventory.commit(transaction)?;
+            this.report(&task, 50, "changing the key");
+            this.rekey_files(&vm.record, &new)?;
+            task.notes.push(format!(
+                "{} is under key {} of key provider {}{}",
+                vm.record.name,
+                new.key_id,
+                new.provider.name,
+                if request.deep {
+                    "; its data key is new too"
+                } else {
+                    "; its TPM state was not touched"
+                }
+            ));
+            this.record_rekeyed(&vm, &new.provider.name)?;
+            let task = task.succeeded();
+            let mut transaction = Transaction::default();
+            if let Some(entry) = this.journal_entry(task.id)? {
+                transaction.remove(&entry);
+            }
+            transaction.put(&task)?;
+            this.inventory.commit(transaction)?;
+            Ok(task)
+        }))
+    }
+
+    /// Makes one new key for all VMs of a provider and records the task that puts them under it. It goes on after a crash.
+    ///
+    /// # Errors
+    /// When there is no such provider, or no key can be made.
+    pub fn rekey_provider(self: &Arc<Self>, name: &Name, request: RekeyAll) -> Result<Job> {
+        let from = self.registered(request.vcenter.as_ref(), name)?.record;
+        let to = match &request.to {
+            Some(to) => {
+                let to = self
+                    .inventory
+                    .provider(from.vcenter.as_str(), to.as_str())?;
+                to.record
+            }
+            None => from.clone(),
+        };
+        let key_id = self.files.provider(&to)?.new_key()?;
+        let mut task = Task::new("rekey_provider", VmId(uuid::Uuid::nil()), &from.name);
+        task.vm = VmId(task.id.0);
+        let mut transaction = Transaction::default();
+        transaction.insert(&JournalEntry {
+            task: task.id,
+            intent: Intent::RekeyAll {
+                vcenter: from.vcenter.clone(),
+                from: from.name.clone(),
+                provider: to.name.clone(),
+                key_id: key_id.as_str().to_owned(),
+                deep: request.deep,
+            },
+        })?;
+        transaction.insert(&task)?;
+        self.inventory.commit(transaction)?;
+        Ok(self.rekey_job(task, from, to, key_id, request.deep))
+    }
+
+    /// The re-keyings of providers that a crash cut short, to be run.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn resume_rekeyings(self: &Arc<Self>) -> Result<Vec<Job>> {
+        let mut jobs = Vec::new();
+        for entry in self.inventory.all::<JournalEntry>()? {
+            let Intent::RekeyAll {
+                vcenter,
+                from,
+                provider,
+                key_id,
+                deep,
+            } = &entry.record.intent
+            else {
+                continue;
+            };
+            let task = self
+                .inventory
+                .find::<Task>(&Task::key_of(entry.record.task))?;
+            let (Some(task), Some(key_id)) = (task, KeyId::new(key_id.as_str())) else {
+                continue;
+            };
+            let from = self.inventory.provider(vcenter.as_str(), from.as_str())?;
+            let to = self
+                .inventory
+                .provider(vcenter.as_str(), provider.as_str())?;
+            tracing::info!(provider = %from.record.name, "going on with the re-keying of its VMs");
+            jobs.push(self.rekey_job(task.record, from.record, to.record, key_id, *deep));
+        }
+        Ok(jobs)
+    }
+
+    fn rekey_job(
+        self: &Arc<Self>,
+        task: Task,
+        from: Provider,
+        to: Provider,
+        key_id: KeyId,
+        deep: bool,
+    ) -> Job {
+        let operations = Arc::clone(self);
+        self.job(task, Vec::new(), move |this, mut task| {
+            let held = this.files.provider(&to)?.hold(&key_id)?;
+            let new = NewKey {
+                provider: to,
+                key_id,
+                held,
+                deep,
+            };
+            let vms = this.vms_of(&from)?;
+            let total = vms.len();
+            let (ended, already) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let outcomes = side_by_side(AT_ONCE, vms, |vm| {
+                let outcome = operations.rekey_one(&vm, &new);
+                if matches!(outcome, Ok(false)) {
+                    already.fetch_add(1, Ordering::Relaxed);
+                }
+                let ended = 1 + ended.fetch_add(1, Ordering::Relaxed);
+                let percent = u8::try_from(ended * 100 / total.max(1)).unwrap_or(99);
+                this.report(&task, percent.min(99), "changing the keys of VMs");
+                outcome.err().map(|error| format!("{}: {error}", vm.name))
+            });
+            let mut failed: Vec<String> = outcomes.into_iter().flatten().collect();
+            failed.sort();
+            if !failed.is_empty() {
+                return Err(Error::Rekey {
+                    provider: from.name.clone(),
+                    failed,
+                    total,
+                });
+            }
+            let already = already.into_inner();
+            task.notes.push(format!(
+                "{total} VMs are under key {} of key provider {}{}",
+                new.key_id,
+                new.provider.name,
+                match already {
+                    0 => String::new(),
+                    done => format!("; {done} of them were before this run"),
+                }
+            ));
+            let task = task.succeeded();
+            let mut transaction = Transaction::default();
+            if let Some(entry) = this.journal_entry(task.id)? {
+                transaction.remove(&entry);
+            }
+            transaction.put(&task)?;
+            this.inventory.commit(transaction)?;
+            Ok(task)
+        })
+    }
+
+    /// Re-keys one of many; false if that was done before.
+    fn rekey_one(self: &Arc<Self>, vm: &Vm, new: &NewKey) -> Result<bool> {
+        let (stored, _busy) = self.occupy_vm(&vm.id.to_string(), "being re-keyed")?;
+        let vm = &stored.record;
+        if self.is_under(vm, &new.provider.name, new.key_id.as_str())? {
+            self.record_rekeyed(&stored, &new.provider.name)?;
+            return Ok(false);
+        }
+        check_power(vm, new.deep)?;
+        self.rekey_files(vm, new)?;
+        self.record_rekeyed(&stored, &new.provider.name)?;
+        Ok(true)
+    }
+
+    fn rekey_files(&self, vm: &Vm, new: &NewKey) -> Result<()> {
+        if !new.deep {
+            // Between two saves; the key is at hand, so that no save waits for a key server.
+            let mut outcome = Ok(());
+            let runs = self.machines.with_files(vm.id, &mut |file| {
+                outcome = file.rewrap(&*new.held, &new.key_id);
+            });
+            if runs {
+                return Ok(outcome?);
+            }
+        }
+        let floor = self.inventory.generation_floor(vm.id)?;
+        let (mut file, _contents) = self
+            .files
+            .open(vm, &self.datastore_of(vm)?, Some(floor))
+            .inspect_err(|error| {
+                self.note_lock(vm.id, error);
+            })?;
+        if new.deep {
+            file.reseal(&*new.held, &new.key_id)?;
+            return Ok(());
+        }
+        Ok(file.rewrap(&*new.held, &new.key_id)?)
+    }
+
+    /// Whether the VM's file names this key.
+    fn is_under(&self, vm: &Vm, provider: &Name, key_id: &str) -> Result<bool> {
+        let binding = self.files.binding(vm, &self.datastore_of(vm)?)?;
+        Ok(binding.is_some_and(|binding| {
+            binding.locator.provider == provider.as_str()
+                && binding.locator.key_id.as_str() == key_id
+        }))
+    }
+
+    /// Records whose key a VM is under, if that has changed.
+    fn record_rekeyed(&self, vm: &Stored<Vm>, provider: &Name) -> Result<()> {
+        // Read again: the VM may have been recorded as locked, or not any more.
+        let vm = self.inventory.vm(&vm.record.id.to_string())?;
+        if vm.record.provider.as_ref() == Some(provider) && vm.record.locked.is_none() {
+            return Ok(());
+        }
+        let mut changed = vm.record.clone();
+        changed.provider = Some(provider.clone());
+        changed.locked = None;
+        let mut transaction = Transaction::default();
+        transaction.update(&vm, &changed)?;
+        self.inventory.commit(transaction)
+    }
+
+    /// After a crash or a failure: the record follows the file. Says whether the VM is under the new key.
+    pub(super) fn settle_rekey(&self, vm: VmId, provider: &Name, key_id: &str) -> Result<bool> {
+        let Some(stored) = self.inventory.find::<Vm>(&Vm::key_of(vm))? else {
+            return Ok(false);
+        };
+        let done = self.is_under(&stored.record, provider, key_id)?;
+        if done {
+            self.record_rekeyed(&stored, provider)?;
+        }
+        Ok(done)
+    }
+
+    /// The same for every VM of a provider.
+    pub(super) fn settle_rekey_all(
+        &self,
+        vcenter: &Name,
+        from: &Name,
+        provider: &Name,
+        key_id: &str,
+    ) -> Result<()> {
+        if from == provider {
+            return Ok(());
+        }
+        let from = self.inventory.provider(vcenter.as_str(), from.as_str())?;
+        for vm in self.vms_of(&from.record)? {
+            self.settle_rekey(vm.id, provider, key_id)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_power(vm: &Vm, deep: bool) -> Result<()> {
+    if deep && vm.power == PowerState::On {
+        return Err(Error::Power {
+            vm: vm.name.clone(),
+            is: PowerState::On,
+            hint: "a deep re-key needs it off; power it off, or leave out --deep",
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! `vtpm provider keys|forget-keys|rekey` and `vtpm vm rekey|unlock`: the life of keys.
+
+use clap::Args;
+use vm_inventory::{KeyUse, Name, Rekey, RekeyAll};
+use vm_web::api::{Accepted, Forgotten, Items, OnVCenter};
+
+use super::key_server::at_vcenter;
+use crate::cli::client::{Client, component};
+use crate::cli::output;
+
+#[derive(Args, Debug)]
+pub(super) struct Keys {
+    /// Name of the provider
+    name: Name,
+    /// Its vCenter [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    vcenter: Option<Name>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ForgetKeys {
+    /// Name of the provider
+    name: Name,
+    /// Its vCenter [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    vcenter: Option<Name>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RekeyProvider {
+    /// Name of the provider
+    name: Name,
+    /// Every VM of the provider
+    #[arg(long, required = true)]
+    all: bool,
+    /// Its vCenter [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    vcenter: Option<Name>,
+    /// Take the new key from this provider instead
+    #[arg(long, value_name = "NAME")]
+    to: Option<Name>,
+    /// Make the data keys anew too, and seal all files under them; the VMs have to be off
+    #[arg(long)]
+    deep: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RekeyVm {
+    /// Name or id
+    vm: String,
+    /// Take the new key from this provider [default: the VM's own]
+    #[arg(long, value_name = "NAME")]
+    provider: Option<Name>,
+    /// Make the data key anew too, and seal all files under it; the VM has to be off
+    #[arg(long)]
+    deep: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Unlock {
+    /// Names or ids
+    #[arg(required = true)]
+    vms: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Keys {
+    pub(super) async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let path = at_vcenter(&self.name, "/keys", self.vcenter.as_ref());
+        let keys: Items<KeyUse> = client.get(&path).await?;
+        if self.json {
+            return output::json(&keys.items);
+        }
+        let rows: Vec<[String; 4]> = keys
+            .items
+            .iter()
+            .map(|key| {
+                let names: Vec<&str> = key.vms.iter().map(Name::as_str).collect();
+                [
+                    key.key_id.clone(),
+                    key.check.clone(),
+                    if key.kept { "yes" } else { "no" }.to_owned(),
+                    names.join(", "),
+                ]
+            })
+            .collect();
+        Ok(output::table(
+            ["KEY ID", "CHECK VALUE", "IN MEMORY", "VMS"],
+            &rows,
+        )?)
+    }
+}
+
+impl ForgetKeys {
+    pub(super) async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let path = at_vcenter(&self.name, "/forget-keys", None);
+        let at = OnVCenter {
+            vcenter: self.vcenter,
+        };
+        let forgotten: Forgotten = client.post(&path, &at).await?;
+        Ok(output::line(format!(
+            "{}: {} keys wiped from memory",
+            self.name, forgotten.keys
+        ))?)
+    }
+}
+
+impl RekeyProvider {
+    pub(super) async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let path = at_vcenter(&self.name, "/rekey", None);
+        let request = RekeyAll {
+            vcenter: self.vcenter,
+            to: self.to,
+            deep: self.deep,
+        };
+        let accepted: Accepted = client.post(&path, &request).await?;
+        ended(client, accepted, self.json, "re-keyed").await
+    }
+}
+
+impl RekeyVm {
+    pub(crate) async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let path = format!("/v1/vms/{}/rekey", component(&self.vm));
+        let request = Rekey {
+            provider: self.provider,
+            deep: self.deep,
+        };
+        let accepted: Accepted = client.post(&path, &request).await?;
+        ended(client, accepted, self.json, "re-keyed").await
+    }
+}
+
+impl Unlock {
+    pub(crate) async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        for vm in &self.vms {
+            let path = format!("/v1/vms/{}/unlock", component(vm));
+            let accepted: Accepted = client.post(&path, &OnVCenter::default()).await?;
+            ended(client, accepted, self.json, "unlocked").await?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for a task and says what came of it.
+async fn ended(client: &Client, accepted: Accepted, json: bool, done: &str) -> anyhow::Result<()> {
+    let task = client.wait(accepted).await?;
+    if json {
+        return output::json(&task);
+    }
+    output::line(format!("{}: {done}", task.vm_name))?;
+    for note in &task.notes {
+        output::line(format!("  {note}"))?;
+    }
+    Ok(())
+}
