@@ -19,7 +19,7 @@ pub const STATE_NAME: &str = "tpm";
 pub enum StateKey {
     /// In `local.provider.json` beside the state; made with the state.
     Beside,
-    /// At a provider that the caller has (`--key file=...`).
+    /// At a provider that the caller has (`--key file=...`). State whose key is beside it is put under this one when it is opened.
     Given(Arc<dyn KeyProvider>),
 }
 
@@ -62,20 +62,32 @@ impl StateFolder {
             return Ok(None);
         }
         let mut known: BTreeMap<String, Arc<dyn KeyProvider>> = BTreeMap::new();
-        match &self.key {
-            StateKey::Given(provider) => {
-                known.insert(provider.name().to_owned(), Arc::clone(provider));
+        let failed = StoreError::provider(self.datastore.location());
+        match self.providers.load(LOCAL_PROVIDER_NAME) {
+            Ok(provider) => {
+                known.insert(LOCAL_PROVIDER_NAME.to_owned(), Arc::new(provider));
             }
-            StateKey::Beside => match self.providers.load(LOCAL_PROVIDER_NAME) {
-                Ok(provider) => {
-                    known.insert(LOCAL_PROVIDER_NAME.to_owned(), Arc::new(provider));
-                }
-                // Then opening says which provider the state needs.
-                Err(KeyProviderError::NoSuchProvider { .. }) => {}
-                Err(error) => return Err(StoreError::provider(self.datastore.location())(error)),
-            },
+            // Then opening says which provider the state needs.
+            Err(KeyProviderError::NoSuchProvider { .. }) => {}
+            Err(error) => return Err(failed(error)),
         }
-        self.datastore.open(STATE_NAME, &known, options).map(Some)
+        if let StateKey::Given(provider) = &self.key {
+            known.insert(provider.name().to_owned(), Arc::clone(provider));
+        }
+        let (mut file, contents) = self.datastore.open(STATE_NAME, &known, options)?;
+        if let StateKey::Given(provider) = &self.key
+            && known.contains_key(LOCAL_PROVIDER_NAME)
+            && provider.name() != LOCAL_PROVIDER_NAME
+        {
+            // From now on under the key that was given; the one beside the state goes once nothing needs it any more.
+            if file.binding().locator.provider == LOCAL_PROVIDER_NAME {
+                let key_id = provider.new_key().map_err(failed)?;
+                file.rewrap(&**provider, &key_id)?;
+            }
+            let failed = StoreError::provider(self.datastore.location());
+            self.providers.delete(LOCAL_PROVIDER_NAME).map_err(failed)?;
+        }
+        Ok(Some((file, contents)))
     }
 
     /// Removes the TPM that the folder holds.

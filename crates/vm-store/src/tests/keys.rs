@@ -255,6 +255,19 @@ fn a_state_folder_works_with_the_key_beside_it_or_given() {
     assert!(error.to_string().contains("has another key"), "{error}");
     let error = load(StateKey::Beside).unwrap_err();
     assert!(error.to_string().contains("\"file\""), "{error}");
+
+    // Who gives a key to a state that had its own beside it wants it to be under the given one.
+    let moved = scratch.path().join("moved");
+    let open = |key| StateFolder::open(&LinuxBackend, &moved, key).unwrap();
+    drop(open(StateKey::Beside).create(&contents(3, 100)).unwrap());
+    for _ in 0..2 {
+        let loaded = open(key(1)).load(&OpenOptions::default()).unwrap();
+        assert_eq!(loaded.unwrap().1, contents(3, 100));
+        assert!(!moved.join("local.provider.json").exists());
+    }
+    for other in [key(2), StateKey::Beside] {
+        assert!(open(other).load(&OpenOptions::default()).is_err());
+    }
 }
 
 #[test]
