@@ -575,8 +575,8 @@ fn file_repair_puts_the_older_state_back_and_keeps_the_damaged_file() {
     assert_code(&place.file("verify", &place.files(), &[]), DAMAGED);
     let output = place.file("repair", &place.files(), &["--use-older-slot"]);
     assert_code(&output, 0);
-    let kept = place.files().join("demo.nvram.damaged-1");
-    assert!(said(&output).contains("demo.nvram.damaged-1"));
+    let kept = place.files().join("demo.damaged-1.nvram");
+    assert!(said(&output).contains("demo.damaged-1.nvram"));
     assert_eq!(fs::read(&kept).expect("the kept file"), bytes);
     assert_code(&place.file("verify", &place.files(), &[]), 0);
     let output = place.file("repair", &place.files(), &["--use-older-slot"]);
@@ -607,8 +607,11 @@ fn a_state_folder_is_a_vm_in_small_for_file_verbs() {
     assert!(said(&output).contains("authentic"), "{}", said(&output));
 }
 
+/// What to call an obstacle, and how to put it there.
+type Obstacle = (&'static str, Box<dyn Fn()>);
+
 /// What stands in the place of a file.
-fn obstacles(at: &Path, whole: &Path) -> [(&'static str, Box<dyn Fn()>); 4] {
+fn obstacles(at: &Path, whole: &Path) -> [Obstacle; 4] {
     let (link, dangling, fifo, dir) = (at.to_owned(), at.to_owned(), at.to_owned(), at.to_owned());
     let whole = whole.to_owned();
     [

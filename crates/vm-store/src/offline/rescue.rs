@@ -100,7 +100,7 @@ pub fn use_older_slot(
 fn keep_copy(place: &Place, nvram: &str, bytes: &[u8]) -> Result<String, StoreError> {
     let mut number = 1u32;
     loop {
-        let name = format!("{nvram}{KEPT}{number}");
+        let name = kept_name(nvram, number);
         match nvram::put_file(&*place.folder, &name, bytes, IfPresent::Refuse) {
             Ok(()) => return Ok(name),
             Err(StoreError::Io { source, .. })
@@ -113,11 +113,21 @@ fn keep_copy(place: &Place, nvram: &str, bytes: &[u8]) -> Result<String, StoreEr
     }
 }
 
+/// Name of a damaged file that is kept: of the same kind, so that nobody takes it for a disk.
+fn kept_name(nvram: &str, number: u32) -> String {
+    let stem = nvram.strip_suffix(SUFFIX).unwrap_or(nvram);
+    format!("{stem}{KEPT}{number}{SUFFIX}")
+}
+
 /// Whether a file is such a copy.
 pub(crate) fn is_kept_copy(nvram: &str, file: &str) -> bool {
-    file.strip_prefix(nvram)
-        .and_then(|rest| rest.strip_prefix(KEPT))
-        .is_some_and(|number| number.parse::<u32>().is_ok())
+    let number = || {
+        let stem = nvram.strip_suffix(SUFFIX)?;
+        let number = file.strip_prefix(stem)?.strip_prefix(KEPT)?;
+        number.strip_suffix(SUFFIX)?.parse().ok()
+    };
+    number().is_some_and(|number| kept_name(nvram, number) == file)
 }
 
 const KEPT: &str = ".damaged-";
+const SUFFIX: &str = ".nvram";

@@ -143,7 +143,7 @@ fn the_older_state_is_rescued_only_when_told_to_and_the_damaged_file_is_kept() {
     assert!(store.open("vm", &ring, &OpenOptions::default()).is_err());
     let done = use_older_slot(&backend, &place, &ring).unwrap();
     let kept = done.kept.unwrap();
-    assert_eq!((done.generation, &*kept), (2, "vm.nvram.damaged-1"));
+    assert_eq!((done.generation, &*kept), (2, "vm.damaged-1.nvram"));
     let kept_path = Path::new(FOLDER).join(&kept);
     assert_eq!(backend.read(&kept_path).unwrap(), bytes);
     assert_eq!(damaged(&backend, Some(&ring)), []);

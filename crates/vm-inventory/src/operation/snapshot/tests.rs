@@ -4,7 +4,7 @@ use super::*;
 use crate::model::PowerState;
 use crate::task::TaskStatus;
 use crate::testing::{VOLATILE, World, done, failed, name};
-use crate::{CreateVm, ErrorKind};
+use crate::{CreateVm, EditTpm, ErrorKind};
 use vm_store::SectionKind;
 
 fn request(snapshot: &str) -> TakeSnapshot {
@@ -198,6 +198,23 @@ fn a_damaged_snapshot_is_refused_and_the_vm_keeps_running() {
     // It can still be forgotten.
     done(world.operations.forget_snapshot("vm", "s"));
     assert_eq!(world.operations.vm("vm").unwrap().snapshot_count, 0);
+}
+
+#[test]
+fn a_tpm_does_not_go_while_there_are_snapshots() {
+    let world = World::with_vcenter("8.0.3");
+    world.create("vm");
+    take(&world, "vm", "s");
+    let remove = EditTpm {
+        present: false,
+        provider: None,
+        profile: None,
+        confirm: true,
+    };
+    let error = world.operations.edit_tpm("vm", &remove).err().unwrap();
+    assert!(error.to_string().contains("1 snapshots"), "{error}");
+    done(world.operations.forget_snapshot("vm", "s"));
+    done(world.operations.edit_tpm("vm", &remove));
 }
 
 #[test]
