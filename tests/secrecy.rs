@@ -221,11 +221,10 @@ fn found_in_memory(process: u32, needles: &[Needle]) -> BTreeSet<String> {
     const PIECE: usize = 1 << 20;
     let longest = needles.iter().map(|needle| needle.bytes.len()).max();
     let overlap = longest.expect("something to look for");
-    let beginning = |bytes: &[u8]| usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
-    let mut beginnings = vec![false; 1 << 16];
-    for needle in needles {
-        beginnings[beginning(&needle.bytes)] = true;
-    }
+    let finders: Vec<_> = needles
+        .iter()
+        .map(|needle| (memchr::memmem::Finder::new(&needle.bytes), &needle.what))
+        .collect();
     let maps = fs::read_to_string(format!("/proc/{process}/maps")).expect("the map of memory");
     let memory = File::open(format!("/proc/{process}/mem")).unwrap_or_else(|error| {
         panic!(
@@ -256,15 +255,10 @@ fn found_in_memory(process: u32, needles: &[Needle]) -> BTreeSet<String> {
             }
             at += step;
             searched += length;
-            for (place, pair) in piece.windows(2).enumerate() {
-                if beginnings[beginning(pair)] {
-                    let rest = &piece[place..];
-                    let here = needles
-                        .iter()
-                        .filter(|needle| rest.starts_with(&needle.bytes));
-                    found.extend(here.map(|needle| needle.what.clone()));
-                }
-            }
+            let here = finders
+                .iter()
+                .filter(|(finder, _)| finder.find(&piece).is_some());
+            found.extend(here.map(|(_, what)| (*what).clone()));
         }
     }
     assert!(searched > 1 << 20, "only {searched} bytes of memory");
