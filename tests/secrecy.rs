@@ -1,15 +1,26 @@
-//! Nothing that is secret stands in the state folder: not raw, not as hexadecimal digits, not as base64.
+//! Nothing that is secret stands in the state folder: not raw, not as hexadecimal digits, not as base64. Nor is it left in the memory
+//! of the daemon once a VM is off, and that memory is nobody else's to read, to dump or to swap.
 
 #![cfg(test)]
 
 mod support;
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use support::{Client, Daemon, Protocol, TpmServer, files_below, folder, only_for_vtpm};
+use support::{
+    Client, Daemon, Process, Protocol, TpmServer, VTPM, files_below, folder, only_for_vtpm,
+    wait_for,
+};
+use vm_store::key_provider::ProviderFolder;
+use vm_store::{
+    Datastore as _, FolderDatastore, KeyProvider, LinuxBackend, OpenOptions, SectionKind,
+};
 
 /// Recognisable, and long enough that no encoding of it comes about by chance.
 const SECRETS: &[&str] = &[
@@ -188,4 +199,289 @@ fn files_and_folders_are_their_owners_alone() {
             }
         }
     }
+}
+
+/// Something to look for in memory.
+struct Needle {
+    what: String,
+    bytes: Vec<u8>,
+}
+
+impl Needle {
+    fn new(what: &str, bytes: &[u8]) -> Self {
+        Needle {
+            what: what.to_owned(),
+            bytes: bytes.to_vec(),
+        }
+    }
+}
+
+/// What of it is in the writable memory of a process.
+fn found_in_memory(process: u32, needles: &[Needle]) -> BTreeSet<String> {
+    const PIECE: usize = 1 << 20;
+    let longest = needles.iter().map(|needle| needle.bytes.len()).max();
+    let overlap = longest.expect("something to look for");
+    let finders: Vec<_> = needles
+        .iter()
+        .map(|needle| (memchr::memmem::Finder::new(&needle.bytes), &needle.what))
+        .collect();
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).expect("the map of memory");
+    let memory = File::open(format!("/proc/{process}/mem")).unwrap_or_else(|error| {
+        panic!(
+            "{error}: the daemon forbids this to its own user, so the test needs to be root with the right to trace processes \
+             (in a container: --cap-add SYS_PTRACE)"
+        )
+    });
+    let mut found = BTreeSet::new();
+    let mut searched = 0;
+    for map in maps.lines().filter(|line| line.contains(" rw")) {
+        let range = map
+            .split(' ')
+            .next()
+            .and_then(|range| range.split_once('-'));
+        let (start, end) = range.expect("a range");
+        let address = |digits| u64::from_str_radix(digits, 16).expect("an address");
+        let (mut at, end) = (address(start), address(end));
+        while at < end {
+            let length = usize::try_from(end - at)
+                .expect("fits")
+                .min(PIECE + overlap);
+            let mut piece = vec![0; length];
+            let step = u64::try_from(PIECE).expect("fits");
+            if memory.read_exact_at(&mut piece, at).is_err() {
+                // Memory of a device, or gone meanwhile.
+                at += step;
+                continue;
+            }
+            at += step;
+            searched += length;
+            let here = finders
+                .iter()
+                .filter(|(finder, _)| finder.find(&piece).is_some());
+            found.extend(here.map(|(_, what)| (*what).clone()));
+        }
+    }
+    assert!(searched > 1 << 20, "only {searched} bytes of memory");
+    found
+}
+
+/// Pieces of a TPM's state that look random: seeds, proofs, keys, digests. All public ones would do no harm but are none of the
+/// TPM's that nobody has asked anything.
+fn random_looking(state: &[u8]) -> Vec<Needle> {
+    let mut needles = Vec::new();
+    let mut at = 0;
+    while let Some(piece) = state.get(at..at + 24) {
+        let distinct = piece.iter().collect::<BTreeSet<_>>().len();
+        if distinct >= 20 {
+            needles.push(Needle::new(&format!("the TPM's state at {at}"), piece));
+            at += 24;
+        } else {
+            at += 1;
+        }
+    }
+    needles
+}
+
+#[test]
+fn memory_holds_no_key_and_no_secret_of_a_vm_that_is_off() {
+    if only_for_vtpm("it has no daemon") {
+        return;
+    }
+    let home = folder();
+    let work = folder();
+    let data = home.path().join("data");
+    let mut daemon = Daemon::start(&data);
+    let client = daemon.client("demo", work.path());
+    confide(&client);
+    recall(&client);
+
+    // The keys, by the way that a restored backup goes: the provider's key opens the VM's, that one its state.
+    let providers = ProviderFolder::open(&LinuxBackend, &data.join("providers/vc01")).unwrap();
+    let provider = providers.load("vc01-nkp").unwrap();
+    let datastore =
+        FolderDatastore::open(&LinuxBackend, &data.join("datastores/datastore1")).unwrap();
+    let binding = datastore.describe("demo").unwrap().tpm.unwrap();
+    let key = provider
+        .unwrap(&binding.locator.key_id, &binding.wrapped)
+        .unwrap();
+    let mut needles: Vec<Needle> = SECRETS
+        .iter()
+        .map(|secret| Needle::new(secret, secret.as_bytes()))
+        .collect();
+    needles.push(Needle::new("the data key", key.expose()));
+    let text = fs::read(data.join("providers/vc01/vc01-nkp.provider.json")).unwrap();
+    let stored: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let digits = stored["key"].as_str().unwrap();
+    needles.push(Needle::new(
+        "the provider's key in digits",
+        digits.as_bytes(),
+    ));
+    needles.push(Needle::new(
+        "the provider's key",
+        &hex::decode(digits).unwrap(),
+    ));
+
+    let process = daemon.process().id();
+    let while_on = found_in_memory(process, &needles);
+    for expected in ["the data key", SECRETS[0], SECRETS[2]] {
+        assert!(
+            while_on.contains(expected),
+            "the search finds nothing: {while_on:?}"
+        );
+    }
+
+    daemon.ok(["vm", "stop", "demo"]);
+    let ring = std::collections::BTreeMap::from([(
+        provider.name().to_owned(),
+        std::sync::Arc::new(provider) as std::sync::Arc<dyn KeyProvider>,
+    )]);
+    let (file, contents) = datastore
+        .open("demo", &ring, &OpenOptions::default())
+        .unwrap();
+    let state = random_looking(contents.get(SectionKind::TPM_PERMANENT).unwrap());
+    assert!(
+        state.len() > 10,
+        "seeds and proofs at least: {}",
+        state.len()
+    );
+    drop(file);
+    needles.extend(state);
+    let left = found_in_memory(process, &needles);
+    assert!(left.is_empty(), "left in memory: {left:#?}");
+
+    // Where all of that was to be found is no place to look for it afterwards.
+    daemon.stop();
+}
+
+/// A fact that the kernel tells of a process, such as `VmLck`.
+fn status(process: u32, fact: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).expect("its status");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(fact)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {fact} in {text}"))
+        .trim()
+        .to_owned()
+}
+
+#[test]
+fn every_server_forbids_dumps_of_its_memory() {
+    if only_for_vtpm("it may be dumped") {
+        return;
+    }
+    let home = folder();
+    let data = home.path().join("data");
+    let mut daemon = Daemon::start(&data);
+    let mut swtpm = TpmServer::start(Protocol::Swtpm, &home.path().join("one"));
+    let mut simulator = TpmServer::start(Protocol::Mssim, &home.path().join("two"));
+    let may_lock = rustix::process::getrlimit(rustix::process::Resource::Memlock)
+        .maximum
+        .is_none()
+        || rustix::process::setrlimit(
+            rustix::process::Resource::Memlock,
+            rustix::process::Rlimit {
+                current: None,
+                maximum: None,
+            },
+        )
+        .is_ok();
+    for process in [
+        daemon.process().id(),
+        swtpm.process().id(),
+        simulator.process().id(),
+    ] {
+        let limits = fs::read_to_string(format!("/proc/{process}/limits")).expect("its limits");
+        let core = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let core: Vec<&str> = core.expect("a limit").split_whitespace().collect();
+        assert_eq!(core[4..6], ["0", "0"], "{core:?}");
+        let locked = status(process, "VmLck");
+        assert_eq!(locked == "0 kB", !may_lock, "{locked}");
+    }
+    if !may_lock {
+        assert!(
+            daemon.output().contains("may be swapped"),
+            "{}",
+            daemon.output()
+        );
+    }
+}
+
+/// What a process forbids to other processes of its user shows in the owner of its files in /proc: root, not that user.
+#[test]
+fn no_other_process_of_its_user_reads_the_memory_of_a_server() {
+    use std::os::unix::process::CommandExt as _;
+    if only_for_vtpm("it may be read") {
+        return;
+    }
+    const NOBODY: u32 = 65534;
+    let home = folder();
+    let socket = home.path().join("tpm");
+    let mut command = Command::new(VTPM);
+    command
+        .args(["swtpm", "socket", "--tpm2", "--flags", "not-need-init"])
+        .arg("--tpmstate")
+        .arg(format!("dir={}", home.path().join("state").display()))
+        .arg("--server")
+        .arg(format!("type=unixio,path={}", socket.display()))
+        .stdin(Stdio::null());
+    let user = if rustix::process::geteuid().is_root() {
+        // Root may do anything, so this has to be somebody else; who runs a copy, as the folders above may be closed to him.
+        let program = home.path().join("vtpm");
+        fs::copy(VTPM, &program).expect("a copy of the program");
+        std::os::unix::fs::chown(home.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        command = Command::new(program);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .uid(NOBODY)
+            .gid(NOBODY);
+        NOBODY
+    } else {
+        rustix::process::geteuid().as_raw()
+    };
+    let server = Process::start(&mut command);
+    wait_for("the socket", || socket.exists().then_some(()));
+    let facts = fs::metadata(format!("/proc/{}/mem", server.id())).expect("it runs");
+    assert_eq!(facts.uid(), 0, "user {user} may read it");
+}
+
+#[test]
+fn the_daemon_cannot_leave_its_folders() {
+    if only_for_vtpm("it has no daemon") {
+        return;
+    }
+    let home = folder();
+    let outside = folder();
+    let data = home.path().join("data");
+    let mut daemon = Daemon::start(&data);
+    let process = daemon.process().id();
+    assert_eq!(status(process, "NoNewPrivs"), "1");
+    assert_eq!(status(process, "Seccomp"), "2", "a filter of system calls");
+
+    // A way out of the data folder, as somebody could lay it who may write there.
+    fs::remove_dir_all(data.join("backups")).expect("the backups of the first run");
+    std::os::unix::fs::symlink(outside.path(), data.join("backups")).expect("a link");
+    let is_allowed = |daemon: &Daemon| {
+        let mut command = daemon.command(["provider", "backup", "vc01-nkp"]);
+        command.env("VTPM_BACKUP_PASSWORD", "correct horse battery staple");
+        let output = command.output().expect("vtpm starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), said)
+    };
+    let (allowed, said) = is_allowed(&daemon);
+    assert!(!allowed && said.contains("ermission denied"), "{said}");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+
+    // The same without the sandbox, and with that folder in it.
+    let allow = outside.path().to_str().expect("UTF-8");
+    for options in [vec!["--no-sandbox"], vec!["--allow", allow]] {
+        daemon.stop();
+        daemon.start_again_with(&options);
+        let (allowed, said) = is_allowed(&daemon);
+        assert!(allowed, "{options:?}: {said}");
+    }
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 2);
 }

@@ -9,6 +9,12 @@ mod trace;
 
 use vtpm_host::platform;
 
+/// Wipes what is freed: keys and state also pass through buffers of libraries that do not wipe theirs, and a vector that grows
+/// leaves its old place as it was.
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
+    zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
 fn main() -> std::process::ExitCode {
     cli::main()
 }

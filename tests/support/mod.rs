@@ -447,14 +447,14 @@ impl Daemon {
     /// Starts the daemon on a data folder and waits until its API answers.
     pub(crate) fn start(folder: &Path) -> Self {
         let mut daemon = Daemon {
-            process: Self::launch(folder),
+            process: Self::launch(folder, &[]),
             folder: folder.to_owned(),
         };
         daemon.wait_until_it_answers();
         daemon
     }
 
-    fn launch(folder: &Path) -> Process {
+    fn launch(folder: &Path, options: &[&str]) -> Process {
         let output = File::options()
             .create(true)
             .append(true)
@@ -464,6 +464,7 @@ impl Daemon {
             Command::new(VTPM)
                 .args(["serve", "--data"])
                 .arg(folder)
+                .args(options)
                 .stdin(Stdio::null())
                 .stdout(output.try_clone().expect("the output"))
                 .stderr(output),
@@ -514,8 +515,13 @@ impl Daemon {
 
     /// Starts it again after `stop` or `kill`.
     pub(crate) fn start_again(&mut self) {
+        self.start_again_with(&[]);
+    }
+
+    /// The same with more options.
+    pub(crate) fn start_again_with(&mut self, options: &[&str]) {
         assert!(self.process.ended().is_some(), "the daemon still runs");
-        self.process = Self::launch(&self.folder);
+        self.process = Self::launch(&self.folder, options);
         self.wait_until_it_answers();
     }
 

@@ -95,6 +95,8 @@ impl Contents {
                 record.extend_from_slice(&tag);
             }
         }
+        drop(record_key);
+        seal::wipe_stack();
         Ok(Some(record))
     }
 
@@ -124,6 +126,8 @@ impl Contents {
             }
             sections.insert(kind, bytes);
         }
+        drop(record_key);
+        seal::wipe_stack();
         Ok((Self { sections }, rest))
     }
 

@@ -20,23 +20,42 @@ pub(crate) const TAG_LENGTH: usize = 16;
 pub const WRAPPED_KEY_LENGTH: usize = 1 + 32 + 32 + TAG_LENGTH;
 
 /// The data key (DEK) of one VM: everything of that VM is sealed under keys derived from it.
-#[derive(Clone)]
-pub struct DataKey(Key);
+///
+/// On the heap, so that a move of the value leaves no copy of the key behind.
+pub struct DataKey(Box<Key>);
 
 impl DataKey {
     /// A fresh key from the operating system.
     pub fn generate() -> Result<Self, EntropyFailure> {
-        Ok(Self(random_key()?))
+        let mut key = Self::blank();
+        SysRng
+            .try_fill_bytes(key.0.as_mut().as_mut())
+            .map_err(|_| EntropyFailure)?;
+        Ok(key)
     }
 
     /// A key from its bytes; for key providers, which unwrap it.
     pub fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Self {
-        Self(bytes)
+        let mut key = Self::blank();
+        key.0.copy_from_slice(bytes.as_ref());
+        key
+    }
+
+    fn blank() -> Self {
+        Self(Box::default())
     }
 
     /// The bytes; for key providers, which wrap it.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+impl Clone for DataKey {
+    fn clone(&self) -> Self {
+        let mut key = Self::blank();
+        key.0.copy_from_slice(self.expose());
+        key
     }
 }
 
@@ -76,14 +95,16 @@ pub fn wrap(
 ) -> Result<WrappedKey, EntropyFailure> {
     let salt: [u8; 32] = random()?;
     let key = derive(kek, Some(&salt), &[WRAP]);
-    let mut sealed = Zeroizing::new(*data_key.expose());
+    let mut sealed = data_key.clone();
     let aad = [WRAP, key_id.as_bytes()].concat();
-    let tag = seal_in_place(&key, [0; 12], &aad, sealed.as_mut());
+    let tag = seal_in_place(&key, [0; 12], &aad, sealed.0.as_mut().as_mut());
     let mut bytes = Vec::with_capacity(WRAPPED_KEY_LENGTH);
     bytes.push(WRAP_VERSION);
     bytes.extend_from_slice(&salt);
-    bytes.extend_from_slice(sealed.as_ref());
+    bytes.extend_from_slice(sealed.expose());
     bytes.extend_from_slice(&tag);
+    drop(key);
+    wipe_stack();
     Ok(WrappedKey(bytes))
 }
 
@@ -97,9 +118,20 @@ pub fn unwrap(kek: &[u8; 32], key_id: &str, wrapped: &WrappedKey) -> Option<Data
     let (sealed, tag) = rest.split_first_chunk::<32>()?;
     let tag = <[u8; TAG_LENGTH]>::try_from(tag).ok()?;
     let key = derive(kek, Some(salt), &[WRAP]);
-    let mut bytes = Zeroizing::new(*sealed);
+    let mut data_key = DataKey::blank();
+    data_key.0.copy_from_slice(sealed);
     let aad = [WRAP, key_id.as_bytes()].concat();
-    open_in_place(&key, [0; 12], &aad, bytes.as_mut(), tag).then_some(DataKey(bytes))
+    let is_authentic = open_in_place(&key, [0; 12], &aad, data_key.0.as_mut().as_mut(), tag);
+    drop(key);
+    wipe_stack();
+    is_authentic.then_some(data_key)
+}
+
+/// Overwrites the part of the stack where functions that were just called had their variables: hash and cipher states that were
+/// moved are not wiped by their owners. To be called when those have returned.
+#[inline(never)]
+pub(crate) fn wipe_stack() {
+    std::hint::black_box(&mut [0_u8; STACK]);
 }
 
 /// Random bytes from the operating system.
@@ -134,7 +166,7 @@ pub(crate) fn derive(key: &[u8], salt: Option<&[u8]>, info: &[&[u8]]) -> Key {
 pub(crate) struct Authenticator(Hmac<Sha256>);
 
 impl Authenticator {
-    pub(crate) fn new(key: &Key) -> Self {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
         // HMAC fills a short key up with zeros to the block length; done here, nothing can fail.
         let mut block = Zeroizing::new([0; 64]);
         for (to, from) in block.iter_mut().zip(key.iter()) {
@@ -161,7 +193,9 @@ impl fmt::Debug for Authenticator {
 
 /// HMAC-SHA256 under a key that is used once.
 pub(crate) fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    Authenticator::new(&Key::new(*key)).mac(parts)
+    let mac = Authenticator::new(key).mac(parts);
+    wipe_stack();
+    mac
 }
 
 /// Comparison in constant time; unequal lengths are unequal.
@@ -197,6 +231,8 @@ pub(crate) fn open_in_place(
         .is_ok()
 }
 
+/// More than the deepest of the cryptographic functions needs.
+const STACK: usize = 24 << 10;
 const WRAP: &[u8] = b"vtpm.wrap.v1";
 const WRAP_VERSION: u8 = 1;
 

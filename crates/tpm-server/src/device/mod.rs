@@ -289,6 +289,17 @@ impl Device {
     }
 }
 
+/// TPM_ST_SESSIONS: only commands with an authorization get at what is secret.
+const SESSIONS: [u8; 2] = [0x80, 0x02];
+/// More than most commands of the engine need.
+const STACK: usize = 64 << 10;
+
+/// Overwrites the part of the stack where the engine has just had its variables: what was moved from there was not wiped.
+#[inline(never)]
+fn wipe_stack() {
+    std::hint::black_box(&mut [0_u8; STACK]);
+}
+
 struct Inner {
     settings: Settings,
     signals: Arc<Signals>,
@@ -372,6 +383,9 @@ impl Inner {
         signals.command_begins();
         let done = self.engine(|tpm| response.extend_from_slice(tpm.execute(command)));
         signals.command_ends();
+        if command.starts_with(&SESSIONS) {
+            wipe_stack();
+        }
         self.used |= self.tpm.as_ref().is_some_and(Tpm::is_started);
         if done.is_none() {
             response.clear();
@@ -448,6 +462,7 @@ impl Inner {
         let Some(permanent) = self.engine(Tpm::permanent_state) else {
             return Err(StoreError::new("the TPM is in failure mode"));
         };
+        wipe_stack();
         // Stays set if this future is dropped before the outcome is known: then the next command saves again.
         self.unsaved = true;
         let state = Stored {

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tpm_engine::Tpm;
 use zeroize::Zeroizing;
 
-use super::{Device, DeviceError, Inner, StartupKind};
+use super::{Device, DeviceError, Inner, StartupKind, wipe_stack};
 use crate::frame::{rc, response_code};
 use crate::trace::Event;
 
@@ -156,7 +156,9 @@ impl Inner {
             kind: "permanent",
             reason,
         };
-        catch_unwind(AssertUnwindSafe(|| Tpm::load(permanent, platform)))
+        let loaded = catch_unwind(AssertUnwindSafe(|| Tpm::load(permanent, platform)));
+        wipe_stack();
+        loaded
             .map_err(|_| refused("the engine failed on it".into()))?
             .map_err(|error| refused(error.to_string()))
     }
