@@ -177,15 +177,15 @@ fn evidence_of_swtpm_and_tpm2_tools_is_trusted_until_a_bit_of_it_changes() {
     let client = swtpm.client();
     client.sh("tpm2_pcrextend 4:sha256=$(printf x | sha256sum | cut -d' ' -f1)");
     let nonce = "00112233445566778899aabbccddeeff";
-    for (ek, key) in [
-        ("rsa", "-G rsa -g sha256 -s rsassa"),
-        ("ecc", "-G ecc -g sha256 -s ecdsa"),
-        ("ecc", "-G ecc384 -g sha384 -s ecdsa"),
+    for (ek, key, hash) in [
+        ("rsa", "-G rsa -g sha256 -s rsassa", "sha256"),
+        ("ecc", "-G ecc -g sha256 -s ecdsa", "sha256"),
+        ("ecc", "-G ecc384 -g sha384 -s ecdsa", "sha384"),
     ] {
         client.sh(&format!(
             "tpm2_createek -c ek.ctx -G {ek} -u ek.pub; \
              tpm2_createak -C ek.ctx -c ak.ctx -u ak.pub -n ak.name {key}; \
-             tpm2_quote -c ak.ctx -l sha1:0,1+sha256:0,4,7,16,23 -q {nonce} -m m -s s -o p"
+             tpm2_quote -c ak.ctx -g {hash} -l sha1:0,1+sha256:0,4,7,16,23 -q {nonce} -m m -s s -o p"
         ));
         let files =
             format!("--message m --signature s --pcrs p --key ak.pub --ek ek.pub --nonce {nonce}");

@@ -149,6 +149,16 @@ impl Verdict {
             .filter(|check| check.outcome == Outcome::Fail)
     }
 
+    /// The names of what nothing was there to check against.
+    #[must_use]
+    pub fn open_names(&self) -> Vec<&'static str> {
+        self.checks
+            .iter()
+            .filter(|check| check.outcome == Outcome::Skipped)
+            .map(|check| check.rule.name())
+            .collect()
+    }
+
     /// The names of what failed.
     #[must_use]
     pub fn failed_names(&self) -> Vec<&'static str> {
@@ -207,6 +217,7 @@ impl Serialize for Verdict {
         struct Shown<'a> {
             verdict: &'a str,
             failed: Vec<&'a str>,
+            open: Vec<&'a str>,
             checks: &'a [Check],
         }
         Shown {
@@ -216,6 +227,7 @@ impl Serialize for Verdict {
                 "refused"
             },
             failed: self.failed_names(),
+            open: self.open_names(),
             checks: &self.checks,
         }
         .serialize(serializer)
