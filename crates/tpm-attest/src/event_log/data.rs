@@ -190,7 +190,7 @@ pub(super) fn boot_loader_text(data: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// `UEFI_VARIABLE_DATA` (10.2.6).
+/// `UEFI_VARIABLE_DATA` (10.2).
 #[must_use]
 pub fn variable(vendor: Guid, name: &str, value: &[u8]) -> Vec<u8> {
     let name_bytes = utf16(name);
@@ -205,7 +205,7 @@ pub fn variable(vendor: Guid, name: &str, value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// `UEFI_IMAGE_LOAD_EVENT` (10.2.3).
+/// `UEFI_IMAGE_LOAD_EVENT` (10.2).
 #[must_use]
 pub fn image_load(address: u64, length: u64, device_path: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -232,7 +232,7 @@ pub fn file_device_path(path: &str) -> Vec<u8> {
     out
 }
 
-/// `UEFI_PLATFORM_FIRMWARE_BLOB2`: a described piece of firmware in memory (10.2.5).
+/// `UEFI_PLATFORM_FIRMWARE_BLOB2`: a described piece of firmware in memory (10.2).
 #[must_use]
 pub fn firmware_blob(description: &str, base: u64, length: u64) -> Vec<u8> {
     let mut out = vec![u8::try_from(description.len()).unwrap_or(u8::MAX)];
@@ -287,7 +287,7 @@ pub fn boot_order(options: &[u16]) -> Vec<u8> {
     out
 }
 
-/// `UEFI_GPT_DATA` of a disk with one partition (10.2.8; UEFI Specification, 5.3).
+/// `UEFI_GPT_DATA` of a disk with one partition (10.2; UEFI Specification, 5.3).
 #[must_use]
 pub fn gpt(disk: Guid, partition_type: Guid, partition: Guid, name: &str) -> Vec<u8> {
     let mut out = b"EFI PART".to_vec();

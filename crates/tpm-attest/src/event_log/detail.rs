@@ -140,22 +140,31 @@ fn no_action(data: &[u8]) -> Option<Detail> {
 }
 
 fn read_variable(data: &[u8]) -> Option<Detail> {
-    let mut reader = Reader::new(data);
-    let vendor = Guid(reader.take(16)?.try_into().ok()?);
-    let characters = reader.u64().filter(|count| *count <= MAX_NAME)?;
-    let size = usize::try_from(reader.u64()?).ok()?;
-    let name = reader.take(usize::try_from(characters).ok()? * 2)?;
-    let value = reader.take(size)?;
+    let (vendor, name, value) = variable_parts(data)?;
     let enabled = match value {
         [byte] => Some(*byte == 1),
         _ => None,
     };
     Some(Detail::Variable {
         vendor: vendor.to_string(),
-        name: from_utf16(name),
-        size,
+        name,
+        size: value.len(),
         enabled,
     })
+}
+
+/// The value of the variable that an event tells of.
+pub(super) fn variable_value(data: &[u8]) -> Option<&[u8]> {
+    variable_parts(data).map(|(_, _, value)| value)
+}
+
+fn variable_parts(data: &[u8]) -> Option<(Guid, String, &[u8])> {
+    let mut reader = Reader::new(data);
+    let vendor = Guid(reader.take(16)?.try_into().ok()?);
+    let characters = reader.u64().filter(|count| *count <= MAX_NAME)?;
+    let size = usize::try_from(reader.u64()?).ok()?;
+    let name = reader.take(usize::try_from(characters).ok()? * 2)?;
+    Some((vendor, from_utf16(name), reader.take(size)?))
 }
 
 fn read_image(data: &[u8]) -> Option<Detail> {

@@ -92,25 +92,41 @@ impl Event {
             .map(|digest| digest.bytes.as_slice())
     }
 
-    /// What is wrong with the event's data, where its digests tell: what was measured is then a part of the data that is known.
+    /// What is wrong with the event's data, where its digests tell: what was measured is then a part of the data that is known, and
+    /// nothing at all where nothing is extended.
     #[must_use]
     pub fn contradiction(&self) -> Option<String> {
-        let measured = if self.kind == EventType::IPL {
-            data::boot_loader_text(&self.data)?
-        } else if self.kind.measures_its_data() {
-            self.data.as_slice()
-        } else {
-            return None;
+        let fault = |fault: &str| {
+            format!(
+                "event {}, at byte {} ({} in PCR {}): {fault}",
+                self.number, self.offset, self.kind, self.pcr
+            )
         };
+        if self.kind == EventType::NO_ACTION {
+            let mut bytes = self.digests.iter().flat_map(|digest| &digest.bytes);
+            let extends = bytes.any(|byte| *byte != 0);
+            return extends.then(|| fault("it extends nothing, but has a digest"));
+        }
+        let data = self.data.as_slice();
+        let measured: Vec<&[u8]> = match self.kind {
+            EventType::IPL => data::boot_loader_text(data).into_iter().collect(),
+            // Older firmware measures the value alone, newer firmware the whole structure.
+            EventType::EFI_VARIABLE_BOOT => detail::variable_value(data)
+                .into_iter()
+                .chain([data])
+                .collect(),
+            kind if kind.measures_its_data() => vec![data],
+            _ => Vec::new(),
+        };
+        if measured.is_empty() {
+            return None;
+        }
         self.digests.iter().find_map(|digest| {
-            let algorithm = TpmiAlgHash::from_id(digest.algorithm)?;
-            let is_true = hash(hash_algorithm(algorithm), &[measured]) == *digest.bytes.as_slice();
-            (!is_true).then(|| {
-                format!(
-                    "event {}, at byte {} ({} in PCR {}): its data does not hash to its digest",
-                    self.number, self.offset, self.kind, self.pcr
-                )
-            })
+            let algorithm = hash_algorithm(TpmiAlgHash::from_id(digest.algorithm)?);
+            let is_true = measured
+                .iter()
+                .any(|part| hash(algorithm, &[part]) == *digest.bytes.as_slice());
+            (!is_true).then(|| fault("its data does not hash to its digest"))
         })
     }
 }

@@ -39,20 +39,20 @@ macro_rules! rules {
 
 rules! {
     EvidenceForm = "evidence.form", "docs/attestation.md", "The evidence is whole and no larger than allowed";
-    EkKey = "ek.key", "EK Credential Profile 2.1, B.3 and B.4", "The endorsement key is a restricted decryption key that never left its TPM";
-    EkSize = "ek.size", "EK Credential Profile 2.1, B.2", "The endorsement key is of a size that the profile has";
-    EkMatch = "ek.match", "EK Credential Profile 2.1, 3.1.1", "The certificate is that of this endorsement key";
+    EkKey = "ek.key", "EK Credential Profile, annex B", "The endorsement key is a restricted decryption key that never left its TPM";
+    EkSize = "ek.size", "EK Credential Profile, annex B", "The endorsement key is of a size that the profile has";
+    EkMatch = "ek.match", "EK Credential Profile, 3.2", "The certificate is that of this endorsement key";
     EkChain = "ek.chain", "RFC 5280, 6.1.3", "Signatures lead from the certificate to a trusted authority";
     EkValidity = "ek.validity", "RFC 5280, 4.1.2.5", "Every certificate of the chain is valid at this time";
     EkAuthority = "ek.authority", "RFC 5280, 4.2.1.9 and 4.2.1.3", "Only authorities that may sign certificates have signed";
     EkPathLength = "ek.path_length", "RFC 5280, 4.2.1.9", "No authority stands further below another than that one allows";
-    EkUsage = "ek.usage", "EK Credential Profile 2.1, 3.2", "The certificate is one for an endorsement key";
+    EkUsage = "ek.usage", "EK Credential Profile, 3.2", "The certificate is one for an endorsement key";
     EkCritical = "ek.critical", "RFC 5280, 4.2", "No certificate has a critical extension that is not understood";
     EkSignatureStrength = "ek.signature_strength", "NIST SP 800-131A, 3 and 9", "The chain is signed by strong keys with strong hashes";
     EkRevocation = "ek.revocation", "RFC 5280, 6.3.3", "No certificate of the chain is revoked";
-    KeyAttributes = "key.attributes", "Part 1, 27.2; Part 2, 8.3", "The attestation key is restricted to signing, and its TPM made it and keeps it";
+    KeyAttributes = "key.attributes", "Part 2, 8.3 (TPMA_OBJECT)", "The attestation key is restricted to signing, and its TPM made it and keeps it";
     KeyStrength = "key.strength", "NIST SP 800-131A, 3 and 9", "The attestation key and its hash are strong";
-    KeyEnrolled = "key.enrolled", "Part 1, 24.3; Part 3, 12.5", "The attestation key is the one that was enrolled with its TPM";
+    KeyEnrolled = "key.enrolled", "Part 1, 24; Part 3, 12.5", "The attestation key is the one that was enrolled with its TPM";
     QuoteMagic = "quote.magic", "Part 2, 10.12.12 and 6.2", "What was signed was made inside a TPM";
     QuoteType = "quote.type", "Part 2, 10.12.12 and 6.9", "What was signed is a quote";
     QuoteForm = "quote.form", "Part 2, 10.12.12", "The quote is whole, and nothing stands behind it";
@@ -61,7 +61,7 @@ rules! {
     QuoteNonce = "quote.nonce", "Part 3, 18.4 (qualifyingData)", "The quote was made for this question";
     QuoteSelection = "quote.selection", "Part 2, 10.6.2", "The quote covers the PCR that come with it, each once";
     QuoteDigest = "quote.digest", "Part 3, 18.4; Part 2, 10.12.4", "The PCR that come with the quote are those that were quoted";
-    QuoteClock = "quote.clock", "Part 1, 36.3 and 36.4", "Clock and counts did not go back since the latest quote";
+    QuoteClock = "quote.clock", "Part 1, 36.2, 36.4 and 36.5", "Clock and counts did not go back since the latest quote";
     QuoteFirmware = "quote.firmware", "Part 2, 10.12.12 (firmwareVersion)", "The firmware of the TPM is the one that was enrolled";
     HistoryClone = "history.clone", "Part 1, 36.2 to 36.5", "No second TPM lives under this identity";
     LogForm = "log.form", "PC Client Platform Firmware Profile, 10.2 and 10.4", "The event log can be read to its end";
@@ -80,7 +80,7 @@ rules! {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.pad(self.name())
     }
 }
 
@@ -149,6 +149,16 @@ impl Verdict {
             .filter(|check| check.outcome == Outcome::Fail)
     }
 
+    /// The names of what nothing was there to check against.
+    #[must_use]
+    pub fn open_names(&self) -> Vec<&'static str> {
+        self.checks
+            .iter()
+            .filter(|check| check.outcome == Outcome::Skipped)
+            .map(|check| check.rule.name())
+            .collect()
+    }
+
     /// The names of what failed.
     #[must_use]
     pub fn failed_names(&self) -> Vec<&'static str> {
@@ -207,6 +217,7 @@ impl Serialize for Verdict {
         struct Shown<'a> {
             verdict: &'a str,
             failed: Vec<&'a str>,
+            open: Vec<&'a str>,
             checks: &'a [Check],
         }
         Shown {
@@ -216,6 +227,7 @@ impl Serialize for Verdict {
                 "refused"
             },
             failed: self.failed_names(),
+            open: self.open_names(),
             checks: &self.checks,
         }
         .serialize(serializer)

@@ -1,6 +1,6 @@
 //! What is known of a TPM from its quotes before, and the alarm when two of it are alive.
 //!
-//! A TPM's clock and counts only go forward (Part 1, 36.3 to 36.5). A copy of a TPM begins with the counts of the first and goes its
+//! A TPM's clock and counts only go forward (Part 1, 36.2 to 36.5). A copy of a TPM begins with the counts of the first and goes its
 //! own way: sooner or later a quote comes that is behind one that came before, or a clock that ran faster than time. Either shows
 //! that two TPMs answer under one identity, or that one was put back to an earlier state; and neither can be taken back.
 

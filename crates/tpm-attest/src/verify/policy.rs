@@ -30,7 +30,7 @@ pub struct AllowedEvent {
     pub kind: String,
     /// What it measured, in the bank of the policy.
     pub digest: Hex,
-    /// What it is, for people.
+    /// What it says, as people read it; any text, if it is empty.
     #[serde(default)]
     pub note: String,
 }
@@ -316,8 +316,13 @@ impl Policy {
             };
             let digest = event.digest(bank).unwrap_or_default();
             let kind = event.kind.to_string();
-            let matches =
-                |allowed: &AllowedEvent| allowed.kind == kind && allowed.digest.0 == digest;
+            let note = event.detail().to_string();
+            // The same bytes under another name are another event, where the policy has a name.
+            let matches = |allowed: &AllowedEvent| {
+                allowed.kind == kind
+                    && allowed.digest.0 == digest
+                    && (allowed.note.is_empty() || allowed.note == note)
+            };
             if allowed.iter().any(matches) {
                 if let Some(list) = unused.get_mut(&event.pcr) {
                     list.retain(|allowed| !matches(allowed));

@@ -161,7 +161,7 @@ pub(super) fn check_quote(
     })
 }
 
-/// The digest that a quote has of these PCR (Part 1, 17.5).
+/// The digest that a quote has of these PCR (Part 3, 18.4).
 #[must_use]
 pub fn pcr_digest(
     hash_alg: HashAlgorithm,

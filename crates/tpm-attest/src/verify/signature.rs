@@ -208,7 +208,7 @@ pub(crate) fn verify_tpm_signature(
     }
 }
 
-/// A restricted key signs by its own scheme and by no other (Part 1, 27.2).
+/// A restricted key signs by its own scheme and by no other (Part 2, 8.3).
 fn scheme_agrees(public: &TpmtPublic, signature: &TpmtSignature) -> Result<(), String> {
     let hash = signature.hash_alg();
     let agrees = match (&public.parameters, signature) {

@@ -881,6 +881,22 @@ fn a_policy_points_at_the_event_that_changed() {
         "{detail}"
     );
     assert!(detail.contains("where the policy has"), "{detail}");
+    // The golden kernel's bytes again, but the log calls them something else.
+    let mut renamed = policy.clone();
+    let digest = scene.log.events[12].digest(BANK).unwrap().to_vec();
+    for allowed in renamed.events.get_mut(&9).unwrap() {
+        allowed.digest = Hex(digest.clone());
+    }
+    let outcome = |scene: &mut Scene, policy: &Policy| {
+        scene
+            .judge(&evidence, Some(policy))
+            .outcome(Rule::PolicyEvents)
+    };
+    assert_eq!(outcome(&mut scene, &renamed), Some(Outcome::Pass));
+    for allowed in renamed.events.get_mut(&9).unwrap() {
+        allowed.note = "/vmlinux".into();
+    }
+    assert_eq!(outcome(&mut scene, &renamed), Some(Outcome::Fail));
     // The same machine as before, but nobody shows a log.
     let mut silent = evidence;
     silent.event_log = None;

@@ -132,10 +132,14 @@ fn report(verdict: &Verdict, json: bool, all: bool) -> anyhow::Result<ExitCode> 
             .checks
             .iter()
             .filter(|check| check.outcome == Outcome::Pass);
+        let open = match verdict.open_names() {
+            open if open.is_empty() => String::new(),
+            open => format!("; open: {}", open.join(", ")),
+        };
         output::line(if verdict.is_trusted() {
-            format!("trusted: {} checks passed", passed.count())
+            format!("trusted: {} checks passed{open}", passed.count())
         } else {
-            format!("refused: {}", verdict.failed_names().join(", "))
+            format!("refused: {}{open}", verdict.failed_names().join(", "))
         })?;
     }
     Ok(if verdict.is_trusted() {

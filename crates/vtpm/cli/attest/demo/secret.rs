@@ -1,4 +1,4 @@
-//! A secret that a TPM gives out only while its PCR are as they were (Part 1, 19.7.7.6).
+//! A secret that a TPM gives out only while its PCR are as they were (Part 3, 12.7 and 23.7).
 
 use tpm_attest::Error;
 use tpm_attest::attester::policy_session;

@@ -230,8 +230,7 @@ fn copy(
     let told = vec![
         "web01 is cloned, and its TPM is copied with it: same identity, same keys, same secrets."
             .to_owned(),
-        "The copy answers as if it were web01 - and nothing in this one answer can tell."
-            .to_owned(),
+        "The copy answers as if it were web01, and nothing in this one answer can tell.".to_owned(),
         format!(
             "Only the count of resets goes on: {}. That is what a restart looks like, too.",
             resets(record)
@@ -287,7 +286,7 @@ fn replacement(
     before.history = Default::default();
     let verdict = verifier.judge(&evidence, &mut before, Some(policy));
     let told = vec![
-        "web01 is cloned once more, as 'web02', and this time its TPM is replaced: new identity, new keys, no old secret.".to_owned(),
+        "web01 is cloned once more, as 'web02', and this time the TPM is replaced: new identity, new keys, no old secret.".to_owned(),
         "It runs the same programs, but it is somebody else. As web01, it is refused.".to_owned(),
     ];
     teller.judged("A replacement is somebody else", told, false, verdict)?;
@@ -354,8 +353,9 @@ fn tampered_kernel(
 fn files_tampered(teller: &mut Teller, hosts: &Hosts, web02: Machine) -> anyhow::Result<()> {
     let yesterday = hosts.backup("web02")?;
     web02.stop()?;
-    let before = hosts.backup("web02")?;
     let web02 = hosts.start("web02", None)?;
+    // What is written between here and the end is the newest state, in one place.
+    let before = hosts.backup("web02")?;
     let generation = web02.stop()?;
     let today = hosts.backup("web02")?;
     let place = hosts.flip_a_byte("web02", &before)?;
@@ -377,7 +377,7 @@ fn files_tampered(teller: &mut Teller, hosts: &Hosts, web02: Machine) -> anyhow:
     yesterday.restore()?;
     let refusal = hosts.open("web02", Some(generation)).err();
     let mut told = vec![
-        "The byte is put right, and the VM is fine. Now somebody puts back yesterday's file, whole and genuine -".to_owned(),
+        "The byte is put right, and the VM is fine. Now somebody puts back yesterday's file, whole and genuine,".to_owned(),
         "to try a PIN once more, or to undo a revocation. The inventory knows which generation was the last:".to_owned(),
     ];
     told.extend(refusal.as_ref().map(ToString::to_string));
