@@ -5,7 +5,7 @@ use crate::model::{
     Datastore, GenerationFloor, Milestone, NameHolder, Provider, Record, Timestamp, VCenter, Vapp,
     VappMember, Vm, VmId,
 };
-use crate::{Error, Name, Result};
+use crate::{Error, Name, Result, audit};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const FORMAT_KEY: &str = "format";
@@ -17,6 +17,8 @@ pub struct Inventory {
     engine: Arc<dyn Engine>,
     /// Raising floors reads and writes; one at a time, so that none is lowered.
     floors: Arc<Mutex<()>>,
+    /// The audit log has one end.
+    audit: Arc<Mutex<()>>,
 }
 
 /// A record as it was read, with its revision.
@@ -25,6 +27,13 @@ pub(crate) struct Stored<T> {
     /// The record.
     pub record: T,
     revision: Revision,
+}
+
+impl<T: Record> Stored<T> {
+    /// That the record is as it was read.
+    pub(crate) fn compare(&self) -> Compare {
+        Compare::Unchanged(self.record.key(), self.revision)
+    }
 }
 
 /// Changes that happen together or not at all.
@@ -60,8 +69,7 @@ impl Transaction {
 
     /// Nothing is done unless the record is as it was read.
     pub(crate) fn unchanged<T: Record>(&mut self, old: &Stored<T>) {
-        self.compares
-            .push(Compare::Unchanged(old.record.key(), old.revision));
+        self.compares.push(old.compare());
     }
 
     /// The record goes; it must be as it was read.
@@ -105,6 +113,7 @@ impl Inventory {
         Ok(Self {
             engine,
             floors: Arc::new(Mutex::new(())),
+            audit: Arc::new(Mutex::new(())),
         })
     }
 
@@ -142,8 +151,12 @@ impl Inventory {
         self.engine.list(prefix)?.into_iter().map(read).collect()
     }
 
-    /// Carries out a transaction; a conflict is an error that names the record.
-    pub(crate) fn commit(&self, transaction: Transaction) -> Result<()> {
+    /// Carries out a transaction, and writes what it ends into the audit log; a conflict is an error that names the record.
+    pub(crate) fn commit(&self, mut transaction: Transaction) -> Result<()> {
+        let _one_at_a_time = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+        let (compares, changes) = audit::entries_for(self, &transaction.changes)?;
+        transaction.compares.extend(compares);
+        transaction.changes.extend(changes);
         match self
             .engine
             .transact(&transaction.compares, &transaction.changes)?

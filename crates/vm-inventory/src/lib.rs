@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
 pub mod engine;
 mod error;
 mod files;
@@ -27,6 +28,7 @@ mod version;
 #[cfg(test)]
 mod testing;
 
+pub use audit::{AuditCheck, AuditEntry};
 pub use error::{Error, ErrorKind, Result};
 pub use files::Disk;
 pub use generations::GenerationNote;

@@ -16,9 +16,9 @@ use serde::Deserialize;
 use std::sync::Arc;
 use vm_inventory::model::{Catalog, CloudSettings, Datastore, Organization, Template, VCenter};
 use vm_inventory::{
-    Capture, CopyVapp, CreateCatalog, CreateVapp, CreateVdc, EditTpm, Error, Import, Instantiate,
-    Job, LineageNode, MoveVapp, MoveVm, Name, Offer, Operations, Preview, Task, TaskId, UserView,
-    VappItem, VappView, VdcView,
+    AuditCheck, AuditEntry, Capture, CopyVapp, CreateCatalog, CreateVapp, CreateVdc, EditTpm,
+    Error, Import, Instantiate, Job, LineageNode, MoveVapp, MoveVm, Name, Offer, Operations,
+    Preview, Task, TaskId, UserView, VappItem, VappView, VdcView,
 };
 
 /// A vApp may have thousands of VMs.
@@ -64,6 +64,8 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/v1/vms/{vm}/tpm", post(edit_tpm))
         .route("/v1/vms/{vm}/lineage", get(lineage))
         .route("/v1/tasks/{id}/cancel", post(cancel))
+        .route("/v1/audit", get(list_audit))
+        .route("/v1/audit/check", get(check_audit))
 }
 
 #[derive(Deserialize)]
@@ -405,6 +407,32 @@ async fn edit_tpm(
 async fn lineage(State(api): State<Api>, InPath(vm): InPath) -> Answer<Option<LineageNode>> {
     let tree = api.blocking(move |operations| operations.lineage(&vm));
     Ok(Json(tree.await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    /// The number of the last entry that is known.
+    #[serde(default)]
+    after: u64,
+}
+
+/// Entries in one answer.
+const PAGE: usize = 1000;
+
+async fn list_audit(
+    State(api): State<Api>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Answer<Items<AuditEntry>> {
+    let Query(page) = page.map_err(|error| Problem::bad_request(error.body_text()))?;
+    api.list(move |operations| operations.audit(page.after, PAGE))
+        .await
+}
+
+async fn check_audit(State(api): State<Api>) -> Answer<AuditCheck> {
+    Ok(Json(
+        api.blocking(|operations| operations.check_audit()).await?,
+    ))
 }
 
 async fn cancel(State(api): State<Api>, InPath(id): InPath) -> Answer<Task> {

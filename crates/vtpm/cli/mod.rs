@@ -5,6 +5,7 @@
 //! chooses its own [`runtime`]. To add one: its file, its `mod` line, its line in [`Verb`] and in [`Verb::execute`].
 
 mod attest;
+mod audit;
 mod boot;
 mod client;
 mod completions;
@@ -72,6 +73,7 @@ enum Verb {
     Datastore(vcenter::Datastore),
     Config(vcenter::Config),
     Task(task::Task),
+    Audit(audit::Audit),
     Run(run::Run),
     #[command(hide = true)]
     RunWatcher(run::WatcherVerb),
@@ -105,6 +107,7 @@ impl Verb {
             Self::Datastore(verb) => verb.execute(),
             Self::Config(verb) => verb.execute(),
             Self::Task(verb) => verb.execute(),
+            Self::Audit(verb) => verb.execute(),
             Self::Run(verb) => verb.execute(),
             Self::RunWatcher(verb) => verb.execute(),
             Self::Swtpm(verb) => verb.execute(),

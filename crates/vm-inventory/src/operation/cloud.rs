@@ -6,7 +6,7 @@ use crate::model::{
     Catalog, CloudSettings, Datastore, Organization, Privilege, Provider, Record, Role, Timestamp,
     User, VCenter, Vdc,
 };
-use crate::{Error, Name, Result, VcVersion};
+use crate::{AuditCheck, AuditEntry, Error, Name, Result, VcVersion, audit};
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash};
 use serde::{Deserialize, Serialize};
@@ -355,6 +355,25 @@ impl Operations {
         transaction.put(&settings)?;
         self.inventory.commit(transaction)?;
         Ok(settings)
+    }
+
+    /// Entries of the audit log after number `after`, the oldest first, so many at most.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn audit(&self, after: u64, most: usize) -> Result<Vec<AuditEntry>> {
+        let mut entries: Vec<AuditEntry> = records(self.inventory.all()?);
+        entries.retain(|entry| entry.number > after);
+        entries.truncate(most);
+        Ok(entries)
+    }
+
+    /// Looks through the whole audit log for entries that were changed, taken out or put in.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn check_audit(&self) -> Result<AuditCheck> {
+        audit::check(&self.inventory)
     }
 
     pub(super) fn organization_or_only(&self, name: Option<&Name>) -> Result<Stored<Organization>> {

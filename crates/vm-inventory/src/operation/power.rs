@@ -36,8 +36,36 @@ impl Operations {
                 task.notes
                     .push("an older state was accepted: counters and failed authorizations since then are forgotten".to_owned());
             }
+            for twin in this.running_twins(&vm.record)? {
+                tracing::warn!(vm = %vm.record.name, twin = %twin, "two VMs with one TPM identity run");
+                task.notes.push(format!(
+                    "event: the VM {twin} runs with the same endorsement key: to a verifier both are one machine"
+                ));
+            }
             this.record_power(task, &vm, PowerState::On)
         }))
+    }
+
+    /// The other VMs that run with the same TPM identity.
+    fn running_twins(&self, vm: &Vm) -> Result<Vec<String>> {
+        let Some(own) = &vm.tpm else {
+            return Ok(Vec::new());
+        };
+        let all = self.inventory.all::<Vm>()?.into_iter();
+        Ok(all
+            .map(|stored| stored.record)
+            .filter(|other| {
+                let same = other
+                    .tpm
+                    .as_ref()
+                    .is_some_and(|tpm| tpm.ek_name == own.ek_name);
+                same && other.id != vm.id && self.machines.endpoint(other.id).is_some()
+            })
+            .map(|twin| match &twin.vapp {
+                Some(vapp) => format!("{vapp}/{}", twin.name),
+                None => twin.name.to_string(),
+            })
+            .collect())
     }
 
     /// Checks that the VM (a name or an id) may be powered off and records the task.

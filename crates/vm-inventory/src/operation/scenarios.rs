@@ -1177,6 +1177,25 @@ fn lineage_is_a_tree_that_outlives_its_vms() {
 }
 
 #[test]
+fn two_running_twins_are_an_event() {
+    let world = acme("8.0.3");
+    shop(&world);
+    let ops = &world.operations;
+    done(ops.copy_vapp("shop", &copy("twin", None, None)));
+    let alone = done(ops.power_on("shop/web", false));
+    assert!(alone.notes.iter().all(|note| !note.contains("event")));
+    let second = done(ops.power_on("twin/web", false));
+    let note = second.notes.iter().find(|note| note.contains("event"));
+    assert!(note.unwrap().contains("acme/shop/web"));
+    let audited = ops.audit(0, usize::MAX).unwrap();
+    let last = audited.last().unwrap();
+    assert!(last.operation == "power_on" && last.notes.iter().any(|note| note.contains("event")));
+    // Another TPM is nobody's twin.
+    let other = done(ops.power_on("twin/db", false));
+    assert!(other.notes.iter().all(|note| !note.contains("event")));
+}
+
+#[test]
 fn users_have_roles_and_passwords_that_are_hashed() {
     let world = acme("8.0.3");
     let ops = &world.operations;

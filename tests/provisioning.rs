@@ -1,0 +1,288 @@
+//! What becomes of TPMs in operations on whole vApps, asked of the TPMs themselves with tpm2-tools.
+
+#![cfg(test)]
+
+mod support;
+
+use std::fs;
+use std::io::Write as _;
+use std::process::Stdio;
+
+use serde_json::Value;
+use support::{Client, Daemon, files_below, folder, only_for_vtpm};
+use tempfile::TempDir;
+
+/// A daemon with the organization `acme`, the virtual data center `vdc1` on vCenter `vc01`, and the catalog `shelf`.
+struct Cloud {
+    daemon: Daemon,
+    work: TempDir,
+    _home: TempDir,
+}
+
+impl Cloud {
+    fn new() -> Option<Self> {
+        if only_for_vtpm("it has no daemon") {
+            return None;
+        }
+        let home = folder();
+        let daemon = Daemon::start(&home.path().join("data"));
+        daemon.ok(["org", "add", "acme"]);
+        daemon.ok(["vdc", "add", "vdc1", "--vcenter", "vc01"]);
+        daemon.ok(["catalog", "add", "shelf", "--vdc", "vdc1"]);
+        Some(Self {
+            daemon,
+            work: folder(),
+            _home: home,
+        })
+    }
+
+    /// A vApp `shop` with the VMs `web` and `db`; `web` has sealed a secret, defined an NV index and kept a key.
+    fn shop(&self) {
+        self.daemon.ok([
+            "vapp", "create", "shop", "--tpm-vm", "web", "--tpm-vm", "db", "--vm", "log",
+        ]);
+        self.with("shop/web", |client| {
+            client.sh(
+                "tpm2_createprimary -Q -C o -c primary.ctx
+                 printf 'open sesame' | tpm2_create -Q -C primary.ctx -u sealed.pub -r sealed.priv -i -
+                 tpm2_nvdefine -Q -C o -s 8 0x1500016
+                 printf '12345678' | tpm2_nvwrite -Q -C o -i - 0x1500016
+                 tpm2_evictcontrol -Q -C o -c primary.ctx 0x81000001",
+            );
+        });
+    }
+
+    /// Powers a VM on for as long as it takes.
+    fn with<T>(&self, vm: &str, work: impl FnOnce(&Client) -> T) -> T {
+        self.daemon.ok(["vm", "start", vm]);
+        let client = self.daemon.client(vm, self.work.path());
+        let result = work(&client);
+        self.daemon.ok(["vm", "stop", vm]);
+        result
+    }
+
+    /// The name of the endorsement key, from the TPM itself.
+    fn ek(&self, vm: &str) -> String {
+        self.with(vm, |client| {
+            client.sh("tpm2_createek -Q -G rsa -c ek.ctx -u ek.pub
+                 tpm2_readpublic -c ek.ctx | grep '^name'
+                 tpm2_flushcontext -t 2>/dev/null || true")
+        })
+    }
+
+    /// Whether the VM's TPM is the one that `shop/web` was: it unseals, and it has the index and the key.
+    fn knows_the_secret(&self, vm: &str) -> bool {
+        self.with(vm, |client| {
+            let script = "set -e
+                 tpm2_createprimary -Q -C o -c primary.ctx
+                 tpm2_load -Q -C primary.ctx -u sealed.pub -r sealed.priv -c sealed.ctx
+                 test \"$(tpm2_unseal -c sealed.ctx)\" = 'open sesame'";
+            let unseals = client.try_sh(script).status.success();
+            let index = client
+                .try_sh("test \"$(tpm2_nvread -C o -s 8 0x1500016)\" = 12345678")
+                .status
+                .success();
+            let key = client
+                .try_sh("tpm2_readpublic -Q -c 0x81000001")
+                .status
+                .success();
+            assert!(
+                unseals == index && index == key,
+                "{vm}: {unseals} {index} {key}"
+            );
+            unseals
+        })
+    }
+
+    fn json<const N: usize>(&self, arguments: [&str; N]) -> Value {
+        serde_json::from_str(&self.daemon.ok(arguments)).expect("JSON")
+    }
+}
+
+#[test]
+fn copies_of_a_vapp_have_its_tpms_and_replacements_have_their_own() {
+    let Some(cloud) = Cloud::new() else { return };
+    let daemon = &cloud.daemon;
+    cloud.shop();
+    let (web, db) = (cloud.ek("shop/web"), cloud.ek("shop/db"));
+    assert_ne!(web, db);
+
+    daemon.ok(["vapp", "copy", "shop", "twin"]);
+    assert_eq!(cloud.ek("twin/web"), web);
+    assert!(cloud.knows_the_secret("twin/web"));
+
+    daemon.ok(["vapp", "copy", "shop", "fresh", "--tpm", "replace"]);
+    let fresh = cloud.ek("fresh/web");
+    assert!(fresh != web && fresh != db && fresh != cloud.ek("fresh/db"));
+    assert!(!cloud.knows_the_secret("fresh/web"));
+    assert!(
+        cloud.knows_the_secret("shop/web"),
+        "the source is as it was"
+    );
+
+    daemon.ok(["vapp", "copy", "shop", "mixed", "--vm-tpm", "db=replace"]);
+    assert_eq!(cloud.ek("mixed/web"), web);
+    assert_ne!(cloud.ek("mixed/db"), db);
+
+    // A move keeps the TPM, and never replaces it.
+    daemon.ok(["vdc", "add", "vdc2", "--vcenter", "vc01"]);
+    let text = daemon.refused(["vapp", "move", "twin", "vdc2", "--tpm", "replace"]);
+    assert!(text.contains("possible: copy"), "{text}");
+    daemon.ok(["vapp", "move", "twin", "vdc2"]);
+    assert!(cloud.knows_the_secret("twin/web"));
+    daemon.ok(["vm", "move", "twin/web", "fresh", "--name", "old-web"]);
+    assert!(cloud.knows_the_secret("fresh/old-web"));
+
+    let tree = cloud.json(["vm", "lineage", "fresh/old-web", "--json"]);
+    assert_eq!(tree["name"], "web");
+    assert_eq!(tree["children"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn a_template_decides_what_its_instances_get() {
+    let Some(cloud) = Cloud::new() else { return };
+    let daemon = &cloud.daemon;
+    cloud.shop();
+    let web = cloud.ek("shop/web");
+    daemon.ok(["vapp", "capture", "shop", "shelf", "gold"]);
+    daemon.ok([
+        "vapp", "capture", "shop", "shelf", "blank", "--tpm", "replace",
+    ]);
+    // The source loses its TPM; the template has it as it was.
+    let text = daemon.refused(["vm", "tpm", "remove", "shop/web"]);
+    assert!(
+        text.contains("recovery key") && text.contains("--confirm"),
+        "{text}"
+    );
+    daemon.ok(["vm", "tpm", "remove", "shop/web", "--confirm"]);
+    daemon.ok(["vm", "tpm", "add", "shop/web"]);
+    assert_ne!(cloud.ek("shop/web"), web);
+    assert!(!cloud.knows_the_secret("shop/web"));
+
+    for vapp in ["one", "two"] {
+        daemon.ok(["template", "instantiate", "gold", vapp]);
+        assert!(cloud.knows_the_secret(&format!("{vapp}/web")));
+    }
+    let text = daemon.refused(["template", "instantiate", "blank", "x", "--tpm", "copy"]);
+    assert!(text.contains("rule 1.5"), "{text}");
+    daemon.ok([
+        "template",
+        "instantiate",
+        "blank",
+        "many",
+        "--vm",
+        "web",
+        "--count",
+        "8",
+    ]);
+    let many = cloud.json(["vapp", "show", "many", "--json"]);
+    let mut names: Vec<&str> = many["vms"]
+        .as_array()
+        .expect("VMs")
+        .iter()
+        .map(|vm| vm["tpm"]["ek_name"].as_str().expect("a name"))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 8);
+    let reported = names.iter().any(|name| {
+        let name = name.to_string();
+        cloud.ek("many/web-3").contains(&name)
+    });
+    assert!(reported, "what the inventory says is what the TPM says");
+
+    // Only the template that replaces is offered to others.
+    let offer = daemon.ok(["catalog", "publish", "shelf"]);
+    assert!(
+        offer.contains("  blank\n") && offer.contains("withheld"),
+        "{offer}"
+    );
+    daemon.ok(["template", "delete", "gold"]);
+    daemon.ok(["vapp", "delete", "one"]);
+    assert!(cloud.knows_the_secret("two/web"));
+}
+
+#[test]
+fn across_vcenters_the_provider_and_storage_decide_and_previews_say_so() {
+    let Some(cloud) = Cloud::new() else { return };
+    let daemon = &cloud.daemon;
+    cloud.shop();
+    daemon.ok(["vcenter", "add", "vc02", "--version", "8.0.3"]);
+    daemon.ok(["datastore", "add", "far", "--vcenter", "vc02"]);
+    daemon.ok(["vdc", "add", "vdc2", "--vcenter", "vc02"]);
+    let files = || {
+        let mut all: Vec<_> = files_below(&daemon.folder().join("datastores"))
+            .into_iter()
+            .map(|path| (fs::read(&path).expect("a file"), path))
+            .collect();
+        all.sort_by(|a, b| a.1.cmp(&b.1));
+        all
+    };
+    let before = files();
+    let output = daemon.vtpm(["vapp", "move", "shop", "vdc2", "--preview", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let preview: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let mut rules: Vec<&str> = preview["failures"]
+        .as_array()
+        .expect("failures")
+        .iter()
+        .filter(|failure| failure["vm"] == "web")
+        .map(|failure| failure["rule"].as_str().expect("a rule"))
+        .collect();
+    rules.sort_unstable();
+    assert_eq!(
+        rules,
+        [
+            "key-provider",
+            "mutual-trust",
+            "provider-on-target",
+            "shared-storage"
+        ]
+        .into_iter()
+        .filter(|rule| rules.contains(rule))
+        .collect::<Vec<_>>()
+    );
+    assert!(rules.contains(&"mutual-trust") && rules.contains(&"provider-on-target"));
+    assert!(rules.contains(&"shared-storage"));
+    daemon.refused(["vapp", "move", "shop", "vdc2"]);
+    assert!(files() == before, "something was written");
+
+    let output = daemon.output();
+    let after = |words: &str| {
+        let line = output.lines().find_map(|line| line.strip_prefix(words));
+        line.expect("the words of the first run").trim().to_owned()
+    };
+    let backup = after("The backup of the key provider is ");
+    let password = after("Its password, shown this once: ");
+    let mut restore = daemon
+        .command([
+            "provider",
+            "restore",
+            &backup,
+            "--name",
+            "vc01-nkp",
+            "--vcenter",
+            "vc02",
+            "--password-stdin",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the verb runs");
+    writeln!(restore.stdin.take().expect("its input"), "{password}").expect("it reads");
+    assert!(restore.wait().expect("it ends").success());
+    daemon.ok(["vcenter", "trust", "vc01", "vc02"]);
+    let text = daemon.refused(["vapp", "move", "shop", "vdc2"]);
+    assert!(text.contains("rule 1.6b"), "{text}");
+    // The exception: moveVApp needs no shared storage.
+    daemon.ok(["vapp", "move", "shop", "vdc2", "--api"]);
+    assert!(cloud.knows_the_secret("shop/web"));
+    daemon.ok(["config", "set", "fast-cross-vcenter-instantiation", "on"]);
+    let preview = daemon.ok(["vapp", "copy", "shop", "back", "--vdc", "vdc1", "--preview"]);
+    assert!(
+        preview.contains("kept") && !preview.contains("not met"),
+        "{preview}"
+    );
+    daemon.ok(["vapp", "copy", "shop", "back", "--vdc", "vdc1"]);
+    assert!(cloud.knows_the_secret("back/web"));
+}
