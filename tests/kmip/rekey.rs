@@ -97,12 +97,19 @@ fn the_rekeying_of_all_vms_goes_on_after_every_kill() {
     let began = Instant::now();
     place.daemon.ok(["vm", "stop", "demo"]);
     let names: Vec<String> = (1..count).map(|number| format!("vm{number:04}")).collect();
+    // A VM is cloned once at a time, so each thread has a source of its own.
+    let sources = ["demo", "vm0001", "vm0002", "vm0003"];
+    let (first, rest) = names.split_at(sources.len() - 1);
+    for name in first {
+        place.daemon.ok(["vm", "clone", "demo", name]);
+    }
+    let parts = rest.chunks(rest.len().div_ceil(sources.len()));
     std::thread::scope(|scope| {
-        for part in names.chunks(names.len().div_ceil(4)) {
+        for (part, source) in parts.zip(sources) {
             let daemon = &place.daemon;
             scope.spawn(move || {
                 for name in part {
-                    daemon.ok(["vm", "clone", "demo", name]);
+                    daemon.ok(["vm", "clone", source, name]);
                 }
             });
         }
