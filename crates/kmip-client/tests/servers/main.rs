@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod adversary;
+#[allow(dead_code, reason = "the tests of the whole program use the rest")]
 mod certificates;
 mod misbehaviour;
 mod pykmip;

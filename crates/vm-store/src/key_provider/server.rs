@@ -328,7 +328,7 @@ mod tests {
             key.expose()
         );
         assert!(provider.wrap(&id, &key).is_err(), "wrapping asks");
-        assert_eq!(provider.kept(), [id.clone()]);
+        assert_eq!(provider.kept(), std::slice::from_ref(&id));
         assert_eq!(provider.forget_all(), 1);
         let error = provider.unwrap(&id, &wrapped).unwrap_err();
         assert!(error.locks(), "{error}");
