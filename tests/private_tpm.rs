@@ -557,6 +557,30 @@ fn when_the_run_is_killed_its_command_and_its_sockets_go_too() {
 }
 
 #[test]
+fn when_the_command_is_killed_what_it_had_started_goes_too() {
+    if only_for_vtpm("it runs no commands") {
+        return;
+    }
+    for run_too in [false, true] {
+        let (temporary, work) = (folder(), folder());
+        let (mut process, numbers) = running(temporary.path(), work.path());
+        let [own, _started] = &numbers;
+        kill(own).expect("the command lives");
+        if run_too {
+            process.kill();
+        } else {
+            assert_eq!(process.wait().code(), Some(137));
+        }
+        wait_for("the end of what the command had started", || {
+            (!numbers.iter().any(|number| lives(number))).then_some(())
+        });
+        wait_for("the sockets to go", || {
+            (entries(temporary.path()) == 0).then_some(())
+        });
+    }
+}
+
+#[test]
 fn what_a_killed_run_and_its_killed_watcher_left_is_swept_by_the_next() {
     if only_for_vtpm("it runs no commands") {
         return;

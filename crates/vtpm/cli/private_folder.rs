@@ -27,6 +27,11 @@ pub(super) struct PrivateFolder {
 impl PrivateFolder {
     /// Makes a folder, and removes those that were left behind beside it.
     pub(super) fn new() -> io::Result<Self> {
+        Self::announced(|_| {})
+    }
+
+    /// The same, after `announce` has heard where it will be: at no moment is it there and nobody knows of it.
+    pub(super) fn announced(announce: impl FnOnce(&Path)) -> io::Result<Self> {
         let base = base();
         sweep(&base);
         let mut random = [0; 8];
@@ -38,6 +43,7 @@ impl PrivateFolder {
             std::process::id(),
             hex::encode(random)
         ));
+        announce(&path);
         DirBuilder::new().mode(0o700).create(&path)?;
         let lock = open_folder(&path)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;

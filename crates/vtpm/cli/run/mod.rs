@@ -1,12 +1,14 @@
 //! `vtpm run -- CMD`: a command with TPMs of its own.
 
 mod child;
+mod family;
 mod faults;
 mod private_tpm;
 mod watcher;
 
 use std::ffi::OsString;
 use std::num::NonZeroU16;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,6 +16,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use tokio::task::JoinSet;
 
+use self::family::Family;
 use self::faults::Fault;
 use self::private_tpm::PrivateTpm;
 use self::watcher::Watcher;
@@ -46,6 +49,8 @@ Faults; --fault can be given several times, and every TPM has all of them:
   lockout          the TPM is in dictionary attack lockout
   slow=MS          each answer takes so many milliseconds more
   failure-mode     the TPM is in failure mode until its next power cycle
+
+What the command leaves running is ended after it. The mark by which it is found is in the variable VTPM_RUN.
 
 The exit code is that of the command, 128 + N if signal N ended it, 127 if there is no such command, 126 if it cannot be run,
 125 if its TPM could not be made.";
@@ -103,9 +108,11 @@ impl Run {
 
     fn run(self) -> anyhow::Result<ExitCode> {
         faults::check(&self.faults)?;
-        let folder = PrivateFolder::new().context("a private folder for sockets")?;
-        // It starts while the TPM does: nobody waits for it.
-        let mut watcher = Watcher::start(folder.path());
+        // The watcher starts while the TPM does: nobody waits for it.
+        let mut watcher = None;
+        let folder = PrivateFolder::announced(|path| watcher = Some(Watcher::start(path)))
+            .context("a private folder for sockets")?;
+        let mut watcher = watcher.context("the watcher was not started")?;
         memory::lock(Children::OfUser).tell();
         memory::forbid_dumps(Children::OfUser);
         let runtime = runtime(Threads::One)?;
@@ -130,12 +137,16 @@ impl Run {
                 .with_context(|| format!("TPM {number}"))?;
             tpms.push(tpm);
         }
-        let environment = environment(&tpms);
+        let mut environment = environment(&tpms);
+        environment.push((family::MARK.to_owned(), folder.path().into()));
         let mut serving = JoinSet::new();
         for tpm in &mut tpms {
             tpm.serve(&mut serving);
         }
         let code = child::run(&self.command, &environment, watcher).await;
+        // Without their TPM, those that the command has left running are of no use.
+        let folder = folder.path().as_os_str().as_bytes();
+        Family::default().marked(folder).end();
         for tpm in &tpms {
             tpm.stop();
         }
