@@ -480,6 +480,63 @@ fn power_and_measured_launches_are_recorded_and_repeated() {
 }
 
 #[test]
+fn any_tpm_is_looked_at_through_a_proxy() {
+    if only_for_vtpm("the trace") {
+        return;
+    }
+    for tcti in ["swtpm", "mssim"] {
+        let home = folder();
+        let (socket, recording) = (home.path().join("p"), home.path().join("p.jsonl"));
+        let (ready, stop) = (home.path().join("ready"), home.path().join("stop"));
+        // A TPM that knows nothing of it, for as long as the proxy is there.
+        let script = format!(
+            "echo $TPM2TOOLS_TCTI > {0}.new; mv {0}.new {0}; until [ -e {1} ]; do read -t 0.05 <> <(:) || :; done",
+            text(&ready),
+            text(&stop)
+        );
+        let mut tpm = Process::start(
+            Command::new(VTPM)
+                .args(["run", "--tcti", tcti, "--", "bash", "-c", &script])
+                .stdin(Stdio::null()),
+        );
+        let place = support::wait_for("the TPM", || fs::read_to_string(&ready).ok());
+        let mut proxy = Process::start(
+            Command::new(VTPM)
+                .args(["trace", "proxy", "--listen", text(&socket)])
+                .args(["--tcti", place.trim(), "--trace", text(&recording)])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
+        );
+        let mut errors = proxy.stderr();
+        read_line_where(&mut errors, |line| line.contains("ready")).expect("it gets ready");
+        let client = Client::new(format!("swtpm:path={}", text(&socket)), home.path());
+        client.sh("tpm2_nvdefine -Q 0x1500001 -s 4 -p hunter2 && tpm2_getrandom 4 > /dev/null");
+        assert!(proxy.terminate().success());
+        assert!(!socket.exists() && !home.path().join("p.ctrl").exists());
+        let said: Vec<String> = proxy.stdout().lines().map_while(Result::ok).collect();
+        let said = said.join("\n");
+        assert!(
+            said.contains("GetRandom bytes_requested=4 -> SUCCESS"),
+            "{said}"
+        );
+        assert!(!said.contains("hunter2"), "{said}");
+        let recorded = decoded(&recording, &[]);
+        let names: Vec<_> = recorded
+            .iter()
+            .filter_map(|one| one["command"]["name"].as_str())
+            .collect();
+        assert!(names.contains(&"NV_DefineSpace"), "{names:?}");
+        assert!(!holds(
+            &fs::read(&recording).expect("the recording"),
+            "hunter2"
+        ));
+        fs::write(&stop, "").expect("written");
+        assert!(tpm.wait().success());
+    }
+}
+
+#[test]
 fn two_recordings_are_aligned_and_compared() {
     if only_for_vtpm("the trace") {
         return;

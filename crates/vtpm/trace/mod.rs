@@ -11,7 +11,7 @@ mod text;
 
 pub(crate) use capture::read_capture;
 pub(crate) use compare::{Difference, Strictness, differences};
-pub(crate) use event::What;
+pub(crate) use event::{Occurrence, What};
 pub(crate) use json::decoded;
 pub(crate) use pcap::is_capture;
 pub(crate) use record::{Entry, Head, Line, Record, parse_line, read_entries};

@@ -48,10 +48,14 @@ async fn listen(
     show: &Show,
     copy: &mut Option<File>,
 ) -> anyhow::Result<()> {
-    let path = format!("/v1/vms/{}/trace?secrets={}", component(vm), show.secrets);
+    let path = format!(
+        "/v1/vms/{}/trace?secrets={}",
+        component(vm),
+        show.how.secrets
+    );
     let mut body = client.stream(&path).await?;
     tracing::info!("listening to {vm}");
-    let mut printer = Printer::new(show);
+    let mut printer = Printer::new(show.how, show.count);
     let mut held = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.context("the daemon's answer broke off")?;

@@ -3,6 +3,7 @@
 mod diff;
 mod live;
 mod options;
+mod proxy;
 mod replay;
 pub(crate) mod tcti;
 
@@ -41,6 +42,7 @@ pub(crate) struct Trace {
 enum Verb {
     Replay(replay::Replay),
     Diff(diff::Diff),
+    Proxy(proxy::Proxy),
 }
 
 #[derive(Args, Debug)]
@@ -50,6 +52,19 @@ struct Show {
     /// A recording or capture (a name with a slash, or a file that is there; - for standard input), else a running VM
     #[arg(required = true, value_name = "VM|FILE")]
     target: Option<PathBuf>,
+    #[command(flatten)]
+    how: How,
+    /// End after this many commands
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
+    /// Of a running VM: record into this file as well
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+}
+
+/// How commands are shown.
+#[derive(Args, Clone, Copy, Debug)]
+struct How {
     /// Show every field down to the leaves, each with its place
     #[arg(long)]
     tree: bool,
@@ -59,12 +74,6 @@ struct Show {
     /// Show secrets too
     #[arg(long)]
     secrets: bool,
-    /// End after this many commands
-    #[arg(long, value_name = "N")]
-    count: Option<usize>,
-    /// Of a running VM: record into this file as well
-    #[arg(long, value_name = "FILE")]
-    trace: Option<PathBuf>,
 }
 
 impl Trace {
@@ -72,6 +81,7 @@ impl Trace {
         match self.verb {
             Some(Verb::Replay(verb)) => verb.execute(),
             Some(Verb::Diff(verb)) => verb.execute(),
+            Some(Verb::Proxy(verb)) => verb.execute(),
             None => self.show.execute(),
         }
     }
@@ -91,7 +101,7 @@ impl Show {
                 target.display()
             );
         }
-        let mut printer = Printer::new(&self);
+        let mut printer = Printer::new(self.how, self.count);
         for entry in read_file(target)? {
             if !printer.print(&entry)? {
                 break;
@@ -103,23 +113,17 @@ impl Show {
 
 /// Prints exchanges until there are enough, or the reader has gone.
 struct Printer {
-    tree: bool,
-    json: bool,
-    shown: Shown,
+    how: How,
     number: usize,
     count: usize,
 }
 
 impl Printer {
-    fn new(show: &Show) -> Self {
+    fn new(how: How, count: Option<usize>) -> Self {
         Self {
-            tree: show.tree,
-            json: show.json,
-            shown: Shown {
-                secrets: show.secrets,
-            },
+            how,
             number: 0,
-            count: show.count.unwrap_or(usize::MAX),
+            count: count.unwrap_or(usize::MAX),
         }
     }
 
@@ -130,23 +134,26 @@ impl Printer {
         }
         match entry {
             Entry::Exchange(record) => self.print_exchange(record),
-            Entry::Event(event) if self.json => self.put(&event.to_line()),
+            Entry::Event(event) if self.how.json => self.put(&event.to_line()),
             Entry::Event(event) => self.put(&(event.line() + "\n")),
         }
     }
 
     fn print_exchange(&mut self, record: &Record) -> anyhow::Result<bool> {
         self.number = self.number.saturating_add(1);
+        let shown = Shown {
+            secrets: self.how.secrets,
+        };
         let mut text = String::new();
-        if record.lost != 0 && !self.json {
+        if record.lost != 0 && !self.how.json {
             text = format!("      {} commands were lost here\n", record.lost);
         }
-        text.push_str(&if self.json {
-            decoded(self.number, record, self.shown).to_string()
-        } else if self.tree {
-            tree(self.number, record, self.shown).trim_end().to_owned()
+        text.push_str(&if self.how.json {
+            decoded(self.number, record, shown).to_string()
+        } else if self.how.tree {
+            tree(self.number, record, shown).trim_end().to_owned()
         } else {
-            line(self.number, record, self.shown)
+            line(self.number, record, shown)
         });
         text.push('\n');
         self.put(&text)

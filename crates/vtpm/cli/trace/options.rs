@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use anyhow::Context as _;
 use clap::Args;
-use tpm_server::Device;
+use tpm_server::{Device, Recorder};
 
 use crate::cli::process::{create_file, inherited};
 use crate::trace::{FileRecorder, PcapRecorder};
@@ -45,19 +45,28 @@ impl TraceOptions {
 
     /// Opens the recordings that were asked for; they begin with the device's next command.
     pub(crate) fn attach(&self, device: &Device) -> anyhow::Result<()> {
+        for recorder in self.open()? {
+            device.tracer().add(recorder);
+        }
+        Ok(())
+    }
+
+    /// Opens the recordings that were asked for.
+    pub(super) fn open(&self) -> anyhow::Result<Vec<Box<dyn Recorder>>> {
+        let mut recorders: Vec<Box<dyn Recorder>> = Vec::new();
         if let Some(path) = &self.trace {
             let what = || format!("the recording {}", path.display());
             let file = create_file(path, 0o600, false).with_context(what)?;
             let recorder = FileRecorder::new(file, self.trace_secrets).with_context(what)?;
-            device.tracer().add(Box::new(recorder));
+            recorders.push(Box::new(recorder));
         }
         if let Some(pcap) = &self.pcap {
             let what = || format!("the capture {}", pcap.name());
             let file = pcap.open().with_context(what)?;
             let recorder = PcapRecorder::new(file, self.trace_secrets).with_context(what)?;
-            device.tracer().add(Box::new(recorder));
+            recorders.push(Box::new(recorder));
         }
-        Ok(())
+        Ok(recorders)
     }
 }
 

@@ -13,8 +13,8 @@ use crate::trace::What;
 
 /// No command takes longer, the making of an RSA key included.
 const PATIENCE: Duration = Duration::from_secs(600);
-const LARGEST: usize = 65_536;
-const HEADER: usize = 10;
+pub(super) const LARGEST: usize = 65_536;
+pub(super) const HEADER: usize = 10;
 /// Codes of the simulator's protocol.
 const POWER_ON: u32 = 1;
 const POWER_OFF: u32 = 2;
@@ -83,7 +83,7 @@ pub(crate) struct Connection {
 
 enum Wire {
     /// Frames alone, and the control channel beside them.
-    Raw(Box<dyn Channel>, Control),
+    Raw(Box<dyn Channel + Send>, Control),
     /// The simulator's framing, and its platform port.
     Simulator {
         commands: TcpStream,
