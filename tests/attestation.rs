@@ -1,6 +1,8 @@
 //! Attestation end to end: Debian's swtpm and tpm2-tools make evidence, `vtpm` judges it; `vtpm` makes evidence and logs, and
 //! tpm2-tools judge them; the story of the demonstration.
 
+#![cfg(test)]
+
 mod support;
 
 use std::fs;

@@ -13,6 +13,9 @@ use tpm_attest::verify::{
 use super::files::{TrustArgs, Trusted, read, read_evidence, write};
 use super::report;
 
+/// A policy and who has signed it, or the rule that it breaks and how.
+type SignedPolicy = Result<(Policy, Option<String>), (Rule, String)>;
+
 /// Judges a quote by named checks, each with the clause that it comes from
 ///
 /// With --enrolled, the quote must be of that TPM, and the record keeps what the quote told: two TPMs that are alive under one identity
@@ -160,10 +163,7 @@ impl Verify {
     }
 
     /// The policy and who has signed it, or the rule that it breaks.
-    #[expect(clippy::type_complexity, reason = "read once, right above")]
-    fn read_policy(
-        &self,
-    ) -> anyhow::Result<Option<Result<(Policy, Option<String>), (Rule, String)>>> {
+    fn read_policy(&self) -> anyhow::Result<Option<SignedPolicy>> {
         let Some(path) = &self.policy else {
             return Ok(None);
         };

@@ -46,7 +46,9 @@ impl Papers {
     /// Writes them as `vtpm attest verify` reads them.
     pub(super) fn write(&self, folder: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(folder)?;
-        files::write(&folder.join("evidence.json"), &self.evidence.to_json())?;
+        let mut evidence = self.evidence.clone();
+        evidence.endorsement = Some(self.record.endorsement.clone());
+        files::write(&folder.join("evidence.json"), &evidence.to_json())?;
         files::write(&folder.join("policy.json"), &self.policy.to_json())?;
         files::write(&folder.join("enrolled.json"), &self.record.to_json())?;
         Ok(std::fs::write(
