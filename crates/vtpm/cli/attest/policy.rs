@@ -1,7 +1,7 @@
 //! `vtpm attest policy` and `vtpm attest keylime`: documents that are made of evidence.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -110,7 +110,7 @@ impl Keylime {
     }
 }
 
-fn evidence(path: &PathBuf) -> anyhow::Result<Evidence> {
+fn evidence(path: &Path) -> anyhow::Result<Evidence> {
     Evidence::from_json(&read_evidence(path)?)
         .map_err(anyhow::Error::msg)
         .with_context(|| path.display().to_string())
