@@ -250,9 +250,9 @@ fn round(number: u8) -> Vec<Step> {
         good(raw::nv_undefine(index(4))),
         good(raw::nv_undefine(index(3))),
     ];
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         // With and without an orderly end.
-        let kind = u16::from(number % 4 == 0);
+        let kind = u16::from(number.is_multiple_of(4));
         steps.push(good(raw::command(0x145, &Bytes::new().u16(kind))));
     }
     steps.extend([
