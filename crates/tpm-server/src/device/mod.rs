@@ -242,7 +242,8 @@ impl Device {
 
     /// Data of a measured launch (Part 3, 22.7).
     pub async fn hash_data(&self, data: &[u8]) -> Result<(), DeviceError> {
-        if data.is_empty() {
+        if data.is_empty() && self.signals.powered() {
+            // Nothing is measured, and nothing recorded.
             return Ok(());
         }
         let event = || Event::HashData(data.to_vec());
