@@ -6,6 +6,7 @@ use crate::provisioning::Refusal;
 use crate::requirements::Failure;
 use crate::{Name, NameError};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use vm_store::{KeyProviderError, StoreError};
 
 /// Result of an operation of the inventory.
@@ -165,11 +166,14 @@ pub enum Error {
     KeyProvider(Box<KeyProviderError>),
     /// The key of a VM cannot be had.
     #[error(
-        "the VM {vm} is locked: it needs key {key_id} of key provider {provider}. {reason}. When the key is back, run `vtpm vm unlock {vm}`"
+        "the VM {vm} is locked: by {}, it needs key {key_id} of key provider {provider}. {reason}. When the key is back, run `vtpm vm unlock {vm}`",
+        file.display()
     )]
     KeyRequired {
         /// The VM.
         vm: Name,
+        /// Its file that names provider and key.
+        file: PathBuf,
         /// The provider that its file names.
         provider: String,
         /// The key that its file names.

@@ -324,6 +324,11 @@ impl Files {
         };
         Error::KeyRequired {
             vm: vm.name.clone(),
+            file: self
+                .data
+                .join(&datastore.folder)
+                .join(vm.folder.as_str())
+                .join(format!("{}.vmx", vm.folder)),
             provider,
             key_id,
             reason,
