@@ -463,7 +463,7 @@ fn what_it_can_do_is_told_and_what_it_cannot_is_refused() {
     }
     for (words, reason) in [
         ("--tpm-state state --createek", "--tpm2"),
-        ("--tpm2 --tpm-state file:///x", "dir://"),
+        ("--tpm2 --tpm-state ftp:///x", "dir://"),
         (
             "--tpm2 --tpm-state state --iakkeyalgo rsa2048",
             "--create-ek-cert",
