@@ -7,7 +7,7 @@ use crate::engine::{Change, Compare};
 use crate::inventory::{Inventory, Stored};
 use crate::model::{Record, Timestamp};
 use crate::task::Task;
-use crate::{Error, Result};
+use crate::{Error, Result, acting};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
@@ -31,6 +31,9 @@ pub struct AuditEntry {
     /// The organization that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<String>,
+    /// Who asked for it; nobody for what the daemon did by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// How it ended: success, error, canceled.
     pub outcome: String,
     /// What became of TPMs, and what went wrong.
@@ -142,6 +145,7 @@ fn draft(key: &str, value: &[u8]) -> Result<Option<AuditEntry>> {
         target,
         name,
         organization: None,
+        user: acting::user(),
         outcome: "success".to_owned(),
         notes: Vec::new(),
         previous: String::new(),
@@ -165,6 +169,7 @@ fn draft(key: &str, value: &[u8]) -> Result<Option<AuditEntry>> {
             task.vm_name.to_string(),
         );
         entry.organization = task.organization.map(|name| name.to_string());
+        entry.user = task.owner;
         entry.outcome = word(serde_json::to_value(task.status));
         entry.notes = task.notes;
         entry.notes.extend(task.error.map(|error| error.detail));

@@ -1,7 +1,7 @@
 //! What can be refused or go wrong, in words that name the thing, the rule and the remedy.
 
 use crate::engine::EngineError;
-use crate::model::{PowerState, VmId};
+use crate::model::{PowerState, Role, VmId};
 use crate::provisioning::Refusal;
 use crate::requirements::Failure;
 use crate::{Name, NameError};
@@ -30,6 +30,16 @@ pub enum Error {
         name: String,
         /// What to do.
         hint: &'static str,
+    },
+    /// The user may not do that.
+    #[error("{user} may not do that: the role {role} lacks it; it needs {needs}")]
+    Forbidden {
+        /// The user.
+        user: String,
+        /// The user's role.
+        role: Role,
+        /// What it takes.
+        needs: String,
     },
     /// There is no such provider on that vCenter.
     #[error(
@@ -259,6 +269,8 @@ pub enum Error {
 pub enum ErrorKind {
     /// The request itself is wrong.
     BadRequest,
+    /// The user's role does not allow it.
+    Forbidden,
     /// What it names does not exist.
     NotFound,
     /// It clashes with something that exists, runs or changed meanwhile.
@@ -309,6 +321,7 @@ impl Error {
             | Self::BadValue(_)
             | Self::ChoiceNeeded { .. }
             | Self::DatastoreNotSeen { .. } => ErrorKind::BadRequest,
+            Self::Forbidden { .. } => ErrorKind::Forbidden,
             Self::NotFound { .. } | Self::NoProvider { .. } => ErrorKind::NotFound,
             Self::Ambiguous { .. }
             | Self::Exists { .. }

@@ -5,7 +5,7 @@ use crate::model::{
     Datastore, GenerationFloor, Milestone, NameHolder, Provider, Record, Timestamp, VCenter, Vapp,
     VappMember, Vm, VmId,
 };
-use crate::{Error, Name, Result, audit};
+use crate::{Error, Name, Result, audit, model};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const FORMAT_KEY: &str = "format";
@@ -240,13 +240,9 @@ impl Inventory {
 
     /// A VM by its identifier, by its name if that is unambiguous, or by `VAPP/NAME`.
     pub(crate) fn vm(&self, reference: &str) -> Result<Stored<Vm>> {
-        let missing = || Error::NotFound {
-            what: "VM",
-            name: shown(reference),
-            hint: "`vtpm vm list` shows all",
-        };
-        if let Ok(id) = reference.parse::<VmId>() {
-            return self.find(&Vm::key_of(id))?.ok_or_else(missing);
+        let missing = || no_vm(reference);
+        if let Some(id) = model::id_in(reference) {
+            return self.find(&Vm::key_of(VmId(id)))?.ok_or_else(missing);
         }
         if let Some((vapp, name)) = reference.rsplit_once('/') {
             return self.vm_in_vapp(vapp, name)?.ok_or_else(missing);
@@ -342,6 +338,15 @@ impl Inventory {
         let mut transaction = Transaction::default();
         transaction.put(&GenerationFloor { vm, generation })?;
         self.commit(transaction)
+    }
+}
+
+/// That there is no such VM, or none that may be known of.
+pub(crate) fn no_vm(reference: &str) -> Error {
+    Error::NotFound {
+        what: "VM",
+        name: shown(reference),
+        hint: "`vtpm vm list` shows all",
     }
 }
 

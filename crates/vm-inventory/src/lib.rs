@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
+mod acting;
 mod audit;
 pub mod engine;
 mod error;
@@ -28,6 +30,9 @@ mod version;
 #[cfg(test)]
 mod testing;
 
+pub use access::{
+    ADMINISTRATOR, LoginName, Principal, Right, SYSTEM, SYSTEM_DOMAIN, Scoped, is_system,
+};
 pub use audit::{AuditCheck, AuditEntry};
 pub use error::{Error, ErrorKind, Result};
 pub use files::Disk;

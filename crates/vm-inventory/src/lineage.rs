@@ -14,6 +14,9 @@ pub struct Lineage {
     pub vm: VmId,
     /// Its name at that time.
     pub name: Name,
+    /// The organization that it was made in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<Name>,
     /// What became of the source's TPM; `None` for a VM without TPM.
     pub action: Option<TpmAction>,
     /// The VM that it was made from.
@@ -55,6 +58,7 @@ impl Lineage {
     pub(crate) fn begin(
         transaction: &mut Transaction,
         vm: &Vm,
+        organization: Option<&Name>,
         operation: &str,
         at: Timestamp,
     ) -> Result<()> {
@@ -66,6 +70,7 @@ impl Lineage {
             name: vm.name.clone(),
             action: Some(tpm.origin),
             source: tpm.source.clone(),
+            organization: organization.cloned(),
             operation: operation.to_owned(),
             ek_name: Some(tpm.ek_name.clone()),
             at,

@@ -21,6 +21,11 @@ pub struct NameError {
 }
 
 impl Name {
+    /// A name of our own, which keeps the rules.
+    pub(crate) fn fixed(text: &'static str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,8 +1,8 @@
 //! Tasks: what an operation is doing, and how it ended.
 
 use crate::inventory::{Inventory, Transaction};
-use crate::model::{Record, Timestamp, VmId};
-use crate::{Error, ErrorKind, Name, Result};
+use crate::model::{Record, Timestamp, Vm, VmId};
+use crate::{Error, ErrorKind, Name, Result, acting};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -82,6 +82,9 @@ pub struct Task {
     /// The organization that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<Name>,
+    /// Who asked for it, as `USER@ORGANIZATION`; nobody for what the daemon does by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// The identifier of what it makes or changes, mostly a VM.
     pub vm: VmId,
     /// Its name.
@@ -125,6 +128,7 @@ impl Task {
             vm_name: vm_name.clone(),
             target: TargetKind::Vm,
             organization: None,
+            owner: acting::user(),
             status: TaskStatus::Queued,
             progress: 0,
             step: "accepted".to_owned(),
@@ -132,6 +136,14 @@ impl Task {
             error: None,
             created: Timestamp::now(),
             finished: None,
+        }
+    }
+
+    /// An operation on one VM, which belongs to the organization of its vApp.
+    pub(crate) fn of(operation: &str, vm: &Vm) -> Self {
+        Self {
+            organization: vm.vapp.as_ref().map(|vapp| vapp.organization.clone()),
+            ..Self::new(operation, vm.id, &vm.name)
         }
     }
 
@@ -160,6 +172,15 @@ impl Task {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         !matches!(self.status, TaskStatus::Queued | TaskStatus::Running)
+    }
+}
+
+/// That there is no such task, or none that may be known of.
+pub(crate) fn no_task(id: TaskId) -> Error {
+    Error::NotFound {
+        what: "task",
+        name: id.to_string(),
+        hint: "old tasks are forgotten; look at the VM itself",
     }
 }
 

@@ -26,6 +26,7 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// A problem of a kind of its own.
     pub(crate) fn new(
         status: StatusCode,
         kind: &str,
@@ -49,6 +50,16 @@ impl Problem {
             detail,
         )
     }
+
+    /// That nobody has shown who they are.
+    pub(crate) fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "Nobody is logged in",
+            detail,
+        )
+    }
 }
 
 impl From<Error> for Problem {
@@ -58,6 +69,11 @@ impl From<Error> for Problem {
                 StatusCode::BAD_REQUEST,
                 "bad-request",
                 "The request is wrong",
+            ),
+            ErrorKind::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "The user's role does not allow it",
             ),
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             ErrorKind::Conflict => (

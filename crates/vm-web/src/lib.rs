@@ -11,6 +11,7 @@ mod error;
 mod jobs;
 mod provider_routes;
 mod routes;
+mod sessions;
 
 #[cfg(test)]
 mod tests;
@@ -18,3 +19,4 @@ mod tests;
 pub use error::Problem;
 pub use jobs::Jobs;
 pub use routes::router;
+pub use sessions::{IDLE, Sessions, Token};

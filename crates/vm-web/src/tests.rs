@@ -100,6 +100,25 @@ impl Machines for StillMachines {
     }
 }
 
+/// A data folder with nothing in it, and the operations over it.
+pub(crate) struct World {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) operations: Arc<Operations>,
+}
+
+pub(crate) fn world() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Redb::open(&folder.path().join("i.redb")).unwrap();
+    let operations = Operations::open(
+        folder.path(),
+        Inventory::open(Arc::new(engine)).unwrap(),
+        Arc::new(ByteMaker),
+        Arc::new(StillMachines::default()),
+    )
+    .unwrap();
+    World { folder, operations }
+}
+
 struct Api {
     folder: tempfile::TempDir,
     socket: PathBuf,
@@ -108,16 +127,7 @@ struct Api {
 impl Api {
     /// An API with nothing in it.
     async fn empty() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let inventory =
-            Inventory::open(Arc::new(Redb::open(&folder.path().join("i.redb")).unwrap())).unwrap();
-        let operations = Operations::open(
-            folder.path(),
-            inventory,
-            Arc::new(ByteMaker),
-            Arc::new(StillMachines::default()),
-        )
-        .unwrap();
+        let World { folder, operations } = world();
         let socket = folder.path().join("vtpm.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let router = crate::router(operations, crate::Jobs::default());

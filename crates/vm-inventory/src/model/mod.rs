@@ -60,6 +60,18 @@ impl FromStr for VmId {
     }
 }
 
+/// The identifier that a reference is: a UUID in its usual form, or the URN that the API of VMware Cloud Director makes of one.
+pub(crate) fn id_in(reference: &str) -> Option<Uuid> {
+    const USUAL: usize = 36;
+    let text = match reference.strip_prefix("urn:vcloud:") {
+        Some(rest) => rest.split_once(':').map_or(rest, |(_kind, id)| id),
+        None => reference,
+    };
+    (text.len() == USUAL)
+        .then(|| Uuid::try_parse(text).ok())
+        .flatten()
+}
+
 /// Seconds since 1970, by the clock of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(transparent)]

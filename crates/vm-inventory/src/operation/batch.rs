@@ -410,7 +410,13 @@ impl Operations {
                     left.snapshots.push((vm.clone(), item.snapshots.clone()));
                 }
             } else {
-                Lineage::begin(&mut transaction, vm, plan.operation, now)?;
+                Lineage::begin(
+                    &mut transaction,
+                    vm,
+                    plan.organization.as_ref(),
+                    plan.operation,
+                    now,
+                )?;
             }
             if template {
                 continue;

@@ -6,10 +6,11 @@ use crate::model::{
     Catalog, CloudSettings, Datastore, Organization, Privilege, Provider, Record, Role, Timestamp,
     User, VCenter, Vdc,
 };
-use crate::{AuditCheck, AuditEntry, Error, Name, Result, VcVersion, audit};
+use crate::{AuditCheck, AuditEntry, Error, Name, Result, VcVersion, access, audit};
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 /// A request to make a virtual data center.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -102,8 +103,13 @@ impl Operations {
     /// Makes an organization.
     ///
     /// # Errors
-    /// When the name is taken.
+    /// When the name is taken, or means the system.
     pub fn create_organization(&self, name: Name) -> Result<Organization> {
+        if access::is_system(name.as_str()) {
+            return Err(Error::BadValue(format!(
+                "{name} is what the system itself is called; choose another name"
+            )));
+        }
         let organization = Organization {
             name,
             created: Timestamp::now(),
@@ -129,7 +135,7 @@ impl Operations {
         Ok(users.into_iter().map(UserView::from).collect())
     }
 
-    /// Adds a user to an organization.
+    /// Adds a user to an organization, or to the system ([`access::SYSTEM`]).
     ///
     /// # Errors
     /// When the name is taken, there is no such organization, or the password is too short.
@@ -140,7 +146,14 @@ impl Operations {
         role: Role,
         password: &str,
     ) -> Result<UserView> {
-        let organization = self.organization_or_only(organization)?;
+        let (organization, home) = match organization {
+            Some(name) if access::is_system(name.as_str()) => (None, Name::fixed(access::SYSTEM)),
+            other => {
+                let found = self.organization_or_only(other)?;
+                let name = found.record.name.clone();
+                (Some(found), name)
+            }
+        };
         if password.chars().count() < 8 || password.len() > 1024 {
             return Err(Error::BadValue(
                 "a password has 8 characters or more, and at most 1024 bytes".to_owned(),
@@ -150,17 +163,41 @@ impl Operations {
             .hash_password(password.as_bytes())
             .map_err(|error| Error::Internal(format!("the password was not hashed: {error}")))?;
         let user = User {
-            organization: organization.record.name.clone(),
+            organization: home,
             name,
             role,
             password: hash.to_string(),
             created: Timestamp::now(),
         };
         let mut transaction = Transaction::default();
-        transaction.unchanged(&organization);
+        if let Some(organization) = &organization {
+            transaction.unchanged(organization);
+        }
         transaction.insert(&user)?;
         self.commit_named(transaction, "user", &user.name, &user.organization)?;
         Ok(user.into())
+    }
+
+    /// Makes the first administrator of the system, unless there is one: with the password that `password` gives. Says whether it did.
+    ///
+    /// # Errors
+    /// When the inventory fails, or the password is too short.
+    pub fn first_administrator<E: From<Error>>(
+        &self,
+        password: impl FnOnce() -> std::result::Result<Zeroizing<String>, E>,
+    ) -> std::result::Result<Option<Zeroizing<String>>, E> {
+        let key = User::key_of(access::SYSTEM, access::ADMINISTRATOR);
+        if self.inventory.find::<User>(&key)?.is_some() {
+            return Ok(None);
+        }
+        let password = password()?;
+        self.create_user(
+            Some(&Name::fixed(access::SYSTEM)),
+            Name::fixed(access::ADMINISTRATOR),
+            Role::Administrator,
+            &password,
+        )?;
+        Ok(Some(password))
     }
 
     /// The user whose name and password these are. Takes as long when there is no such user.
@@ -178,14 +215,19 @@ impl Operations {
         let hash = found
             .as_ref()
             .map_or(NOBODY, |user| user.record.password.as_str());
-        let fits = PasswordHash::new(hash).is_ok_and(|hash| {
-            Argon2::default()
-                .verify_password(password.as_bytes(), &hash)
-                .is_ok()
-        });
+        let fits = is_password(hash, password);
         Ok(found
             .filter(|_| fits)
             .map(|user| UserView::from(user.record)))
+    }
+
+    /// Takes as long as [`Self::authenticate`], for names that cannot be one: finds nobody.
+    ///
+    /// # Errors
+    /// None; the type is that of the other.
+    pub fn authenticate_nobody(&self, password: &str) -> Result<Option<UserView>> {
+        let _never = is_password(NOBODY, password);
+        Ok(None)
     }
 
     /// Every virtual data center.
@@ -448,6 +490,14 @@ impl Operations {
                 other => other,
             })
     }
+}
+
+fn is_password(hash: &str, password: &str) -> bool {
+    PasswordHash::new(hash).is_ok_and(|hash| {
+        Argon2::default()
+            .verify_password(password.as_bytes(), &hash)
+            .is_ok()
+    })
 }
 
 /// A hash that no password has, for names that nobody has: salt and digest are zeros.

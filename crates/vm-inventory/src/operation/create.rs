@@ -131,7 +131,7 @@ impl Operations {
             self.require(&vm, &vcenter.record)?;
         }
 
-        let task = Task::new(Operation::CreateVm.as_str(), vm.id, &vm.name);
+        let task = Task::of(Operation::CreateVm.as_str(), &vm);
         let busy = self.occupy(vm.id, &vm.name, "its creation")?;
         let mut transaction = Transaction::default();
         transaction.unchanged(&vcenter);

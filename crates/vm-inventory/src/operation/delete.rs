@@ -24,7 +24,7 @@ impl Operations {
                 hint: "power it off first with `vtpm vm stop`",
             });
         }
-        let task = Task::new("delete_vm", vm.record.id, &vm.record.name);
+        let task = Task::of("delete_vm", &vm.record);
         let mut transaction = Transaction::default();
         transaction.unchanged(&vm);
         transaction.insert(&JournalEntry {

@@ -55,7 +55,7 @@ impl Operations {
             });
         }
         let Edit { vm, after, .. } = edit;
-        let task = Task::new(operation.as_str(), vm.record.id, &vm.record.name);
+        let task = Task::of(operation.as_str(), &vm.record);
         let mut transaction = Transaction::default();
         transaction.unchanged(&vm);
         transaction.insert(&JournalEntry {
@@ -212,6 +212,7 @@ impl Operations {
         Lineage::begin(
             &mut transaction,
             &vm,
+            task.organization.as_ref(),
             Operation::AddTpm.as_str(),
             Timestamp::now(),
         )?;
@@ -258,7 +259,7 @@ impl Operations {
         add: bool,
         task: Option<Task>,
     ) -> Result<()> {
-        let task = task.unwrap_or_else(|| Task::new("edit_tpm", before.id, &before.name));
+        let task = task.unwrap_or_else(|| Task::of("edit_tpm", before));
         let datastore = self.datastore_of(before)?;
         self.files.remove_tpm(before, &datastore)?;
         let failed = add.then(|| {

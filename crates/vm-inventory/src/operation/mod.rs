@@ -9,6 +9,7 @@ mod cloud;
 mod create;
 mod delete;
 mod edit_tpm;
+mod own;
 mod plan;
 mod power;
 mod preview;
@@ -27,6 +28,8 @@ mod key_tests;
 mod scenarios;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use own::belongs;
 
 pub use clone::CloneVm;
 pub use cloud::{CreateCatalog, CreateVdc, UserView, VdcView};
@@ -388,11 +391,7 @@ impl Operations {
         let stored = self
             .inventory
             .find::<Task>(&Task::key_of(id))?
-            .ok_or_else(|| Error::NotFound {
-                what: "task",
-                name: id.to_string(),
-                hint: "old tasks are forgotten; look at the VM itself",
-            })?;
+            .ok_or_else(|| task::no_task(id))?;
         Ok(self.with_progress(stored.record))
     }
 
@@ -549,7 +548,13 @@ impl Operations {
             transaction.remove(&entry);
         }
         transaction.insert(vm)?;
-        Lineage::begin(&mut transaction, vm, &task.operation, Timestamp::now())?;
+        Lineage::begin(
+            &mut transaction,
+            vm,
+            task.organization.as_ref(),
+            &task.operation,
+            Timestamp::now(),
+        )?;
         transaction.put(&task)?;
         self.inventory.commit(transaction)?;
         Ok(task)

@@ -5,8 +5,8 @@ use super::{Like, Operations, planned};
 use crate::files;
 use crate::inventory::Stored;
 use crate::model::{
-    Catalog, CloudSettings, Datastore, PowerState, Provider, Template, VCenter, Vapp, VappMember,
-    VappRef, Vdc, Vm, VmId,
+    self, Catalog, CloudSettings, Datastore, PowerState, Provider, Template, VCenter, Vapp,
+    VappMember, VappRef, Vdc, Vm, VmId,
 };
 use crate::provisioning::{self, CrossVc, Operation, Refusal, TpmAction};
 use crate::requirements::{self, Candidate, Failure, ProviderState, Rule};
@@ -338,7 +338,7 @@ impl Operations {
     }
 
     /// The VMs of a vApp, by name.
-    pub(super) fn members(&self, vapp: &Vapp) -> Result<Vec<Stored<Vm>>> {
+    pub(crate) fn members(&self, vapp: &Vapp) -> Result<Vec<Stored<Vm>>> {
         let prefix = VappMember::key_of(vapp.id, "");
         let mut vms = Vec::new();
         for member in self.inventory.within::<VappMember>(&prefix)? {
@@ -348,7 +348,7 @@ impl Operations {
     }
 
     /// A vApp by its name, or `ORGANIZATION/NAME`, or id.
-    pub(super) fn find_vapp(&self, reference: &str) -> Result<Stored<Vapp>> {
+    pub(crate) fn find_vapp(&self, reference: &str) -> Result<Stored<Vapp>> {
         if let Some((organization, name)) = reference.split_once('/')
             && !name.contains('/')
         {
@@ -359,14 +359,17 @@ impl Operations {
                 .ok_or_else(|| missing("vApp", reference));
         }
         let mut found = self.inventory.all::<Vapp>()?;
-        found.retain(|vapp| {
-            vapp.record.name.as_str() == reference || vapp.record.id.to_string() == reference
+        let id = model::id_in(reference);
+        // An id is never taken for a name, so that a vApp called like the id of another is not in its way.
+        found.retain(|vapp| match id {
+            Some(id) => vapp.record.id == id,
+            None => vapp.record.name.as_str() == reference,
         });
         only("vApp", reference, found)
     }
 
     /// A virtual data center by its name, or `ORGANIZATION/NAME`; without a name the only one there is.
-    pub(super) fn find_vdc(
+    pub(crate) fn find_vdc(
         &self,
         organization: Option<&Name>,
         reference: Option<&str>,
@@ -382,29 +385,16 @@ impl Operations {
     }
 
     /// A catalog by its name, or `ORGANIZATION/NAME`.
-    pub(super) fn find_catalog(&self, reference: &str) -> Result<Stored<Catalog>> {
+    pub(crate) fn find_catalog(&self, reference: &str) -> Result<Stored<Catalog>> {
         let mut found = self.inventory.all::<Catalog>()?;
         found.retain(|it| is_called(&it.record.organization, &it.record.name, reference));
         only("catalog", reference, found)
     }
 
     /// A template by its name, `CATALOG/NAME`, `ORGANIZATION/CATALOG/NAME`, or id.
-    pub(super) fn find_template(&self, reference: &str) -> Result<Stored<Template>> {
+    pub(crate) fn find_template(&self, reference: &str) -> Result<Stored<Template>> {
         let mut found = self.inventory.all::<Template>()?;
-        found.retain(|stored| {
-            let it = &stored.record;
-            let parts: Vec<&str> = reference.split('/').collect();
-            match parts.as_slice() {
-                [name] => it.name.as_str() == *name || it.id.to_string() == *name,
-                [catalog, name] => it.catalog.as_str() == *catalog && it.name.as_str() == *name,
-                [organization, catalog, name] => {
-                    it.organization.as_str() == *organization
-                        && it.catalog.as_str() == *catalog
-                        && it.name.as_str() == *name
-                }
-                _ => false,
-            }
-        });
+        found.retain(|stored| stored.record.is_called(reference));
         only("template", reference, found)
     }
 }
@@ -445,14 +435,14 @@ pub(super) fn as_busy(id: uuid::Uuid) -> VmId {
     VmId(id)
 }
 
-fn is_called(organization: &Name, name: &Name, reference: &str) -> bool {
+pub(super) fn is_called(organization: &Name, name: &Name, reference: &str) -> bool {
     match reference.split_once('/') {
         Some((wanted, rest)) => organization.as_str() == wanted && name.as_str() == rest,
         None => name.as_str() == reference,
     }
 }
 
-fn missing(what: &'static str, reference: &str) -> Error {
+pub(super) fn missing(what: &'static str, reference: &str) -> Error {
     Error::NotFound {
         what,
         name: crate::inventory::shown(reference),
@@ -460,7 +450,11 @@ fn missing(what: &'static str, reference: &str) -> Error {
     }
 }
 
-fn only<T>(what: &'static str, reference: &str, mut found: Vec<Stored<T>>) -> Result<Stored<T>> {
+pub(super) fn only<T>(
+    what: &'static str,
+    reference: &str,
+    mut found: Vec<Stored<T>>,
+) -> Result<Stored<T>> {
     if found.len() > 1 {
         return Err(Error::ChoiceNeeded {
             what,

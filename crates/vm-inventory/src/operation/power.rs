@@ -199,7 +199,7 @@ impl Operations {
     }
 
     pub(super) fn record_task(&self, operation: &str, vm: &Stored<Vm>) -> Result<Task> {
-        let task = Task::new(operation, vm.record.id, &vm.record.name);
+        let task = Task::of(operation, &vm.record);
         let mut transaction = Transaction::default();
         transaction.unchanged(vm);
         transaction.insert(&task)?;

@@ -24,10 +24,8 @@ impl Operations {
                 Intent::Delete { vm } => {
                     tracing::warn!(vm = %vm.name, "the deletion of a VM was interrupted; finishing it");
                     self.files.delete(vm, &self.datastore_of(vm)?)?;
-                    let task = task.map_or_else(
-                        || Task::new("delete_vm", vm.id, &vm.name),
-                        |stored| stored.record,
-                    );
+                    let task =
+                        task.map_or_else(|| Task::of("delete_vm", vm), |stored| stored.record);
                     self.record_deleted(task, vm, Some(&entry))?;
                 }
                 Intent::TakeSnapshot { vm, .. }

@@ -452,15 +452,7 @@ impl Operations {
     }
 
     pub(super) fn subscribable(&self, reference: &str, own: &Name) -> Result<Subscription> {
-        let found = self.find_catalog(reference)?.record;
-        if !found.published || found.organization == *own {
-            // Not published is as good as not there: organizations do not see each other.
-            return Err(Error::NotFound {
-                what: "published catalog of another organization",
-                name: reference.to_owned(),
-                hint: "ask its organization to publish it",
-            });
-        }
+        let found = self.offered_catalog(reference, own)?.record;
         Ok(Subscription {
             organization: found.organization,
             catalog: found.name,

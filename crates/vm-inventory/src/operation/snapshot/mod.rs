@@ -154,7 +154,7 @@ impl Operations {
     }
 
     fn record_intent(&self, operation: &str, vm: &Stored<Vm>, intent: Intent) -> Result<Task> {
-        let task = Task::new(operation, vm.record.id, &vm.record.name);
+        let task = Task::of(operation, &vm.record);
         let mut transaction = Transaction::default();
         transaction.unchanged(vm);
         transaction.insert(&JournalEntry {

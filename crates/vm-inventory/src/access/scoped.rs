@@ -1,0 +1,432 @@
+//! The operations as one user has them: what there is to look at, VMs, snapshots, tasks.
+
+use super::{Principal, Right};
+use crate::lineage::LineageNode;
+use crate::model::{Privilege, Template, Vapp, Vm, VmId};
+use crate::operation::{EditTpm, Job, Operations, Preview, TakeSnapshot, VmView, belongs};
+use crate::snapshot::SnapshotTree;
+use crate::task::{Task, TaskId};
+use crate::{CloneVm, CreateVm, Error, Import, MoveVm, Name, Rekey, Result, acting};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// [`Operations`] as one user has them, under the same names.
+///
+/// Each method looks at three things in this order: what the user names is there, as far as the user may know; the role allows it;
+/// and then the operation's own rules. What belongs to another organization is answered as unknown.
+#[derive(Clone)]
+pub struct Scoped {
+    pub(super) operations: Arc<Operations>,
+    pub(super) principal: Principal,
+}
+
+impl Operations {
+    /// Everything, as `principal` may have it.
+    #[must_use]
+    pub fn as_user(self: &Arc<Self>, principal: Principal) -> Scoped {
+        Scoped {
+            operations: Arc::clone(self),
+            principal,
+        }
+    }
+}
+
+impl Scoped {
+    /// Who it is.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The user's organization; `None` for the system.
+    pub(super) fn organization(&self) -> Option<&Name> {
+        self.principal.organization.as_ref()
+    }
+
+    /// Does something on behalf of the user: tasks and the audit log say so.
+    pub(super) fn act<T>(&self, work: impl FnOnce(&Arc<Operations>) -> Result<T>) -> Result<T> {
+        acting::on_behalf_of(self.principal.to_string(), || work(&self.operations))
+    }
+
+    pub(super) fn own_vm(&self, reference: &str) -> Result<Vm> {
+        Ok(self
+            .operations
+            .own_vm(self.organization(), reference)?
+            .record)
+    }
+
+    /// A VM that the user sees and may do something with, and its id, by which nothing else can be meant.
+    fn vm_for(&self, reference: &str, right: Right) -> Result<(Vm, String)> {
+        let vm = self.own_vm(reference)?;
+        self.principal.need(right)?;
+        let id = vm.id.to_string();
+        Ok((vm, id))
+    }
+
+    fn need_if(&self, condition: bool, privilege: Privilege) -> Result<()> {
+        if condition {
+            self.principal.need_privilege(privilege)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn need_for_tpm(&self, has_tpm: bool, privilege: Privilege) -> Result<()> {
+        self.need_if(has_tpm, privilege)
+    }
+
+    /// Key providers belong to vCenters: only users of the system name one.
+    fn no_provider_of(&self, provider: Option<&Name>) -> Result<()> {
+        match provider {
+            Some(_) => self.principal.need(Right::Infrastructure),
+            None => Ok(()),
+        }
+    }
+
+    /// Every VM that the user sees, by vCenter and name.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn vms(&self) -> Result<Vec<VmView>> {
+        self.principal.need(Right::Look)?;
+        let Some(organization) = self.organization() else {
+            return self.operations.vms();
+        };
+        let seen = self.seen(organization)?;
+        let mut views = self.operations.vms()?;
+        views.retain(|vm| seen.contains(&vm.id));
+        for view in &mut views {
+            forget_source(view, &seen);
+        }
+        Ok(views)
+    }
+
+    /// One VM by its name or id.
+    ///
+    /// # Errors
+    /// When the user sees none, or the name is ambiguous.
+    pub fn vm(&self, reference: &str) -> Result<VmView> {
+        let (_, id) = self.vm_for(reference, Right::Look)?;
+        let mut view = self.operations.vm(&id)?;
+        if let Some(organization) = self.organization() {
+            forget_source(&mut view, &self.seen(organization)?);
+        }
+        Ok(view)
+    }
+
+    /// Every VM of an organization, those of its templates too.
+    pub(super) fn seen(&self, organization: &Name) -> Result<BTreeSet<VmId>> {
+        let inventory = self.operations.inventory();
+        let vms = inventory.all::<Vm>()?.into_iter().map(|vm| vm.record);
+        let mut seen: BTreeSet<VmId> = vms
+            .filter(|vm| belongs(vm, organization))
+            .map(|vm| vm.id)
+            .collect();
+        for template in inventory.all::<Template>()? {
+            if template.record.organization == *organization {
+                seen.extend(template.record.vms.iter().map(|vm| vm.id));
+            }
+        }
+        Ok(seen)
+    }
+
+    /// See [`Operations::create_vm`]. The VM is outside vApps, so it is the system's.
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn create_vm(&self, request: CreateVm) -> Result<Job> {
+        self.principal.need(Right::Infrastructure)?;
+        self.need_for_tpm(request.tpm, Privilege::EncryptNew)?;
+        self.act(|operations| operations.create_vm(request))
+    }
+
+    /// See [`Operations::clone_vm`]. The clone is outside vApps, so it is the system's.
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn clone_vm(&self, source: &str, request: CloneVm) -> Result<Job> {
+        let (vm, id) = self.vm_for(source, Right::Infrastructure)?;
+        self.need_for_tpm(vm.tpm.is_some(), Privilege::Clone)?;
+        self.act(|operations| operations.clone_vm(&id, request))
+    }
+
+    /// See [`Operations::delete_vm`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn delete_vm(&self, reference: &str) -> Result<Job> {
+        let (_, id) = self.vm_for(reference, Right::Build)?;
+        self.act(|operations| operations.delete_vm(&id))
+    }
+
+    /// See [`Operations::power_on`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn power_on(&self, reference: &str, accept_rollback: bool) -> Result<Job> {
+        let (_, id) = self.vm_for(reference, Right::Power)?;
+        if accept_rollback {
+            self.principal.need(Right::Build)?;
+        }
+        self.act(|operations| operations.power_on(&id, accept_rollback))
+    }
+
+    /// See [`Operations::power_off`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn power_off(&self, reference: &str) -> Result<Job> {
+        let (_, id) = self.vm_for(reference, Right::Power)?;
+        self.act(|operations| operations.power_off(&id))
+    }
+
+    /// What [`Self::edit_tpm`] asks for besides the operation's own rules.
+    fn may_edit_tpm(&self, vm: &str, request: &EditTpm) -> Result<String> {
+        let (_, id) = self.vm_for(vm, Right::Build)?;
+        self.principal.need_privilege(if request.present {
+            Privilege::Encrypt
+        } else {
+            Privilege::Decrypt
+        })?;
+        self.no_provider_of(request.provider.as_ref())?;
+        Ok(id)
+    }
+
+    /// See [`Operations::edit_tpm`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn edit_tpm(&self, vm: &str, request: &EditTpm) -> Result<Job> {
+        let id = self.may_edit_tpm(vm, request)?;
+        self.act(|operations| operations.edit_tpm(&id, request))
+    }
+
+    /// What [`Self::edit_tpm`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_edit_tpm(&self, vm: &str, request: &EditTpm) -> Result<Preview> {
+        let id = self.may_edit_tpm(vm, request)?;
+        self.operations.preview_edit_tpm(&id, request)
+    }
+
+    /// See [`Operations::rekey_vm`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn rekey_vm(&self, reference: &str, request: Rekey) -> Result<Job> {
+        let (_, id) = self.vm_for(reference, Right::Build)?;
+        self.principal.need_privilege(Privilege::Recrypt)?;
+        self.no_provider_of(request.provider.as_ref())?;
+        self.act(|operations| operations.rekey_vm(&id, request))
+    }
+
+    /// See [`Operations::unlock_vm`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn unlock_vm(&self, reference: &str) -> Result<Job> {
+        let (_, id) = self.vm_for(reference, Right::Build)?;
+        self.principal.need_privilege(Privilege::RegisterVm)?;
+        self.act(|operations| operations.unlock_vm(&id))
+    }
+
+    /// See [`Operations::snapshots`].
+    ///
+    /// # Errors
+    /// When the user sees no such VM.
+    pub fn snapshots(&self, reference: &str) -> Result<SnapshotTree> {
+        let (_, id) = self.vm_for(reference, Right::Look)?;
+        self.operations.snapshots(&id)
+    }
+
+    /// See [`Operations::take_snapshot`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn take_snapshot(&self, reference: &str, request: TakeSnapshot) -> Result<Job> {
+        let (_, id) = self.vm_for(reference, Right::Build)?;
+        self.act(|operations| operations.take_snapshot(&id, request))
+    }
+
+    /// See [`Operations::revert_vm`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn revert_vm(&self, reference: &str, snapshot: &str) -> Result<Job> {
+        let (_, id) = self.vm_for(reference, Right::Build)?;
+        self.act(|operations| operations.revert_vm(&id, snapshot))
+    }
+
+    /// See [`Operations::forget_snapshot`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn forget_snapshot(&self, reference: &str, snapshot: &str) -> Result<Job> {
+        let (_, id) = self.vm_for(reference, Right::Build)?;
+        self.act(|operations| operations.forget_snapshot(&id, snapshot))
+    }
+
+    /// What [`Self::move_vm`] asks for besides the operation's own rules.
+    fn may_move_vm(&self, vm: &str, request: &MoveVm) -> Result<(String, MoveVm)> {
+        let (vm, id) = self.vm_for(vm, Right::Build)?;
+        let vapp = self.own_vapp(&request.vapp)?;
+        self.need_for_tpm(vm.tpm.is_some(), Privilege::Migrate)?;
+        let exact = MoveVm {
+            vapp: exact(&vapp),
+            ..request.clone()
+        };
+        Ok((id, exact))
+    }
+
+    /// See [`Operations::move_vm`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn move_vm(&self, vm: &str, request: &MoveVm) -> Result<Job> {
+        let (id, request) = self.may_move_vm(vm, request)?;
+        self.act(|operations| operations.move_vm(&id, &request))
+    }
+
+    /// What [`Self::move_vm`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_move_vm(&self, vm: &str, request: &MoveVm) -> Result<Preview> {
+        let (id, request) = self.may_move_vm(vm, request)?;
+        self.operations.preview_move_vm(&id, &request)
+    }
+
+    /// What [`Self::import_vm`] asks for besides the operation's own rules.
+    fn may_import(&self, vm: &str) -> Result<String> {
+        let (vm, id) = self.vm_for(vm, Right::Infrastructure)?;
+        self.need_for_tpm(vm.tpm.is_some(), Privilege::RegisterVm)?;
+        Ok(id)
+    }
+
+    /// See [`Operations::import_vm`]. VMs outside vApps are the system's.
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn import_vm(&self, vm: &str, request: &Import) -> Result<Job> {
+        let id = self.may_import(vm)?;
+        self.act(|operations| operations.import_vm(&id, request))
+    }
+
+    /// What [`Self::import_vm`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_import_vm(&self, vm: &str, request: &Import) -> Result<Preview> {
+        let id = self.may_import(vm)?;
+        self.operations.preview_import_vm(&id, request)
+    }
+
+    /// The lineage of a VM's TPM, as far as the user sees the VMs in it.
+    ///
+    /// # Errors
+    /// When the user sees no such VM.
+    pub fn lineage(&self, vm: &str) -> Result<Option<LineageNode>> {
+        let (vm, id) = self.vm_for(vm, Right::Look)?;
+        let tree = self.operations.lineage(&id)?;
+        let Some(organization) = self.organization() else {
+            return Ok(tree);
+        };
+        let seen = self.seen(organization)?;
+        let trees = tree.map(|tree| visible(tree, organization, &seen));
+        Ok(trees
+            .unwrap_or_default()
+            .into_iter()
+            .find(|tree| holds(tree, vm.id)))
+    }
+
+    /// Every task that the user sees, the newest first.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn tasks(&self) -> Result<Vec<Task>> {
+        self.principal.need(Right::Look)?;
+        let mut tasks = self.operations.tasks()?;
+        tasks.retain(|task| self.sees_task(task));
+        Ok(tasks)
+    }
+
+    /// One task.
+    ///
+    /// # Errors
+    /// When the user sees none of that id.
+    pub fn task(&self, id: TaskId) -> Result<Task> {
+        let task = self.operations.task(id)?;
+        if !self.sees_task(&task) {
+            return Err(crate::task::no_task(id));
+        }
+        self.principal.need(Right::Look)?;
+        Ok(task)
+    }
+
+    /// See [`Operations::cancel_task`]: one's own, or anybody's for who may build.
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn cancel_task(&self, id: TaskId) -> Result<Task> {
+        let task = self.task(id)?;
+        if task.owner != Some(self.principal.to_string()) {
+            self.principal.need(Right::Build)?;
+        }
+        self.act(|operations| operations.cancel_task(id))
+    }
+
+    fn sees_task(&self, task: &Task) -> bool {
+        self.principal.is_system() || task.organization == self.principal.organization
+    }
+
+    pub(super) fn own_vapp(&self, reference: &str) -> Result<Vapp> {
+        let found = self.operations.own_vapp(self.organization(), reference)?;
+        Ok(found.record)
+    }
+}
+
+/// What means this vApp and nothing else.
+pub(super) fn exact(vapp: &Vapp) -> String {
+    format!("{}/{}", vapp.organization, vapp.name)
+}
+
+/// A VM may have been made from one that the user does not see.
+pub(super) fn forget_source(view: &mut VmView, seen: &BTreeSet<VmId>) {
+    let source = view.tpm.source.take();
+    view.tpm.source = source.filter(|source| seen.contains(&source.id));
+}
+
+/// The parts of a tree that an organization sees.
+fn visible(mut node: LineageNode, organization: &Name, seen: &BTreeSet<VmId>) -> Vec<LineageNode> {
+    let own = |tpm: &crate::Lineage| {
+        seen.contains(&tpm.vm) || tpm.organization.as_ref() == Some(organization)
+    };
+    let children = std::mem::take(&mut node.children);
+    let mut parts: Vec<LineageNode> = children
+        .into_iter()
+        .flat_map(|child| visible(child, organization, seen))
+        .collect();
+    if !own(&node.tpm) {
+        // Its children say whom they come from.
+        for part in &mut parts {
+            let source = part.tpm.source.take();
+            part.tpm.source = source.filter(|source| source.id != node.tpm.vm);
+        }
+        return parts;
+    }
+    node.children = parts;
+    vec![node]
+}
+
+fn holds(tree: &LineageNode, vm: VmId) -> bool {
+    tree.tpm.vm == vm || tree.children.iter().any(|child| holds(child, vm))
+}
+
+/// An error for what the user names and cannot know of.
+pub(super) fn no_organization(name: &str) -> Error {
+    Error::NotFound {
+        what: "organization",
+        name: crate::inventory::shown(name),
+        hint: "make one with `vtpm org add NAME`",
+    }
+}
