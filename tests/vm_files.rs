@@ -599,6 +599,8 @@ fn a_state_folder_is_a_vm_in_small_for_file_verbs() {
     let home = folder();
     let mut server = TpmServer::start(Protocol::Swtpm, home.path());
     let state = server.state().display().to_string();
+    // It listens before its TPM is made; an answer comes after.
+    support::Client::new(server.tcti(), home.path()).sh("tpm2_getrandom --hex 4");
     assert_code(&vtpm(&["file", "inspect", &state]), 0);
     assert_code(&vtpm(&["file", "verify", &state]), IN_USE);
     server.process().terminate();

@@ -61,6 +61,11 @@ impl FromStr for StatePlace {
         if path.is_empty() {
             return Err("the name of the state folder or file is empty".into());
         }
+        if let Some((scheme, _)) = path.split_once("://") {
+            return Err(format!(
+                "state is not kept at {scheme}://; say dir://FOLDER or file://FILE"
+            ));
+        }
         Ok(Self {
             path: path.into(),
             is_one_file,
@@ -87,7 +92,7 @@ mod tests {
         }
         let place: StatePlace = "file://a/b".parse().unwrap();
         assert!(place.is_one_file() && place.path() == Path::new("a/b"));
-        for text in ["", "dir://", "file://"] {
+        for text in ["", "dir://", "file://", "ftp://a/b", "dir://file://a"] {
             assert!(text.parse::<StatePlace>().is_err(), "{text}");
         }
     }
