@@ -15,7 +15,7 @@ use core::arch::x86_64::{
     _mm512_madd52lo_epu64, _mm512_mask_mov_epi64, _mm512_or_si512, _mm512_set1_epi64,
     _mm512_setr_epi64, _mm512_setzero_si512, _mm512_slli_epi64, _mm512_sllv_epi64,
     _mm512_srai_epi64, _mm512_srli_epi64, _mm512_storeu_si512, _mm512_sub_epi64,
-    _mm512_test_epi64_mask, _mm512_ternarylogic_epi64,
+    _mm512_ternarylogic_epi64, _mm512_test_epi64_mask,
 };
 use core::hint::black_box;
 
@@ -232,36 +232,92 @@ impl<const D: usize> Moduli<D> {
     /// Montgomery products.
     #[target_feature(enable = "avx512f,avx512ifma")]
     fn multiply(&self, a: &Numbers<D>, b: &Numbers<D>) -> Numbers<D> {
+        carried(&self.products(a, b))
+    }
+
+    /// Montgomery squares, doubled where `doubled` is 1 instead of 0.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn square(&self, a: &Numbers<D>, doubled: __m512i) -> Numbers<D> {
+        let mut columns = self.reduce(&squares(a));
+        for column in &mut columns {
+            *column = _mm512_sllv_epi64(*column, doubled);
+        }
+        carried(&columns)
+    }
+
+    /// Montgomery products, not carried.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    fn products(&self, a: &Numbers<D>, b: &Numbers<D>) -> Numbers<D> {
         let zero = _mm512_setzero_si512();
         let mut columns = [zero; D];
         for b in b {
             let low = _mm512_madd52lo_epu64(columns[0], a[0], *b);
             let quotient = _mm512_madd52lo_epu64(zero, low, self.k);
             let low = _mm512_madd52lo_epu64(low, quotient, self.n[0]);
-            let mut carry = _mm512_srli_epi64::<52>(low);
+            columns[1] = _mm512_add_epi64(columns[1], _mm512_srli_epi64::<52>(low));
             for j in 1..D {
-                let product = _mm512_madd52lo_epu64(columns[j], a[j], *b);
-                let product = _mm512_madd52hi_epu64(product, a[j - 1], *b);
-                let reduction = _mm512_madd52lo_epu64(carry, quotient, self.n[j]);
-                let reduction = _mm512_madd52hi_epu64(reduction, quotient, self.n[j - 1]);
-                columns[j - 1] = _mm512_add_epi64(product, reduction);
-                carry = zero;
+                let sum = _mm512_madd52lo_epu64(columns[j], a[j], *b);
+                let sum = _mm512_madd52hi_epu64(sum, a[j - 1], *b);
+                let sum = _mm512_madd52lo_epu64(sum, quotient, self.n[j]);
+                columns[j - 1] = _mm512_madd52hi_epu64(sum, quotient, self.n[j - 1]);
             }
             let product = _mm512_madd52hi_epu64(zero, a[D - 1], *b);
             columns[D - 1] = _mm512_madd52hi_epu64(product, quotient, self.n[D - 1]);
         }
-        carried(&columns)
+        columns
     }
 
-    /// Montgomery squares, doubled where `doubled` is 1 instead of 0.
+    /// Montgomery reduction of the columns of a product; its own columns are not carried.
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn square(&self, a: &Numbers<D>, doubled: __m512i) -> Numbers<D> {
-        let mut columns = self.multiply(a, a);
-        for column in &mut columns {
-            *column = _mm512_sllv_epi64(*column, doubled);
+    #[inline]
+    fn reduce(&self, [low, high]: &[Numbers<D>; 2]) -> Numbers<D> {
+        let zero = _mm512_setzero_si512();
+        let mut columns = *low;
+        for top in high {
+            let quotient = _mm512_madd52lo_epu64(zero, columns[0], self.k);
+            let low = _mm512_madd52lo_epu64(columns[0], quotient, self.n[0]);
+            columns[1] = _mm512_add_epi64(columns[1], _mm512_srli_epi64::<52>(low));
+            for j in 1..D {
+                let sum = _mm512_madd52lo_epu64(columns[j], quotient, self.n[j]);
+                columns[j - 1] = _mm512_madd52hi_epu64(sum, quotient, self.n[j - 1]);
+            }
+            columns[D - 1] = _mm512_madd52hi_epu64(*top, quotient, self.n[D - 1]);
         }
-        carried(&columns)
+        columns
     }
+}
+
+/// The columns of squares: each product of two different digits once, doubled, and the squares of the digits.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn squares<const D: usize>(a: &Numbers<D>) -> [Numbers<D>; 2] {
+    let zero = _mm512_setzero_si512();
+    let mut columns = [[zero; D]; 2];
+    let mut high = zero;
+    let mut square_high = zero;
+    for (c, column) in columns.as_flattened_mut().iter_mut().enumerate() {
+        let first = (c + 1).saturating_sub(D);
+        let pairs = (c + 1 - 2 * first) / 2;
+        let mut low = high;
+        high = zero;
+        for (x, y) in a[first..]
+            .iter()
+            .zip(a[..=c - first].iter().rev())
+            .take(pairs)
+        {
+            low = _mm512_madd52lo_epu64(low, *x, *y);
+            high = _mm512_madd52hi_epu64(high, *x, *y);
+        }
+        let mut sum = _mm512_add_epi64(_mm512_slli_epi64::<1>(low), square_high);
+        square_high = zero;
+        if c.is_multiple_of(2) {
+            sum = _mm512_madd52lo_epu64(sum, a[c / 2], a[c / 2]);
+            square_high = _mm512_madd52hi_epu64(zero, a[c / 2], a[c / 2]);
+        }
+        *column = sum;
+    }
+    columns
 }
 
 /// Columns of up to 64 bits as digits.

@@ -115,11 +115,19 @@ fn primes_pass_and_products_do_not_in_every_lane() {
         composite[1] ^= 1;
         assert_eq!(Portable.fermat_batch(&[&composite]), 0);
         for mask in [0u64, 1, 0x80, 0xff, 0x55, 0x2a, 0x7e] {
-            let lanes: [&[u64]; 8] =
-                core::array::from_fn(|i| if mask >> i & 1 == 1 { &prime[..] } else { &composite });
+            let lanes: [&[u64]; 8] = core::array::from_fn(|i| {
+                if mask >> i & 1 == 1 {
+                    &prime[..]
+                } else {
+                    &composite
+                }
+            });
             assert_eq!(engine.fermat_batch(&lanes), mask, "{bits} bits");
             for count in 1..8 {
-                assert_eq!(engine.fermat_batch(&lanes[..count]), mask & ((1 << count) - 1));
+                assert_eq!(
+                    engine.fermat_batch(&lanes[..count]),
+                    mask & ((1 << count) - 1)
+                );
             }
         }
     }
