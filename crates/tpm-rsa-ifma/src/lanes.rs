@@ -3,7 +3,7 @@
 use tpm_crypto::rsa::engine::Modexp;
 use tpm_crypto::rsa::{Engine, Portable};
 
-use crate::montgomery;
+use crate::{montgomery, pair};
 
 /// Numbers in a vector.
 pub(crate) const LANES: usize = 8;
@@ -14,13 +14,13 @@ pub(crate) struct Ifma(());
 
 static IFMA: Ifma = Ifma(());
 
-/// Runs `$body` with the constant `$d` set to the number of digits for a modulus of `$limbs` limbs. A macro, because a closure
+/// Runs `$body` with the constant `$d` set to the number of digits for a modulus of `$limbs` limbs, a multiple of four. A macro, because a closure
 /// cannot be generic over a constant.
 macro_rules! with_digits {
     ($limbs:expr, $d:ident => $body:expr, else $none:expr) => {
         match $limbs {
             1..=8 => {
-                const $d: usize = 10;
+                const $d: usize = 12;
                 $body
             }
             9..=16 => {
@@ -28,7 +28,7 @@ macro_rules! with_digits {
                 $body
             }
             17..=24 => {
-                const $d: usize = 30;
+                const $d: usize = 32;
                 $body
             }
             25..=32 => {
@@ -74,8 +74,13 @@ impl Engine for Ifma {
                 let limbs = jobs.first().map_or(0, |job| job.modulus.len());
                 with_digits!(
                     limbs,
-                    // SAFETY: a value of this type exists only where the processor has both features (`detected`).
-                    D => unsafe { montgomery::modexp::<D>(jobs) },
+                    D => if jobs.len() > pair::MOST {
+                        // SAFETY: a value of this type exists only where the processor has both features (`detected`).
+                        unsafe { montgomery::modexp::<D>(jobs) }
+                    } else {
+                        // SAFETY: as above.
+                        unsafe { pair::modexp::<D, { D / 4 }>(jobs) }
+                    },
                     else Portable.modexp_batch(jobs)
                 );
             }

@@ -1,4 +1,8 @@
-//! RSA arithmetic with AVX-512 IFMA: eight numbers side by side, one in each lane of a vector.
+//! RSA arithmetic with AVX-512 IFMA.
+//!
+//! Many numbers lie side by side, one in each of the eight lanes of a vector (`montgomery`): that is fastest for each number. The two
+//! halves of a private operation would leave six lanes empty; they share each vector instead, four digits of one and
+//! four of the other (`pair`), which is done sooner.
 //!
 //! Numbers have digits of 52 bits, which is what `vpmadd52luq` and `vpmadd52huq` multiply. The engine gives the same results as
 //! [`tpm_crypto::rsa::Portable`], only sooner: keys made on a machine with these instructions and without are the same.
@@ -6,10 +10,14 @@
 //!
 //! Time depends on the lengths of numbers and on how many there are, never on their values.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod montgomery;
+#[cfg(target_arch = "x86_64")]
+mod pair;
 
 use tpm_crypto::rsa::{Engine, Portable};
 

@@ -26,17 +26,17 @@ use crate::lanes::LANES;
 
 /// Bits in a digit; not a parameter, it is what the instructions multiply.
 const DIGIT: usize = 52;
-const MASK: u64 = (1 << DIGIT) - 1;
-const WINDOW: usize = 4;
+pub(crate) const MASK: u64 = (1 << DIGIT) - 1;
+pub(crate) const WINDOW: usize = 4;
 
 /// Eight numbers below `2^(52 * D)`, least significant digits first.
-type Numbers<const D: usize> = [__m512i; D];
+pub(crate) type Numbers<const D: usize> = [__m512i; D];
 
 /// Eight odd moduli.
-struct Moduli<const D: usize> {
-    n: Numbers<D>,
+pub(crate) struct Moduli<const D: usize> {
+    pub(crate) n: Numbers<D>,
     /// `-1 / n` modulo 2^52.
-    k: __m512i,
+    pub(crate) k: __m512i,
 }
 
 impl<const D: usize> Drop for Moduli<D> {
@@ -131,15 +131,17 @@ pub(crate) fn modexp<const D: usize>(jobs: &mut [Modexp<'_>]) {
         let factor = Zeroizing::new(select(&table, index));
         *x = moduli.multiply(&x, &factor);
     }
-    let x = Zeroizing::new(moduli.leave(&x));
-    let mut out = Zeroizing::new([[0u64; LANES]; D]);
-    for (to, from) in out.iter_mut().zip(x.iter()) {
-        *to = store(*from);
-    }
+    write(&moduli.leave(&x), jobs);
+}
+
+/// Fully reduced numbers to where the jobs want them.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn write<const D: usize>(x: &Numbers<D>, jobs: &mut [Modexp<'_>]) {
+    let digits = Zeroizing::new(x.map(|digit| store(digit)));
     for (lane, job) in jobs.iter_mut().enumerate() {
         let mut pending = 0u128;
         let mut bits = 0;
-        let mut digits = out.iter().map(|digit| digit[lane]);
+        let mut digits = digits.iter().map(|digit| digit[lane]);
         for limb in job.result.iter_mut() {
             while bits < 64 {
                 pending |= u128::from(digits.next().unwrap_or(0)) << bits;
@@ -154,7 +156,7 @@ pub(crate) fn modexp<const D: usize>(jobs: &mut [Modexp<'_>]) {
 
 impl<const D: usize> Moduli<D> {
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn new(moduli: &[&[u64]; LANES]) -> Self {
+    pub(crate) fn new(moduli: &[&[u64]; LANES]) -> Self {
         let k = load(moduli.map(|modulus| {
             let low = modulus.first().copied().unwrap_or(1);
             let mut inverse = 1u64;
@@ -171,7 +173,7 @@ impl<const D: usize> Moduli<D> {
 
     /// `R mod n` and `R^2 mod n`, for moduli of so many limbs.
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn powers_of_r(&self, limbs: usize) -> (Numbers<D>, Numbers<D>) {
+    pub(crate) fn powers_of_r(&self, limbs: usize) -> (Numbers<D>, Numbers<D>) {
         // From a power of two that is below any modulus of this length to R mod n, to 2^v R mod n for the top seven bits v of the
         // exponent of R, then by squaring to R^2 mod n.
         let below = (limbs - 1) * 64;
@@ -204,7 +206,7 @@ impl<const D: usize> Moduli<D> {
 
     /// Subtracts `n` where that does not make the number negative.
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn subtract_once(&self, x: &Numbers<D>) -> Numbers<D> {
+    pub(crate) fn subtract_once(&self, x: &Numbers<D>) -> Numbers<D> {
         let mask = _mm512_set1_epi64(MASK.cast_signed());
         let mut out = *x;
         let mut borrow = _mm512_setzero_si512();
@@ -231,7 +233,7 @@ impl<const D: usize> Moduli<D> {
 
     /// Montgomery products.
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn multiply(&self, a: &Numbers<D>, b: &Numbers<D>) -> Numbers<D> {
+    pub(crate) fn multiply(&self, a: &Numbers<D>, b: &Numbers<D>) -> Numbers<D> {
         carried(&self.products(a, b))
     }
 
@@ -337,7 +339,10 @@ fn carried<const D: usize>(columns: &Numbers<D>) -> Numbers<D> {
 
 /// Of each lane the entry that its index says, touching all of them.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn select<const D: usize>(table: &[Numbers<D>; 1 << WINDOW], index: __m512i) -> Numbers<D> {
+pub(crate) fn select<const D: usize>(
+    table: &[Numbers<D>; 1 << WINDOW],
+    index: __m512i,
+) -> Numbers<D> {
     let mut out = table[0];
     for (i, entry) in (0i64..).zip(table) {
         let here = black_box(_mm512_cmpeq_epi64_mask(index, _mm512_set1_epi64(i)));
@@ -350,7 +355,7 @@ fn select<const D: usize>(table: &[Numbers<D>; 1 << WINDOW], index: __m512i) -> 
 
 /// The digits of eight numbers; missing limbs are zero.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn digits<'a, const D: usize>(number: impl Fn(usize) -> &'a [u64]) -> Numbers<D> {
+pub(crate) fn digits<'a, const D: usize>(number: impl Fn(usize) -> &'a [u64]) -> Numbers<D> {
     let mut out = [_mm512_setzero_si512(); D];
     for (i, digit) in out.iter_mut().enumerate() {
         *digit = load(core::array::from_fn(|lane| {
@@ -361,7 +366,7 @@ fn digits<'a, const D: usize>(number: impl Fn(usize) -> &'a [u64]) -> Numbers<D>
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn load_all<const D: usize>(digits: &[[u64; LANES]; D]) -> Numbers<D> {
+pub(crate) fn load_all<const D: usize>(digits: &[[u64; LANES]; D]) -> Numbers<D> {
     let mut out = [_mm512_setzero_si512(); D];
     for (out, digit) in out.iter_mut().zip(digits) {
         *out = load(*digit);
@@ -371,14 +376,14 @@ fn load_all<const D: usize>(digits: &[[u64; LANES]; D]) -> Numbers<D> {
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 #[inline]
-fn load(lanes: [u64; LANES]) -> __m512i {
+pub(crate) fn load(lanes: [u64; LANES]) -> __m512i {
     let [a, b, c, d, e, f, g, h] = lanes.map(u64::cast_signed);
     _mm512_setr_epi64(a, b, c, d, e, f, g, h)
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 #[inline]
-fn store(vector: __m512i) -> [u64; LANES] {
+pub(crate) fn store(vector: __m512i) -> [u64; LANES] {
     let mut lanes = [0u64; LANES];
     // SAFETY: the pointer is to 64 bytes that are ours to write; this store asks for no alignment.
     unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), vector) };
@@ -386,7 +391,7 @@ fn store(vector: __m512i) -> [u64; LANES] {
 }
 
 /// 64 bits from a position on.
-fn bits_at(limbs: &[u64], position: usize) -> u64 {
+pub(crate) fn bits_at(limbs: &[u64], position: usize) -> u64 {
     let (index, shift) = (position / 64, position % 64);
     let low = limbs.get(index).map_or(0, |limb| limb >> shift);
     let high = limbs

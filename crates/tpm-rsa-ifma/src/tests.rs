@@ -1,12 +1,15 @@
 use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
-use crypto_bigint::{BoxedUint, Odd};
+use crypto_bigint::{BoxedUint, ConcatenatingMul, NonZero, Odd, Resize};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::fs;
+use std::process::{Command, Output};
 use tpm_crypto::drbg::Drbg;
 use tpm_crypto::rsa::engine::Modexp;
 use tpm_crypto::rsa::{self, Engine, Portable};
 
 use super::detected;
+use super::fuzzing::{below, engines_agree, odd};
 
 /// The engine, or nothing to test on this machine, which the log says.
 fn engine() -> Option<&'static dyn Engine> {
@@ -24,32 +27,17 @@ fn reference(base: &[u64], exponent: &[u64], modulus: &[u64]) -> Vec<u64> {
     power.retrieve().as_words().to_vec()
 }
 
-/// Odd, above 1, its top limb not zero but with `zeros` leading zero bits.
-fn modulus(mut limbs: Vec<u64>, zeros: u32) -> Vec<u64> {
-    limbs[0] |= 1;
-    let top = limbs.last_mut().unwrap();
-    *top = (*top | 1 << 63) >> zeros;
-    if limbs.len() == 1 {
-        limbs[0] |= 3;
-    }
-    limbs
-}
-
-fn below(modulus: &[u64], mut base: Vec<u64>) -> Vec<u64> {
-    base.resize(modulus.len(), 0);
-    if base.iter().rev().ge(modulus.iter().rev()) {
-        base = modulus.to_vec();
-        base[0] -= 1;
-    }
-    base
-}
-
 fn limb() -> impl Strategy<Value = u64> {
     prop_oneof![1 => Just(0), 1 => Just(u64::MAX), 4 => any::<u64>()]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn what_the_fuzzer_runs_finds_nothing(bytes in vec(any::<u8>(), 0..600)) {
+        engines_agree(&bytes);
+    }
 
     #[test]
     fn powers_are_those_of_another_implementation(
@@ -61,8 +49,8 @@ proptest! {
         zeros in vec(0u32..64, 19),
     ) {
         let Some(engine) = engine() else { return Ok(()) };
-        let moduli: Vec<_> = (0..lanes).map(|i| modulus(numbers[i][..length].to_vec(), zeros[i])).collect();
-        let bases: Vec<_> = (0..lanes).map(|i| below(&moduli[i], bases[i][..length].to_vec())).collect();
+        let moduli: Vec<_> = (0..lanes).map(|i| odd(numbers[i][..length].to_vec(), zeros[i])).collect();
+        let bases: Vec<_> = (0..lanes).map(|i| below(bases[i][..length].to_vec(), &moduli[i])).collect();
         let mut results = vec![vec![0; length]; lanes];
         let mut jobs: Vec<_> = results.iter_mut().enumerate().map(|(i, result)| Modexp {
             base: &bases[i], exponent: &exponents[i], modulus: &moduli[i], result,
@@ -81,7 +69,7 @@ proptest! {
     ) {
         let Some(engine) = engine() else { return Ok(()) };
         // Numbers of the form 2^k - 1 and such pass or nearly pass; random ones never do.
-        let candidates: Vec<_> = numbers.iter().map(|n| modulus(n[..length].to_vec(), zeros)).collect();
+        let candidates: Vec<_> = numbers.iter().map(|n| odd(n[..length].to_vec(), zeros)).collect();
         let candidates: Vec<&[u64]> = candidates.iter().map(Vec::as_slice).collect();
         let expected = candidates.iter().enumerate()
             .fold(0, |mask, (i, candidate)| mask | Portable.fermat_batch(&[candidate]) << i);
@@ -130,5 +118,104 @@ fn primes_pass_and_products_do_not_in_every_lane() {
                 );
             }
         }
+    }
+}
+
+fn openssl(arguments: &[&str]) -> Output {
+    Command::new("openssl")
+        .args(arguments)
+        .output()
+        .expect("openssl runs (Debian package openssl)")
+}
+
+#[test]
+fn openssl_finds_primes_and_sound_keys() {
+    let engine = engine().unwrap_or(&Portable);
+    let folder = tempfile::tempdir().unwrap();
+    for (bits, seed) in [(1024, 1u8), (2048, 2), (2048, 3), (3072, 4), (4096, 5)] {
+        let mut random = Drbg::new(&[seed; 48], &[b"openssl"]);
+        let mut key = rsa::generate_with(engine, bits, 65537, &mut random, &mut || false).unwrap();
+        let [p, q] = [key.prime(), key.other_prime()].map(|prime| hex::encode(&*prime));
+        for prime in [&p, &q] {
+            let answer = openssl(&["prime", "-hex", prime]);
+            let text = String::from_utf8(answer.stdout).unwrap();
+            assert!(text.trim_end().ends_with("is prime"), "{bits} bits: {text}");
+        }
+
+        // The private key in the form that `openssl asn1parse -genconf` makes DER of; OpenSSL finds the exponents itself.
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let number = |limbs: &BoxedUint| hex::encode(limbs.to_be_bytes());
+        let [p_number, q_number] =
+            [&p, &q].map(|prime| BoxedUint::from_be_slice_vartime(&hex::decode(prime).unwrap()));
+        let one = BoxedUint::one();
+        let [p1, q1] = [&p_number, &q_number].map(|prime| prime.wrapping_sub(&one));
+        let e = BoxedUint::from(65537u64);
+        let inverse = |x: &BoxedUint, modulus: &BoxedUint| {
+            let x = x.resize(modulus.bits_precision());
+            let modulus = NonZero::new(modulus.clone()).unwrap();
+            number(&x.invert_mod(&modulus).unwrap())
+        };
+        let phi = p1.concatenating_mul(&q1);
+        let fields = [
+            ("version", "0".to_owned()),
+            ("n", hex::encode(key.public().modulus())),
+            ("e", number(&e)),
+            ("d", inverse(&e, &phi)),
+            ("p", p.clone()),
+            ("q", q.clone()),
+            ("dp", inverse(&e, &p1)),
+            ("dq", inverse(&e, &q1)),
+            ("qinv", inverse(&q_number, &p_number)),
+        ];
+        let lines: String = fields
+            .iter()
+            .map(|(name, hex)| format!("{name}=INTEGER:0x{hex}\n"))
+            .collect();
+        fs::write(file("config"), format!("asn1=SEQUENCE:key\n[key]\n{lines}")).unwrap();
+        let made = openssl(&[
+            "asn1parse",
+            "-genconf",
+            &file("config"),
+            "-noout",
+            "-out",
+            &file("key"),
+        ]);
+        assert!(made.status.success(), "{made:?}");
+        let checked = openssl(&[
+            "rsa",
+            "-inform",
+            "DER",
+            "-in",
+            &file("key"),
+            "-check",
+            "-noout",
+        ]);
+        assert!(
+            String::from_utf8_lossy(&checked.stdout).contains("RSA key ok"),
+            "{checked:?}"
+        );
+
+        // A private operation gives what OpenSSL's gives.
+        fs::write(
+            file("block"),
+            [&[0u8; 1][..], &vec![0x5a; bits / 8 - 1]].concat(),
+        )
+        .unwrap();
+        let opened = openssl(&[
+            "pkeyutl",
+            "-decrypt",
+            "-keyform",
+            "DER",
+            "-inkey",
+            &file("key"),
+            "-pkeyopt",
+            "rsa_padding_mode:none",
+            "-in",
+            &file("block"),
+        ]);
+        let ours =
+            rsa::private_raw(&mut key, &fs::read(file("block")).unwrap(), &mut random).unwrap();
+        assert!(opened.status.success(), "{opened:?}");
+        assert_eq!(opened.stdout, *ours, "{bits} bits");
     }
 }
