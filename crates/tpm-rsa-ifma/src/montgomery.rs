@@ -76,7 +76,7 @@ pub(crate) fn fermat<const D: usize>(candidates: &[&[u64]]) -> u64 {
         let first = bits_at(rest, bits - head) & ((1 << head) - 1);
         let exponent = (D * DIGIT) as u64 - (1 << head) + first;
         for (i, digit) in start.iter_mut().enumerate() {
-            let here = (exponent / DIGIT as u64 ^ i as u64).wrapping_sub(1) >> 63;
+            let here = ((exponent / DIGIT as u64) ^ i as u64).wrapping_sub(1) >> 63;
             digit[lane] = here << (exponent % DIGIT as u64);
         }
     }
@@ -184,11 +184,11 @@ impl<const D: usize> Moduli<D> {
         }
         let one = x;
         let shift = (D * DIGIT).ilog2().saturating_sub(6);
-        for _ in 0..D * DIGIT >> shift {
+        for _ in 0..(D * DIGIT) >> shift {
             x = self.double(&x);
         }
         for bit in (0..shift).rev() {
-            let doubled = load([(D * DIGIT >> bit & 1) as u64; LANES]);
+            let doubled = load([((D * DIGIT) >> bit & 1) as u64; LANES]);
             x = self.square(&x, doubled);
         }
         (one, x)
