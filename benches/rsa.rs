@@ -1,6 +1,6 @@
 //! RSA on each engine that this processor has: Fermat tests, exponentiations, private operations, keys.
 //!
-//! `cargo bench -p tpm-rsa-ifma --bench rsa`; a name behind it picks some. A batch is as wide as the engine does best; all its
+//! `cargo bench --bench rsa`; a name behind it picks some. A batch is as wide as the engine does best; all its
 //! exponentiations together are one measurement.
 #![expect(clippy::expect_used, reason = "a bench without its key stops")]
 
