@@ -21,7 +21,7 @@
 //!   that the protections of children end with `TPM2_Clear`.
 //! - The seed value: as many bytes as the Name algorithm's digest. An asymmetric key that is no storage key does not keep it.
 //!
-//! An ordinary object is drawn in the same way from the live generator. A derived one is drawn from one long KDFa: hash of the
+//! An ordinary object is drawn in the same way from the live generator, unless the platform has an RSA key ready. A derived one is drawn from one long KDFa: hash of the
 //! parent's scheme, the parent's secret as the key, label and context of the caller, 8192 bits, used up from its start.
 
 use crate::algorithms::{hash_algorithm, small};
@@ -35,6 +35,7 @@ use core::convert::Infallible;
 use rand_core::{CryptoRng, TryCryptoRng, TryRng};
 use tpm_crypto::drbg::Drbg;
 use tpm_crypto::kdf::kdfa;
+use tpm_crypto::rsa::Engine;
 use tpm_crypto::symmetric::{tdes_key_valid, tdes_set_odd_parity};
 use tpm_crypto::{ecc, rsa};
 use tpm_wire::algorithm::{TpmiAlgHash, TpmiAlgSymObject, TpmtKeyedhashScheme, TpmtSymDefObject};
@@ -95,9 +96,12 @@ impl Tpm {
             None
         };
         let seed = self.hierarchies.seed(hierarchy);
-        let mut cancel = || self.platform.canceled();
-        let (public, sensitive) =
-            make_primary(&seed, stirring.as_ref(), public, create, &mut cancel)?;
+        let rsa = RsaMaking {
+            engine: self.platform.rsa_engine(),
+            ready: None,
+            cancel: &mut || self.platform.canceled(),
+        };
+        let (public, sensitive) = make_primary(&seed, stirring.as_ref(), public, create, rsa)?;
         let lineage = Lineage::Primary(hierarchy);
         Ok(Object::new(public, Some(sensitive), lineage))
     }
@@ -119,8 +123,20 @@ impl Tpm {
             objects,
             ..
         } = self;
-        let mut cancel = || platform.canceled();
-        let (public, sensitive) = make(public, create, random, |_| {}, &mut cancel)?;
+        let ready = match &public.parameters {
+            TpmuPublicParms::Rsa(parameters)
+                if rsa_exponent(parameters) == rsa::DEFAULT_EXPONENT =>
+            {
+                platform.ready_rsa_key(parameters.key_bits.0.into())
+            }
+            _ => None,
+        };
+        let rsa = RsaMaking {
+            engine: platform.rsa_engine(),
+            ready,
+            cancel: &mut || platform.canceled(),
+        };
+        let (public, sensitive) = make(public, create, random, |_| {}, rsa)?;
         let lineage = Lineage::Child(objects.get(parent)?);
         Ok(Object::new(public, Some(sensitive), lineage))
     }
@@ -162,13 +178,32 @@ impl Tpm {
     }
 }
 
+/// What an RSA key is made with.
+struct RsaMaking<'a> {
+    engine: &'static dyn Engine,
+    /// A key that the platform had ready, for an object that follows from no seed.
+    ready: Option<rsa::PrivateKey>,
+    cancel: &'a mut dyn FnMut() -> bool,
+}
+
+impl<'a> RsaMaking<'a> {
+    /// The engine that is everywhere, and no key that is ready.
+    fn portable(cancel: &'a mut dyn FnMut() -> bool) -> Self {
+        Self {
+            engine: &rsa::Portable,
+            ready: None,
+            cancel,
+        }
+    }
+}
+
 /// Makes a primary object, as the head of this file says; `stirring` are the proofs in the endorsement hierarchy.
 fn make_primary(
     seed: &[u8],
     stirring: Option<&[Tpm2bSeed; 2]>,
     public: TpmtPublic,
     create: &TpmsSensitiveCreate,
-    cancel: &mut dyn FnMut() -> bool,
+    rsa: RsaMaking<'_>,
 ) -> Result<(TpmtPublic, TpmtSensitive), Rc> {
     let template = Object::name_of(&public);
     let mut random = Drbg::new(seed, &[PRIMARY_OBJECT, &template, &create.data]);
@@ -177,7 +212,7 @@ fn make_primary(
             random.reseed(proof);
         }
     };
-    make(public, create, &mut random, stir, cancel)
+    make(public, create, &mut random, stir, rsa)
 }
 
 /// Makes an object derived from a derivation parent; all has been checked.
@@ -199,7 +234,10 @@ pub(crate) fn derive(
         return Err(Rc::TYPE);
     };
     let mut random = KdfStream::new(scheme.hash_alg, secret, derive);
-    let (public, sensitive) = make(public, create, &mut random, |_| {}, &mut || false)?;
+    // No RSA key is derived.
+    let mut never = || false;
+    let rsa = RsaMaking::portable(&mut never);
+    let (public, sensitive) = make(public, create, &mut random, |_| {}, rsa)?;
     Ok(Object::new(public, Some(sensitive), Lineage::Child(parent)))
 }
 
@@ -213,7 +251,7 @@ fn make<R: CryptoRng>(
     create: &TpmsSensitiveCreate,
     random: &mut R,
     stir: impl FnOnce(&mut R),
-    cancel: &mut dyn FnMut() -> bool,
+    rsa: RsaMaking<'_>,
 ) -> Result<(TpmtPublic, TpmtSensitive), Rc> {
     let name_alg = public.name_alg.ok_or(Rc::HASH)?;
     let given: &[u8] = if public.has(TpmaObject::SENSITIVE_DATA_ORIGIN) {
@@ -225,12 +263,15 @@ fn make<R: CryptoRng>(
         TpmuPublicParms::Rsa(parameters) => {
             let bits = usize::from(parameters.key_bits.0);
             let exponent = rsa_exponent(parameters);
-            let key =
-                rsa::generate(bits, exponent, random, cancel).map_err(|error| match error {
-                    rsa::RsaError::Cancelled => Rc::CANCELED,
-                    rsa::RsaError::Exponent => Rc::RANGE,
-                    _ => Rc::VALUE,
-                })?;
+            let made = match rsa.ready {
+                Some(key) if key.public().len() * 8 == bits => Ok(key),
+                _ => rsa::generate_with(rsa.engine, bits, exponent, random, rsa.cancel),
+            };
+            let key = made.map_err(|error| match error {
+                rsa::RsaError::Cancelled => Rc::CANCELED,
+                rsa::RsaError::Exponent => Rc::RANGE,
+                _ => Rc::VALUE,
+            })?;
             let modulus = Tpm2bPublicKeyRsa::new(key.public().modulus().to_vec());
             public.unique = TpmuPublicId::Rsa(modulus.ok_or(Rc::VALUE)?);
             let prime = Tpm2bPrivateKeyRsa::new(key.prime().to_vec());

@@ -2,6 +2,7 @@
 
 use crate::algorithms::small;
 use crate::object::Object;
+use crate::platform::Platform;
 use tpm_crypto::ecc::{self, Curve, Point};
 use tpm_crypto::rsa;
 use tpm_wire::algorithm::{TpmiEccCurve, TpmsEccPoint, TpmtSymDefObject};
@@ -35,12 +36,14 @@ pub(crate) fn rsa_public(public: &TpmtPublic) -> Result<rsa::PublicKey, Rc> {
     rsa::PublicKey::new(modulus, rsa_exponent(parameters)).map_err(|_| Rc::KEY)
 }
 
-/// The RSA key of an object with its sensitive area. The object keeps it, so that only the first call computes it.
+/// The RSA key of an object with its sensitive area, on the platform's engine. The object keeps it, so that only the first call
+/// computes it.
 ///
 /// # Errors
 /// `TPM_RC_KEY` if it is no RSA key, or only its public area is loaded.
-pub(crate) fn rsa_private(object: &Object) -> Result<rsa::PrivateKey, Rc> {
-    object.rsa.get_or_make(|| make_rsa_private(object)).cloned()
+pub(crate) fn rsa_private(object: &Object, platform: &dyn Platform) -> Result<rsa::PrivateKey, Rc> {
+    let key = object.rsa.get_or_make(|| make_rsa_private(object))?;
+    Ok(key.clone().with_engine(platform.rsa_engine()))
 }
 
 fn make_rsa_private(object: &Object) -> Result<rsa::PrivateKey, Rc> {
@@ -148,6 +151,7 @@ mod tests {
     use super::{rsa_private, rsa_public};
     use crate::commands::object::build;
     use crate::object::{Lineage, Object};
+    use crate::testing::ScriptedPlatform;
     use tpm_wire::attributes::TpmaObject;
     use tpm_wire::handles::TpmHandle;
     use tpm_wire::rc::Rc;
@@ -161,7 +165,8 @@ mod tests {
         let fresh = object.clone();
         let modulus = rsa_public(&object.public).unwrap();
         for _ in 0..2 {
-            assert_eq!(*rsa_private(&object).unwrap().public(), modulus);
+            let private = rsa_private(&object, &ScriptedPlatform::default()).unwrap();
+            assert_eq!(*private.public(), modulus);
         }
         let asked_again = object.rsa.get_or_make(|| Err(Rc::FAILURE));
         assert_eq!(*asked_again.unwrap().public(), modulus);
@@ -173,6 +178,7 @@ mod tests {
     fn a_public_area_alone_has_no_private_key() {
         let public = build::rsa_public(TpmaObject::SIGN);
         let object = Object::new(public, None, Lineage::External(TpmHandle::NULL));
-        assert_eq!(rsa_private(&object).err(), Some(Rc::KEY));
+        let refused = rsa_private(&object, &ScriptedPlatform::default()).err();
+        assert_eq!(refused, Some(Rc::KEY));
     }
 }

@@ -1,5 +1,7 @@
 //! What the TPM needs from outside: entropy, time, and the signals of its host.
 
+use tpm_crypto::rsa::{Engine, Portable, PrivateKey};
+
 /// The world around one TPM.
 ///
 /// The engine calls these and nothing else; the same state, command and answers give the same reply, bit for bit.
@@ -31,5 +33,17 @@ pub trait Platform: Send {
     /// Whether non-volatile storage has room for anything new; if not, commands that take more of it answer `TPM_RC_NV_SPACE`.
     fn storage_has_room(&self) -> bool {
         true
+    }
+
+    /// The arithmetic for RSA. All engines give the same keys and results, some sooner than others.
+    fn rsa_engine(&self) -> &'static dyn Engine {
+        &Portable
+    }
+
+    /// An RSA key of so many bits, with the public exponent 65537, that was made of entropy while nobody waited, and that is given away
+    /// once. It serves objects that are drawn from the live generator; a key that follows from a seed is never asked for here.
+    fn ready_rsa_key(&mut self, bits: usize) -> Option<PrivateKey> {
+        let _ = bits;
+        None
     }
 }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use tpm_crypto::drbg::Drbg;
 use tpm_crypto::ecc::{self, EccError};
 use tpm_crypto::kdf::kdfe;
-use tpm_crypto::rsa::{RsaError, oaep};
+use tpm_crypto::rsa::{PrivateKey, RsaError, oaep};
 use tpm_wire::algorithm::{TpmiAlgHash, TpmiAlgPublic, TpmsEccPoint, TpmtRsaScheme};
 use tpm_wire::attributes::TpmaObject;
 use tpm_wire::buffers::{Tpm2bEncryptedSecret, Tpm2bSeed};
@@ -43,7 +43,10 @@ impl Tpm {
         self.test_exchange(key)?;
         let object = self.objects.get(key)?;
         match object.public.object_type() {
-            TpmiAlgPublic::Rsa => rsa_decrypt(object, label, secret, &mut self.random),
+            TpmiAlgPublic::Rsa => {
+                let key = rsa_private(object, &*self.platform)?;
+                rsa_decrypt(object, key, label, secret, &mut self.random)
+            }
             TpmiAlgPublic::Ecc => ecc_decrypt(object, label, secret),
             TpmiAlgPublic::KeyedHash | TpmiAlgPublic::SymCipher => Err(Rc::TYPE),
         }
@@ -89,6 +92,7 @@ fn terminated(label: &[u8]) -> Vec<u8> {
 
 fn rsa_decrypt(
     object: &Object,
+    mut key: PrivateKey,
     label: &[u8],
     secret: &[u8],
     random: &mut Drbg,
@@ -101,7 +105,6 @@ fn rsa_decrypt(
         Some(TpmtRsaScheme::Oaep(scheme)) => scheme.hash_alg,
         Some(_) => return Err(Rc::SCHEME),
     };
-    let mut key = rsa_private(object)?;
     if secret.len() != key.public().len() {
         return Err(Rc::SIZE);
     }

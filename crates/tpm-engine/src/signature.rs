@@ -167,11 +167,21 @@ impl Tpm {
         let mut entropy = Zeroizing::new([0; 32]);
         match scheme {
             TpmtSigScheme::Rsassa(_) => {
-                let sig = pkcs1::sign(&mut rsa_private(key)?, hasher, digest, &mut self.random);
+                let sig = pkcs1::sign(
+                    &mut rsa_private(key, &*self.platform)?,
+                    hasher,
+                    digest,
+                    &mut self.random,
+                );
                 Ok(TpmtSignature::Rsassa(rsa_signature(hash, sig)?))
             }
             TpmtSigScheme::Rsapss(_) => {
-                let sig = pss::sign(&mut rsa_private(key)?, hasher, digest, &mut self.random);
+                let sig = pss::sign(
+                    &mut rsa_private(key, &*self.platform)?,
+                    hasher,
+                    digest,
+                    &mut self.random,
+                );
                 Ok(TpmtSignature::Rsapss(rsa_signature(hash, sig)?))
             }
             TpmtSigScheme::Ecdsa(_) => {

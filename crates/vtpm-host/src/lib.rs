@@ -4,7 +4,9 @@
 
 mod folder_store;
 pub mod platform;
+mod rsa_pool;
 mod state_place;
 
 pub use folder_store::FolderStore;
+pub use rsa_pool::RsaPool;
 pub use state_place::StatePlace;

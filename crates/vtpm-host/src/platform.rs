@@ -7,24 +7,40 @@ use std::time::Instant;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use sha2::{Digest, Sha256};
+use tpm_crypto::rsa::{Engine, PrivateKey};
 use tpm_engine::Platform;
 use tpm_server::{
     Deterministic, PlatformMaker, SaveFuture, Signals, StateStore, StoreError, Stored,
 };
 
-/// Makes platforms with the entropy of the operating system and its clock.
+use crate::RsaPool;
+
+/// Makes platforms with the entropy of the operating system, its clock, and the fastest arithmetic that the processor has.
 pub fn real() -> PlatformMaker {
+    real_with(None)
+}
+
+/// The same with RSA keys that the process makes ahead: for those that live long enough to use them.
+pub fn real_with_pool() -> PlatformMaker {
+    real_with(Some(RsaPool::of_process()))
+}
+
+fn real_with(pool: Option<RsaPool>) -> PlatformMaker {
     let start = Instant::now();
+    let engine = tpm_rsa_ifma::best();
     Box::new(move |signals| {
         Box::new(RealPlatform {
             start,
+            engine,
+            pool: pool.clone(),
             signals: Arc::clone(signals),
         })
     })
 }
 
 /// Makes platforms whose entropy and clock follow from `seed` and `instance` alone: same commands, same bytes. For tests, never
-/// for secrets. Several TPMs of one seed differ by their `instance`.
+/// for secrets. Several TPMs of one seed differ by their `instance`. No key is made
+/// ahead: it would follow from no seed.
 ///
 /// A TPM that is kept needs [`seeded`], or it repeats itself from one process to the next.
 pub fn deterministic(seed: u64, instance: u64) -> PlatformMaker {
@@ -96,6 +112,8 @@ impl StateStore for Remembering {
 
 struct RealPlatform {
     start: Instant,
+    engine: &'static dyn Engine,
+    pool: Option<RsaPool>,
     signals: Arc<Signals>,
 }
 
@@ -132,6 +150,14 @@ impl Platform for RealPlatform {
 
     fn storage_has_room(&self) -> bool {
         self.signals.storage_has_room()
+    }
+
+    fn rsa_engine(&self) -> &'static dyn Engine {
+        self.engine
+    }
+
+    fn ready_rsa_key(&mut self, bits: usize) -> Option<PrivateKey> {
+        self.pool.as_ref()?.take(bits)
     }
 }
 
@@ -177,6 +203,17 @@ mod tests {
         assert_eq!(drawn[0], draw(&deterministic(7, 0)), "nothing was stored");
         assert_ne!(drawn[0], drawn[1]);
         assert_ne!(drawn[1], drawn[2], "the volatile state counts too");
+    }
+
+    #[test]
+    fn a_seeded_platform_has_no_keys_that_were_made_ahead() {
+        let signals = Arc::new(Signals::default());
+        let mut seeded = deterministic(7, 0)(&signals);
+        let mut alone = real()(&signals);
+        for _ in 0..2 {
+            assert!(seeded.ready_rsa_key(1024).is_none());
+            assert!(alone.ready_rsa_key(1024).is_none());
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl SimulatorVerb {
         // The platform port says when power comes and goes, and a mainboard that cuts it does not ask the TPM before.
         let settings = Settings {
             profile,
-            platform: platform::real(),
+            platform: platform::real_with_pool(),
             auto_shutdown: false,
             incoming: false,
         };

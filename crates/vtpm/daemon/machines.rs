@@ -118,7 +118,7 @@ impl RunningMachines {
         let store = SealedStore::new(Arc::clone(saved), Arc::clone(&self.committer));
         let settings = Settings {
             profile: None,
-            platform: platform::real(),
+            platform: platform::real_with_pool(),
             auto_shutdown: true,
             incoming: false,
         };

@@ -62,7 +62,22 @@ impl Search {
     #[must_use]
     pub fn new(bits: usize, exponent: u32) -> Self {
         // Sieving deeper than this costs more than the Fermat tests that it saves (measured).
-        let primes = odd_primes(if bits < 1024 { 1 << 15 } else { 1 << 18 });
+        Self::with_depth(bits, exponent, if bits < 1024 { 1 << 15 } else { 1 << 18 })
+    }
+
+    /// The same search, as deep a sieve as suits an engine; its primes are those of `new`.
+    #[must_use]
+    pub fn for_engine(engine: &dyn Engine, bits: usize, exponent: u32) -> Self {
+        match (engine.lanes(), bits) {
+            // One test at a time costs as the portable engine's do.
+            (1, _) => Self::new(bits, exponent),
+            (_, 0..1536) => Self::with_depth(bits, exponent, 1 << 14),
+            (_, 1536..) => Self::with_depth(bits, exponent, 1 << 16),
+        }
+    }
+
+    fn with_depth(bits: usize, exponent: u32, bound: usize) -> Self {
+        let primes = odd_primes(bound);
         let mut groups = Vec::new();
         let mut first = 0;
         let mut product = 1u64;
@@ -205,10 +220,26 @@ fn is_probable_prime<R: CryptoRng + ?Sized>(
     let twos = trailing_zeros(&minus_one);
     let odd = shift_right(&minus_one, twos);
     let bases: Vec<Limbs> = (0..rounds).map(|_| base(&minus_one, rng)).collect();
-    let mut results: Vec<Limbs> = bases
-        .iter()
-        .map(|_| Zeroizing::new(vec![0; candidate.len()]))
-        .collect();
+    let mut results = powers(engine, &bases, &odd, candidate);
+    // A base is no witness if its odd power is 1, or if that power squared fewer than `twos` times is -1.
+    let mut one = Zeroizing::new(vec![0; candidate.len()]);
+    limbs::add_small(&mut one, 1);
+    let mut accepted: Vec<Choice> = results.iter().map(|power| power.ct_eq(&one)).collect();
+    for square in 0..twos {
+        if square > 0 {
+            results = powers(engine, &results, &[2], candidate);
+        }
+        for (accepted, power) in accepted.iter_mut().zip(&results) {
+            *accepted |= power.ct_eq(&minus_one);
+        }
+    }
+    accepted.into_iter().all(bool::from)
+}
+
+/// Each base to the same power, modulo the candidate.
+fn powers(engine: &dyn Engine, bases: &[Limbs], exponent: &[u64], candidate: &[u64]) -> Vec<Limbs> {
+    let zeros = || Zeroizing::new(vec![0; candidate.len()]);
+    let mut results: Vec<Limbs> = bases.iter().map(|_| zeros()).collect();
     for (bases, results) in bases
         .chunks(engine.lanes())
         .zip(results.chunks_mut(engine.lanes()))
@@ -218,7 +249,7 @@ fn is_probable_prime<R: CryptoRng + ?Sized>(
             .zip(results)
             .map(|(base, result)| Modexp {
                 base,
-                exponent: &odd,
+                exponent,
                 modulus: candidate,
                 result,
             })
@@ -226,32 +257,6 @@ fn is_probable_prime<R: CryptoRng + ?Sized>(
         engine.modexp_batch(&mut jobs);
     }
     results
-        .iter_mut()
-        .all(|power| accepts(engine, power, twos, candidate, &minus_one))
-}
-
-/// Whether a base is no witness: its odd power is 1, or that power squared fewer than `twos` times is -1.
-fn accepts(
-    engine: &dyn Engine,
-    power: &mut Limbs,
-    twos: usize,
-    candidate: &[u64],
-    minus_one: &[u64],
-) -> bool {
-    let mut one = Zeroizing::new(vec![0; candidate.len()]);
-    limbs::add_small(&mut one, 1);
-    let mut accepted: Choice = power.ct_eq(&one) | power.ct_eq(minus_one);
-    for _ in 1..twos {
-        let base = power.clone();
-        engine.modexp_batch(&mut [Modexp {
-            base: &base,
-            exponent: &[2],
-            modulus: candidate,
-            result: power,
-        }]);
-        accepted |= power.ct_eq(minus_one);
-    }
-    bool::from(accepted)
 }
 
 /// A random base from 2 to n - 2.

@@ -78,7 +78,7 @@ impl PublicKey {
         let input = self.number_below(input, &n)?;
         let mut result = Zeroizing::new(vec![0; n.len()]);
         with_tiles!(n.len(), K => {
-            let modulus = Modulus::<K>::new(&n);
+            let modulus = Modulus::<K>::new_public(&n);
             let power = modulus.power_public(&modulus.enter(&input), self.e);
             modulus.leave(&power, &mut result);
         }, else return Err(RsaError::Modulus));

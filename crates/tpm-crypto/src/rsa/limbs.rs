@@ -55,6 +55,39 @@ pub(crate) fn less(a: &[u64], b: &[u64]) -> bool {
     borrow
 }
 
+/// `2^bits - x`, modulo the length of `x`.
+pub(crate) fn negative(x: &[u64]) -> Limbs {
+    let mut out = Zeroizing::new(x.iter().map(|limb| !limb).collect::<Vec<_>>());
+    add_small(&mut out, 1);
+    out
+}
+
+/// `x * 2^by mod n`, for `x` below `n`, whose top bit is set. Time depends on the numbers: for public ones only.
+pub(crate) fn shift_modulo(x: &mut [u64], n: &[u64], by: usize) {
+    const STEP: usize = 32;
+    let top = u128::from(n.last().copied().unwrap_or(0)) + 1;
+    for done in (0..by).step_by(STEP) {
+        let step = STEP.min(by - done);
+        // At most one less than the true quotient, since it is short.
+        let quotient = word((u128::from(x.last().copied().unwrap_or(0)) << step) / top);
+        let (mut shifted_out, mut carry, mut borrow) = (0, 0, false);
+        for (x, &n) in x.iter_mut().zip(n) {
+            let shifted = *x << step | shifted_out;
+            shifted_out = *x >> (64 - step);
+            let (product, high) = quotient.carrying_mul_add(n, carry, 0);
+            carry = high;
+            (*x, borrow) = shifted.borrowing_sub(product, borrow);
+        }
+        let above = shifted_out
+            .wrapping_sub(carry)
+            .wrapping_sub(u64::from(borrow));
+        if above != 0 || !less(x, n) {
+            let (reduced, _) = subtract(x, n);
+            x.copy_from_slice(&reduced);
+        }
+    }
+}
+
 /// Adds a small number; 1 if the sum does not fit.
 pub(crate) fn add_small(limbs: &mut [u64], small: u64) -> u64 {
     limbs.iter_mut().fold(small, |carry, limb| {

@@ -75,7 +75,7 @@ pub fn generate_with<R: CryptoRng + ?Sized>(
         return Err(RsaError::Exponent);
     }
     let half = bits / 2;
-    let search = Search::new(half, e);
+    let search = Search::for_engine(engine, half, e);
     let p = search.prime(engine, rng, cancel)?;
     loop {
         let q = search.prime(engine, rng, cancel)?;

@@ -20,6 +20,7 @@ use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::engine::MAX_LIMBS;
+use super::limbs;
 use super::tile::{Columns, DIGIT_BITS, MASK, TILE, Tile, add_product, add_square, clear, low};
 
 /// Bits that the modulus leaves free at least, see `Modulus::fits`.
@@ -114,6 +115,23 @@ impl<const K: usize> Modulus<K> {
             }
         }
         this.r2 = x;
+        this
+    }
+
+    /// The same for a modulus that is no secret and whose top bit is set, sooner: time depends on it.
+    pub(super) fn new_public(modulus: &[u64]) -> Self {
+        let mut this = Self::bare(modulus);
+        // From 2^bits to R mod n, to 2^v R mod n for the top bits v of the exponent of R, then by squaring to R^2 mod n.
+        let mut x = limbs::negative(modulus);
+        limbs::shift_modulo(&mut x, modulus, Self::BITS - modulus.len() * 64);
+        this.one = to_digits(&x);
+        let shift = to_usize(u64::from(Self::BITS.trailing_zeros()));
+        limbs::shift_modulo(&mut x, modulus, Self::BITS >> shift);
+        let mut r2 = to_digits(&x);
+        for _ in 0..shift {
+            r2 = this.square(&r2);
+        }
+        this.r2 = r2;
         this
     }
 

@@ -664,6 +664,32 @@ proptest! {
     }
 
     #[test]
+    fn shifts_modulo_a_public_number_are_remainders(
+        n in proptest::collection::vec(prop_oneof![Just(0u64), Just(u64::MAX), any::<u64>()], 1..34),
+        x in proptest::collection::vec(prop_oneof![Just(0u64), Just(u64::MAX), any::<u64>()], 34),
+        by in 0usize..200,
+    ) {
+        let mut n = n;
+        n[0] |= 1;
+        *n.last_mut().unwrap() |= 1 << 63;
+        let mut x = x[..n.len()].to_vec();
+        if !limbs::less(&x, &n) {
+            x = limbs::subtract(&x, &n).0.to_vec();
+        }
+        let mut expected = x.clone();
+        for _ in 0..by {
+            let over = expected.last().unwrap() >> 63;
+            let double = expected.clone();
+            limbs::add(&mut expected, &double);
+            if over == 1 || !limbs::less(&expected, &n) {
+                expected = limbs::subtract(&expected, &n).0.to_vec();
+            }
+        }
+        limbs::shift_modulo(&mut x, &n, by);
+        prop_assert_eq!(x, expected);
+    }
+
+    #[test]
     fn exact_division_inverts_multiplication(
         a in proptest::collection::vec(any::<u64>(), 1..20),
         b in proptest::collection::vec(any::<u64>(), 1..20),

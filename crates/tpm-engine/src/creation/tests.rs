@@ -1,6 +1,6 @@
 //! What comes out of fixed seeds must never change.
 
-use super::{KdfStream, make, make_primary};
+use super::{KdfStream, RsaMaking, make, make_primary};
 use crate::commands::object::build;
 use crate::object::Object;
 use alloc::string::String;
@@ -44,8 +44,14 @@ fn srk(mut public: TpmtPublic) -> TpmtPublic {
 
 fn name(public: TpmtPublic, stirring: Option<&[Tpm2bSeed; 2]>) -> (String, String) {
     let create = build::sensitive(&[], &[]);
-    let (public, sensitive) =
-        make_primary(&SEED, stirring, public, &create, &mut || false).unwrap();
+    let (public, sensitive) = make_primary(
+        &SEED,
+        stirring,
+        public,
+        &create,
+        RsaMaking::portable(&mut || false),
+    )
+    .unwrap();
     let seed = hex::encode(&*sensitive.seed_value);
     (hex::encode(&*Object::name_of(&public)), seed)
 }
@@ -128,7 +134,14 @@ fn template_and_given_data_change_the_key() {
     let plain = name(srk(build::ecc_template(build::STORAGE)), None);
     let mut public = srk(build::ecc_template(build::STORAGE));
     let create = build::sensitive(&[], b"x");
-    let (other, _) = make_primary(&SEED, None, public.clone(), &create, &mut || false).unwrap();
+    let (other, _) = make_primary(
+        &SEED,
+        None,
+        public.clone(),
+        &create,
+        RsaMaking::portable(&mut || false),
+    )
+    .unwrap();
     assert_ne!(hex::encode(&*Object::name_of(&other)), plain.0);
     public.unique = TpmuPublicId::Ecc(TpmsEccPoint {
         x: Small::zeros(1),
@@ -165,7 +178,14 @@ fn a_storage_key_keeps_its_seed_and_a_signing_key_does_not() {
     let create = build::sensitive(b"auth", &[]);
     let mut seed_size = |attributes| {
         let public = build::ecc_template(build::FIXED | attributes);
-        let made = make(public, &create, &mut random, |_| {}, &mut || false).unwrap();
+        let made = make(
+            public,
+            &create,
+            &mut random,
+            |_| {},
+            RsaMaking::portable(&mut || false),
+        )
+        .unwrap();
         assert_eq!(&*made.1.auth_value, b"auth");
         made.1.seed_value.len()
     };
@@ -183,6 +203,12 @@ fn weak_triple_des_keys_are_refused() {
     public.parameters = TpmuPublicParms::SymCipher(TDES);
     let create = build::sensitive(&[], &[1; 24]);
     let mut random = Drbg::new(&[1; 48], &[]);
-    let made = make(public, &create, &mut random, |_| {}, &mut || false);
+    let made = make(
+        public,
+        &create,
+        &mut random,
+        |_| {},
+        RsaMaking::portable(&mut || false),
+    );
     assert_eq!(made.err(), Some(Rc::KEY));
 }

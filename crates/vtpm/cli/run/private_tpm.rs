@@ -33,7 +33,7 @@ pub(super) async fn device(
     };
     let (mut store, platform) = match seed {
         Some((seed, instance)) => platform::seeded(store, seed, instance),
-        None => (store, platform::real()),
+        None => (store, platform::real_with_pool()),
     };
     let settings = Settings {
         profile,

@@ -241,7 +241,7 @@ impl Socket {
         let profile = self.profile.as_ref().map(ProfileOption::load).transpose()?;
         let settings = Settings {
             profile,
-            platform: platform::real(),
+            platform: platform::real_with_pool(),
             auto_shutdown: !flags.disable_auto_shutdown,
             incoming: migration.incoming,
         };

@@ -21,7 +21,7 @@ impl Execute for RsaDecrypt {
         }
         let padding = padding(parameters, self.in_scheme, Self::in_scheme)?;
         tpm.power.first_use(padding.algorithm())?;
-        let mut private = rsa_private(key).map_err(|rc| rc.at(Self::key_handle))?;
+        let mut private = rsa_private(key, &*tpm.platform).map_err(|rc| rc.at(Self::key_handle))?;
         if self.cipher_text.len() != private.public().len() {
             return Err(Rc::SIZE);
         }

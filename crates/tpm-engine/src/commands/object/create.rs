@@ -60,8 +60,13 @@ mod tests {
     use crate::commands::object::build::{
         with_kdf, with_key_bits, with_scheme, with_symmetric, with_tdes,
     };
+    use crate::object::{Lineage, Object};
+    use crate::platform::Platform;
     use crate::testing;
-    use core::sync::atomic::Ordering;
+    use alloc::boxed::Box;
+    use alloc::sync::Arc;
+    use core::sync::atomic::{AtomicU8, Ordering};
+    use tpm_crypto::rsa::PrivateKey;
     use tpm_wire::algorithm::{TpmiAlgHash, TpmiAlgSymMode};
     use tpm_wire::attributes::TpmaObject;
     use tpm_wire::buffers::Tpm2bDigest;
@@ -102,7 +107,65 @@ mod tests {
         let public = build::rsa_template(MOVABLE | SIGN);
         let key = build::child(&mut tpm, root, public, sensitive(b"auth", &[]));
         let object = tpm.objects.get(key).unwrap();
-        assert!(crate::keys::rsa_private(object).is_ok());
+        assert!(crate::keys::rsa_private(object, &*tpm.platform).is_ok());
+    }
+
+    /// A platform that has one RSA key ready, and counts how often it is asked.
+    struct Ready {
+        key: Option<PrivateKey>,
+        asked: Arc<AtomicU8>,
+    }
+
+    impl Platform for Ready {
+        fn entropy(&mut self, out: &mut [u8]) {
+            out.fill(7);
+        }
+        fn milliseconds(&mut self) -> u64 {
+            0
+        }
+        fn locality(&self) -> u8 {
+            0
+        }
+        fn ready_rsa_key(&mut self, bits: usize) -> Option<PrivateKey> {
+            assert_eq!(bits, 2048);
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            self.key.take()
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_ready_becomes_a_child_once_and_never_a_primary() {
+        let fixed = build::rsa_public(FIXED | SIGN);
+        let lineage = Lineage::External(TpmHandle::NULL);
+        let object = Object::new(fixed.clone(), Some(build::rsa_sensitive()), lineage);
+        let mut tpm = testing::started();
+        let asked = Arc::new(AtomicU8::new(0));
+        tpm.platform = Box::new(Ready {
+            key: Some(crate::keys::rsa_private(&object, &*tpm.platform).unwrap()),
+            asked: Arc::clone(&asked),
+        });
+        let root = build::primary_rsa(&mut tpm);
+        assert_eq!(asked.load(Ordering::Relaxed), 0);
+        let made = [(); 2].map(|()| {
+            let public = build::rsa_template(FIXED | SIGN);
+            create(&mut tpm, root, public, sensitive(b"auth", &[])).unwrap()
+        });
+        assert_eq!(made[0].out_public.0.unique, fixed.unique);
+        assert_ne!(made[1].out_public.0.unique, fixed.unique);
+        let key = build::load(&mut tpm, root, &made[0]).unwrap();
+        assert_eq!(&*tpm.auth_value(key), b"auth");
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+
+        let mut public = build::rsa_template(FIXED | SIGN);
+        if let TpmuPublicParms::Rsa(parameters) = &mut public.parameters {
+            parameters.exponent = 65539;
+        }
+        create(&mut tpm, root, public, sensitive(&[], &[])).unwrap();
+        assert_eq!(
+            asked.load(Ordering::Relaxed),
+            2,
+            "other exponents are not ready"
+        );
     }
 
     #[test]
