@@ -63,16 +63,21 @@ impl Drbg {
     }
 
     fn instantiate(derivation: Derivation) -> Self {
+        Self::from_material(&derivation.finish())
+    }
+
+    /// A generator whose seed material another derivation function made (SP 800-90A, 10.2.1.3.1).
+    pub(crate) fn from_material(material: &[u8; SEED_SIZE]) -> Self {
         let mut drbg = Self {
             cipher: Aes256Enc::new(&Array::default()),
             value: 0,
         };
-        drbg.update(&derivation.finish());
+        drbg.update(material);
         drbg
     }
 
     /// CTR_DRBG_Update: a new key and counter from the old ones and the given data.
-    fn update(&mut self, data: &[u8; SEED_SIZE]) {
+    pub(crate) fn update(&mut self, data: &[u8; SEED_SIZE]) {
         let mut next = Zeroizing::new([0; SEED_SIZE]);
         self.keystream(&mut *next);
         for (to, from) in next.iter_mut().zip(data) {
@@ -228,9 +233,10 @@ fn wipe(blocks: &mut [Block]) {
     }
 }
 
-const KEY_SIZE: usize = 32;
-const BLOCK_SIZE: usize = 16;
-const SEED_SIZE: usize = KEY_SIZE + BLOCK_SIZE;
+pub(crate) const KEY_SIZE: usize = 32;
+pub(crate) const BLOCK_SIZE: usize = 16;
+/// Bytes of seed material: a key and a counter.
+pub(crate) const SEED_SIZE: usize = KEY_SIZE + BLOCK_SIZE;
 /// SP 800-90A allows at most 2^19 bits in one request.
 const MAX_REQUEST: usize = 1 << 16;
 /// Bytes before each personalization part.

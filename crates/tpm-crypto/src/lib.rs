@@ -8,6 +8,7 @@ pub mod drbg;
 pub mod ecc;
 pub mod hash;
 pub mod kdf;
+pub mod libtpms;
 pub mod prime;
 pub mod rsa;
 pub mod symmetric;

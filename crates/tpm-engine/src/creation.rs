@@ -21,11 +21,14 @@
 //!   that the protections of children end with `TPM2_Clear`.
 //! - The seed value: as many bytes as the Name algorithm's digest. An asymmetric key that is no storage key does not keep it.
 //!
+//! A seed that libtpms made keeps libtpms's way, which is the same except for the derivation function of the generator and for the
+//! search for primes ([`libtpms`] describes both).
+//!
 //! An ordinary object is drawn in the same way from the live generator, unless the platform has an RSA key ready. A derived one is drawn from one long KDFa: hash of the
 //! parent's scheme, the parent's secret as the key, label and context of the caller, 8192 bits, used up from its start.
 
 use crate::algorithms::{hash_algorithm, small};
-use crate::hierarchy::Hierarchy;
+use crate::hierarchy::{Derivation, Hierarchy};
 use crate::keys::{curve, rsa_exponent, wire_point};
 use crate::loading::{check_cipher_key, largest_keyed_hash, symmetric_unique};
 use crate::object::{Lineage, Object};
@@ -37,7 +40,7 @@ use tpm_crypto::drbg::Drbg;
 use tpm_crypto::kdf::kdfa;
 use tpm_crypto::rsa::Engine;
 use tpm_crypto::symmetric::{tdes_key_valid, tdes_set_odd_parity};
-use tpm_crypto::{ecc, rsa};
+use tpm_crypto::{ecc, libtpms, rsa};
 use tpm_wire::algorithm::{TpmiAlgHash, TpmiAlgSymObject, TpmtKeyedhashScheme, TpmtSymDefObject};
 use tpm_wire::attest::locality_attribute;
 use tpm_wire::attributes::TpmaObject;
@@ -96,12 +99,14 @@ impl Tpm {
             None
         };
         let seed = self.hierarchies.seed(hierarchy);
+        let derivation = self.hierarchies.derivation(hierarchy);
         let rsa = RsaMaking {
             engine: self.platform.rsa_engine(),
             ready: None,
             cancel: &mut || self.platform.canceled(),
         };
-        let (public, sensitive) = make_primary(&seed, stirring.as_ref(), public, create, rsa)?;
+        let stirring = stirring.as_ref();
+        let (public, sensitive) = make_primary(&seed, derivation, stirring, public, create, rsa)?;
         let lineage = Lineage::Primary(hierarchy);
         Ok(Object::new(public, Some(sensitive), lineage))
     }
@@ -200,19 +205,57 @@ impl<'a> RsaMaking<'a> {
 /// Makes a primary object, as the head of this file says; `stirring` are the proofs in the endorsement hierarchy.
 fn make_primary(
     seed: &[u8],
+    derivation: Derivation,
     stirring: Option<&[Tpm2bSeed; 2]>,
     public: TpmtPublic,
     create: &TpmsSensitiveCreate,
     rsa: RsaMaking<'_>,
 ) -> Result<(TpmtPublic, TpmtSensitive), Rc> {
     let template = Object::name_of(&public);
-    let mut random = Drbg::new(seed, &[PRIMARY_OBJECT, &template, &create.data]);
-    let stir = |random: &mut Drbg| {
-        for proof in stirring.into_iter().flatten() {
-            random.reseed(proof);
+    let proofs = || stirring.into_iter().flatten();
+    let start = match derivation {
+        Derivation::Own => {
+            let mut random = Drbg::new(seed, &[PRIMARY_OBJECT, &template, &create.data]);
+            let stir = |random: &mut Drbg| proofs().for_each(|proof| random.reseed(proof));
+            return make(public, create, &mut random, stir, rsa);
         }
+        Derivation::LibtpmsNarrow => libtpms::Start::Narrow,
+        Derivation::LibtpmsWide => libtpms::Start::Wide,
     };
+    let parts: [&[u8]; 4] = [seed, PRIMARY_OBJECT, &template, &create.data];
+    let mut random = libtpms::Generator::new(&parts, start);
+    let stir = |random: &mut libtpms::Generator| proofs().for_each(|proof| random.reseed(proof));
     make(public, create, &mut random, stir, rsa)
+}
+
+/// What an object's numbers come from.
+trait Source: CryptoRng + Sized {
+    /// The RSA key of a size and an exponent that comes next.
+    fn rsa_key(
+        &mut self,
+        engine: &'static dyn Engine,
+        bits: usize,
+        exponent: u32,
+        cancel: &mut dyn FnMut() -> bool,
+    ) -> Result<rsa::PrivateKey, rsa::RsaError> {
+        rsa::generate_with(engine, bits, exponent, self, cancel)
+    }
+}
+
+impl Source for Drbg {}
+
+impl Source for KdfStream {}
+
+impl Source for libtpms::Generator {
+    fn rsa_key(
+        &mut self,
+        engine: &'static dyn Engine,
+        bits: usize,
+        exponent: u32,
+        cancel: &mut dyn FnMut() -> bool,
+    ) -> Result<rsa::PrivateKey, rsa::RsaError> {
+        rsa::generate_as_libtpms(engine, bits, exponent, self.start(), self, cancel)
+    }
 }
 
 /// Makes an object derived from a derivation parent; all has been checked.
@@ -246,7 +289,7 @@ pub(crate) fn derive(
 /// # Errors
 /// `TPM_RC_RANGE` for an RSA exponent, `TPM_RC_VALUE` for an RSA key size, `TPM_RC_CANCELED`; `TPM_RC_KEY_SIZE` and `TPM_RC_KEY` for a block
 /// cipher key that the caller gave, `TPM_RC_SIZE` for keyed hash data that are too long.
-fn make<R: CryptoRng>(
+fn make<R: Source>(
     mut public: TpmtPublic,
     create: &TpmsSensitiveCreate,
     random: &mut R,
@@ -265,7 +308,7 @@ fn make<R: CryptoRng>(
             let exponent = rsa_exponent(parameters);
             let made = match rsa.ready {
                 Some(key) if key.public().len() * 8 == bits => Ok(key),
-                _ => rsa::generate_with(rsa.engine, bits, exponent, random, rsa.cancel),
+                _ => random.rsa_key(rsa.engine, bits, exponent, rsa.cancel),
             };
             let key = made.map_err(|error| match error {
                 rsa::RsaError::Cancelled => Rc::CANCELED,

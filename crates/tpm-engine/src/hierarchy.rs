@@ -2,6 +2,7 @@
 
 use crate::algorithms::{hash_algorithm, small};
 use crate::identity::Identity;
+use crate::import::HierarchySecrets;
 use crate::state::Tpm;
 use crate::state_format::{Group, Section};
 use alloc::vec::Vec;
@@ -9,7 +10,7 @@ use tpm_crypto::drbg::Drbg;
 use tpm_crypto::kdf::kdfa;
 use tpm_wire::algorithm::TpmiAlgHash;
 use tpm_wire::buffers::{Tpm2bAuth, Tpm2bDigest, Tpm2bSeed};
-use tpm_wire::codec::{Input, Marshal, Parse, Parsed};
+use tpm_wire::codec::{Input, Marshal, Parse, Parsed, refuse};
 use tpm_wire::handles::TpmHandle;
 use tpm_wire::rc::Rc;
 
@@ -98,11 +99,24 @@ impl Parse for EntityPolicy {
     }
 }
 
+/// The way from a seed to primary keys. It belongs to the seed: with another one, other keys would come out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Derivation {
+    /// Ours, as `creation.rs` describes it: of every seed that was made here.
+    #[default]
+    Own,
+    /// That of libtpms, for a seed that libtpms before 0.8 made.
+    LibtpmsNarrow,
+    /// That of libtpms, for a seed that it has made since then.
+    LibtpmsWide,
+}
+
 /// Seed and proof of a hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 struct Secrets {
     seed: Tpm2bSeed,
     proof: Tpm2bSeed,
+    derivation: Derivation,
 }
 
 impl Secrets {
@@ -110,6 +124,7 @@ impl Secrets {
         Self {
             seed: secret(random),
             proof: secret(random),
+            derivation: Derivation::Own,
         }
     }
 }
@@ -248,6 +263,31 @@ impl Hierarchies {
         self.limited(handle, &self.secrets(hierarchy).seed, b"H_SEED")
     }
 
+    /// The way from the seed of a hierarchy to its primary keys. The seed of a limited one is always ours.
+    pub(crate) fn derivation(&self, handle: TpmHandle) -> Derivation {
+        match Limit::from_handle(handle) {
+            Limit::None => {
+                let hierarchy = Hierarchy::from_handle(handle).unwrap_or(Hierarchy::Null);
+                self.secrets(hierarchy).derivation
+            }
+            Limit::Firmware | Limit::SecurityVersion(_) => Derivation::Own,
+        }
+    }
+
+    /// Whether a seed has a derivation that the first version of the state's format cannot tell of.
+    pub(crate) fn has_foreign_seed(&self) -> bool {
+        let foreign = |secrets: &Secrets| secrets.derivation != Derivation::Own;
+        self.permanent_secrets().into_iter().any(foreign) || foreign(&self.null_secrets)
+    }
+
+    const fn permanent_secrets(&self) -> [&Secrets; 3] {
+        [
+            &self.owner_secrets,
+            &self.endorsement_secrets,
+            &self.platform_secrets,
+        ]
+    }
+
     /// The proof of a hierarchy, mixed with the firmware's secret for a limited one.
     pub(crate) fn proof(&self, handle: TpmHandle) -> Tpm2bSeed {
         let hierarchy = Hierarchy::from_handle(handle).unwrap_or(Hierarchy::Null);
@@ -255,14 +295,18 @@ impl Hierarchies {
     }
 
     /// Replaces the seed and the proof of a hierarchy by those of another implementation.
-    pub(crate) fn set_secrets(&mut self, hierarchy: Hierarchy, seed: Tpm2bSeed, proof: Tpm2bSeed) {
+    pub(crate) fn set_secrets(&mut self, hierarchy: Hierarchy, from: &HierarchySecrets) {
         let secrets = match hierarchy {
             Hierarchy::Owner => &mut self.owner_secrets,
             Hierarchy::Endorsement => &mut self.endorsement_secrets,
             Hierarchy::Platform => &mut self.platform_secrets,
             Hierarchy::Null => &mut self.null_secrets,
         };
-        *secrets = Secrets { seed, proof };
+        *secrets = Secrets {
+            seed: from.seed.clone(),
+            proof: from.proof.clone(),
+            derivation: from.derivation,
+        };
     }
 
     /// The identity of a TPM that was manufactured with these secrets.
@@ -370,8 +414,62 @@ impl Parse for Secrets {
     fn parse(input: Input<'_>) -> Parsed<'_, Self> {
         let (rest, seed) = Tpm2bSeed::parse(input)?;
         let (rest, proof) = Tpm2bSeed::parse(rest)?;
-        Ok((rest, Self { seed, proof }))
+        let derivation = Derivation::Own;
+        Ok((
+            rest,
+            Self {
+                seed,
+                proof,
+                derivation,
+            },
+        ))
     }
+}
+
+impl Marshal for Derivation {
+    fn marshal(&self, out: &mut Vec<u8>) {
+        let number: u8 = match self {
+            Self::Own => 0,
+            Self::LibtpmsNarrow => 1,
+            Self::LibtpmsWide => 2,
+        };
+        number.marshal(out);
+    }
+}
+
+impl Parse for Derivation {
+    fn parse(input: Input<'_>) -> Parsed<'_, Self> {
+        let (rest, number) = u8::parse(input)?;
+        match number {
+            0 => Ok((rest, Self::Own)),
+            1 => Ok((rest, Self::LibtpmsNarrow)),
+            2 => Ok((rest, Self::LibtpmsWide)),
+            _ => refuse(Rc::VALUE),
+        }
+    }
+}
+
+/// Writes the derivations of a group's seeds, if one is not ours: then the state has a version that knows of them.
+fn write_derivations(secrets: &[&Secrets], out: &mut Vec<u8>) {
+    if secrets
+        .iter()
+        .any(|secrets| secrets.derivation != Derivation::Own)
+    {
+        for secrets in secrets {
+            secrets.derivation.marshal(out);
+        }
+    }
+}
+
+/// Reads what [`write_derivations`] wrote; nothing is left where all are ours.
+fn read_derivations<'a>(secrets: &mut [&mut Secrets], input: Input<'a>) -> Parsed<'a, ()> {
+    let mut rest = input;
+    if !rest.is_empty() {
+        for secrets in secrets {
+            (rest, secrets.derivation) = Derivation::parse(rest)?;
+        }
+    }
+    Ok((rest, ()))
 }
 
 impl Marshal for Authorization {
@@ -402,8 +500,12 @@ impl Section for Hierarchies {
                 self.lockout.marshal(out);
                 self.disable_clear.marshal(out);
                 self.tpm_generated_eps.marshal(out);
+                write_derivations(&self.permanent_secrets(), out);
             }
-            Group::Reset => self.null_secrets.marshal(out),
+            Group::Reset => {
+                self.null_secrets.marshal(out);
+                write_derivations(&[&self.null_secrets], out);
+            }
             Group::Clear => {
                 self.platform.marshal(out);
                 for flag in [
@@ -432,8 +534,17 @@ impl Section for Hierarchies {
                 (rest, self.lockout) = Authorization::parse(rest)?;
                 (rest, self.disable_clear) = bool::parse(rest)?;
                 (rest, self.tpm_generated_eps) = bool::parse(rest)?;
+                let mut secrets = [
+                    &mut self.owner_secrets,
+                    &mut self.endorsement_secrets,
+                    &mut self.platform_secrets,
+                ];
+                (rest, ()) = read_derivations(&mut secrets, rest)?;
             }
-            Group::Reset => (rest, self.null_secrets) = Secrets::parse(rest)?,
+            Group::Reset => {
+                (rest, self.null_secrets) = Secrets::parse(rest)?;
+                (rest, ()) = read_derivations(&mut [&mut self.null_secrets], rest)?;
+            }
             Group::Clear => {
                 (rest, self.platform) = Authorization::parse(rest)?;
                 (rest, self.owner_enabled) = bool::parse(rest)?;

@@ -1,5 +1,6 @@
 //! A TPM that takes up what another implementation has kept: typed, whatever bytes it came from.
 
+pub use crate::hierarchy::Derivation;
 use crate::hierarchy::{Authorization, EntityPolicy, Hierarchies, Hierarchy};
 use crate::nv::Index;
 use crate::object::{Object, RsaKeyCache};
@@ -24,6 +25,8 @@ pub struct HierarchySecrets {
     pub seed: Tpm2bSeed,
     /// The proof.
     pub proof: Tpm2bSeed,
+    /// The way from the seed to primary keys.
+    pub derivation: Derivation,
 }
 
 /// The authorization of a permanent entity.
@@ -273,7 +276,7 @@ impl Tpm {
             (Hierarchy::Endorsement, &imported.endorsement_secrets),
             (Hierarchy::Platform, &imported.platform_secrets),
         ] {
-            hierarchies.set_secrets(hierarchy, secrets.seed.clone(), secrets.proof.clone());
+            hierarchies.set_secrets(hierarchy, secrets);
         }
         hierarchies.owner = imported.owner.clone().into();
         hierarchies.endorsement = imported.endorsement.clone().into();
@@ -341,8 +344,7 @@ impl Tpm {
     }
 
     fn import_saved(&mut self, saved: SavedState) -> Result<(), ImportError> {
-        self.hierarchies
-            .set_secrets(Hierarchy::Null, saved.null.seed, saved.null.proof);
+        self.hierarchies.set_secrets(Hierarchy::Null, &saved.null);
         self.hierarchies.platform = saved.platform.into();
         let [owner, endorsement, platform_nv] = saved.enabled;
         self.hierarchies.owner_enabled = owner;

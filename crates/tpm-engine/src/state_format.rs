@@ -74,7 +74,10 @@ impl core::error::Error for StateError {}
 
 const PERMANENT_MAGIC: u32 = 0x7654_504D; // "vTPM"
 const VOLATILE_MAGIC: u32 = 0x7654_5076; // "vTPv"
-const VERSION: u16 = 1;
+/// The last version that is known here. What is written has the first version that can hold it.
+const VERSION: u16 = 2;
+/// Knows of one way from a seed to primary keys, ours.
+const ONE_DERIVATION: u16 = 1;
 /// Ends every blob, so that a cut one is noticed.
 const END: u16 = 0xFFFF;
 const PROFILE: u16 = 0x0001;
@@ -126,6 +129,15 @@ impl Tpm {
             tag::COMMITS => &mut self.commits,
             _ => return None,
         })
+    }
+
+    /// The version that the bytes of this state have.
+    fn state_version(&self) -> u16 {
+        if self.hierarchies.has_foreign_seed() {
+            VERSION
+        } else {
+            ONE_DERIVATION
+        }
     }
 
     /// Appends every subsystem's share of a group.
@@ -186,7 +198,7 @@ impl Tpm {
     pub(crate) fn permanent_bytes(&self) -> Zeroizing<Vec<u8>> {
         let mut out = Vec::with_capacity(4096);
         PERMANENT_MAGIC.marshal(&mut out);
-        VERSION.marshal(&mut out);
+        self.state_version().marshal(&mut out);
         write_section(PROFILE, &mut out, |out| self.profile.marshal(out));
         write_section(POWER, &mut out, |out| self.power.marshal_permanent(out));
         write_section(IDENTITY, &mut out, |out| self.identity.marshal(out));
@@ -270,7 +282,7 @@ impl Tpm {
     pub fn volatile_state(&self) -> Zeroizing<Vec<u8>> {
         let mut out = Vec::with_capacity(8192);
         VOLATILE_MAGIC.marshal(&mut out);
-        VERSION.marshal(&mut out);
+        self.state_version().marshal(&mut out);
         write_section(POWER, &mut out, |out| self.power.marshal_volatile(out));
         for group in [Group::Reset, Group::Clear, Group::Volatile] {
             write_section(0, &mut out, |out| self.write_group(group, out));
@@ -333,7 +345,7 @@ fn read_start<'a>(
     let (rest, version) = u16::parse(rest).map_err(|_| StateError::NotAState)?;
     match (found == magic, version) {
         (false, _) => Err(StateError::NotAState),
-        (true, VERSION) => Ok(rest),
+        (true, ONE_DERIVATION..=VERSION) => Ok(rest),
         (true, other) => Err(StateError::UnknownVersion(other)),
     }
 }

@@ -181,7 +181,6 @@ impl Report {
             carried_over: carried_over(imported),
             not_carried_over: Vec::new(),
         };
-        report.lost("primary keys that are not persistent: made again from the same seed and template they come out as other keys");
         report.lost("saved contexts of objects and sessions, such as tpm2-tools' .ctx files");
         if let Some(theirs) = &libtpms.profile {
             report.lost(format!(
@@ -242,7 +241,7 @@ fn profile_name(json: &str) -> String {
 
 fn carried_over(imported: &Imported) -> Vec<String> {
     let mut carried = vec![
-        "seeds and proofs of the owner, endorsement and platform hierarchies".to_owned(),
+        "seeds and proofs of the owner, endorsement and platform hierarchies: primary keys come out of them as before".to_owned(),
         "passwords and policies of owner, endorsement and lockout".to_owned(),
         format!(
             "clock ({} s), {} resets, settings and count ({}) of the dictionary-attack protection",

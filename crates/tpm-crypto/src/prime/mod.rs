@@ -22,6 +22,8 @@
 //! Stepping on from one start, instead of drawing each candidate anew, favours primes after long gaps a little and saves most of
 //! the sieve.
 
+pub(crate) mod libtpms;
+
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -179,7 +181,8 @@ impl Search {
         let candidates: Vec<&[u64]> = batch.iter().map(|candidate| candidate.as_slice()).collect();
         let passed = engine.fermat_batch(&candidates);
         for (i, candidate) in batch.iter().enumerate() {
-            if passed >> i & 1 == 1 && is_probable_prime(engine, candidate, rng) {
+            let rounds = rounds(candidate.len() * 64);
+            if passed >> i & 1 == 1 && is_probable_prime(engine, candidate, rounds, rng) {
                 return Ok(Some(candidate.clone()));
             }
         }
@@ -210,9 +213,9 @@ const fn rounds(bits: usize) -> usize {
 fn is_probable_prime<R: CryptoRng + ?Sized>(
     engine: &dyn Engine,
     candidate: &[u64],
+    rounds: usize,
     rng: &mut R,
 ) -> bool {
-    let rounds = rounds(candidate.len() * 64);
     let mut minus_one = Zeroizing::new(candidate.to_vec());
     if let Some(low) = minus_one.first_mut() {
         *low -= 1;

@@ -182,6 +182,7 @@ fn miller_rabin_rejects_composites_that_pass_fermat() {
     assert!(!is_probable_prime(
         &Portable,
         &number,
+        8,
         &mut CounterRng::new(b"witness")
     ));
 }

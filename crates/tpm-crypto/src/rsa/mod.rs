@@ -20,7 +20,8 @@ pub use key::{PrivateKey, PublicKey};
 
 use rand_core::CryptoRng;
 
-use crate::prime::{Cancelled, Search};
+use crate::libtpms::Start;
+use crate::prime::{Cancelled, Search, libtpms};
 
 /// Key sizes that `generate` makes, in bits.
 pub const KEY_BITS: [usize; 4] = [1024, 2048, 3072, 4096];
@@ -81,6 +82,35 @@ pub fn generate_with<R: CryptoRng + ?Sized>(
         let q = search.prime(engine, rng, cancel)?;
         if far_apart(&p, &q, half) && limbs::bit_length(&limbs::common_divisor(&p, &q)) <= half - 34
         {
+            return PrivateKey::from_primes(e, p, q).map(|key| key.with_engine(engine));
+        }
+    }
+}
+
+/// Makes the key that libtpms makes from the same generator; `libtpms` in the crate's root says what that is for. The prime that
+/// such a key stores is the one found second.
+///
+/// # Errors
+/// `KeySize`, `Exponent`, or `Cancelled`.
+pub fn generate_as_libtpms<R: CryptoRng + ?Sized>(
+    engine: &'static dyn Engine,
+    bits: usize,
+    e: u32,
+    start: Start,
+    rng: &mut R,
+    cancel: &mut dyn FnMut() -> bool,
+) -> Result<PrivateKey, RsaError> {
+    if !KEY_BITS.contains(&bits) {
+        return Err(RsaError::KeySize);
+    }
+    if !exponent_is_allowed(e) {
+        return Err(RsaError::Exponent);
+    }
+    let search = libtpms::Search::new(bits / 2, e, start);
+    let q = search.prime(engine, rng, cancel)?;
+    loop {
+        let p = search.prime(engine, rng, cancel)?;
+        if libtpms::far_apart(&p, &q) {
             return PrivateKey::from_primes(e, p, q).map(|key| key.with_engine(engine));
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{KdfStream, RsaMaking, make, make_primary};
 use crate::commands::object::build;
+use crate::hierarchy::Derivation;
 use crate::object::Object;
 use alloc::string::String;
 use rand_core::Rng;
@@ -43,15 +44,19 @@ fn srk(mut public: TpmtPublic) -> TpmtPublic {
 }
 
 fn name(public: TpmtPublic, stirring: Option<&[Tpm2bSeed; 2]>) -> (String, String) {
+    name_by(Derivation::Own, public, stirring)
+}
+
+fn name_by(
+    derivation: Derivation,
+    public: TpmtPublic,
+    stirring: Option<&[Tpm2bSeed; 2]>,
+) -> (String, String) {
     let create = build::sensitive(&[], &[]);
-    let (public, sensitive) = make_primary(
-        &SEED,
-        stirring,
-        public,
-        &create,
-        RsaMaking::portable(&mut || false),
-    )
-    .unwrap();
+    let mut never = || false;
+    let rsa = RsaMaking::portable(&mut never);
+    let made = make_primary(&SEED, derivation, stirring, public, &create, rsa);
+    let (public, sensitive) = made.unwrap();
     let seed = hex::encode(&*sensitive.seed_value);
     (hex::encode(&*Object::name_of(&public)), seed)
 }
@@ -99,6 +104,39 @@ fn endorsement_keys_of_one_seed_never_change_and_their_seed_hangs_on_the_proofs(
     assert_ne!(other.1, ecc.1);
 }
 
+/// That these are libtpms's keys is shown in `tests/import.rs` of the binary, which asks swtpm for both.
+#[test]
+fn keys_of_seeds_of_libtpms_never_change() {
+    let proofs = [[1; 64], [2; 64]].map(|proof| Tpm2bSeed::from(&proof));
+    let rsa = || ek(build::rsa_template(build::STORAGE));
+    let wide = name_by(Derivation::LibtpmsWide, rsa(), Some(&proofs));
+    same(
+        &wide,
+        "000b7201991994bec4380b43e01db74f3ce31601cadfac21e7a23f4b620fce8e7648",
+        "80443f4970f947449c000f53de27c9459ebd3fc8cd832f6efbb58711731c8fb8",
+    );
+    let narrow = name_by(Derivation::LibtpmsNarrow, rsa(), Some(&proofs));
+    same(
+        &narrow,
+        "000b7bc1e8215256875e7a1c4cf0fdcdff0a4c5a937d95bd2930f8355fd96244645c",
+        "8b1215a04d3865ba5cfe6ba72481713a0d8d95a845ef378c3302f425efb24280",
+    );
+    for derivation in [Derivation::LibtpmsWide, Derivation::LibtpmsNarrow] {
+        let ecc = name_by(derivation, srk(build::ecc_template(build::STORAGE)), None);
+        same(
+            &ecc,
+            "000b24b63ea273635f37ed5b91fb3484e0e62615c2451fef691e118cece314b184a5",
+            "764b6abad479417c82ec39298beba2b7256c08284bf3d8101fd0e4e4b4c57046",
+        );
+        let hmac = name_by(derivation, build::hmac_template(), None);
+        same(
+            &hmac,
+            "000b10310f133e3adf85a89d430b19340a0f6e76ecb26cb7fe8f18fdd312fc615e46",
+            "691ed61603c245b604c6fcaac6fea21dc4d19be8b5ab9375cf6a5fb51b638223",
+        );
+    }
+}
+
 #[test]
 fn symmetric_primary_objects_of_one_seed_never_change() {
     let hmac = name(build::hmac_template(), None);
@@ -136,6 +174,7 @@ fn template_and_given_data_change_the_key() {
     let create = build::sensitive(&[], b"x");
     let (other, _) = make_primary(
         &SEED,
+        Derivation::Own,
         None,
         public.clone(),
         &create,

@@ -6,14 +6,17 @@ extern crate std;
 
 use super::prelude::SIGNER;
 use super::{Auth, ScriptedPlatform, Sequences, TestTpm};
+use crate::import::{Derivation, HierarchySecrets, Imported, PowerLoss, SavedState};
+use crate::profile::Profile;
 use crate::state::Tpm;
+use crate::state_format::StateError;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use tpm_wire::algorithm::{TpmiAlgHash, TpmsSchemeHash, TpmtSigScheme};
-use tpm_wire::buffers::Tpm2bDigest;
+use tpm_wire::buffers::{Tpm2bDigest, Tpm2bSeed};
 use tpm_wire::capability::TpmsCapabilityData;
-use tpm_wire::codec::{Limits, parse_all};
+use tpm_wire::codec::{Limits, Marshal, parse_all};
 use tpm_wire::commands::{
     ContextSave, GetCapability, NvRead, PcrRead, Shutdown, Sign, Startup, Unseal, VerifySignature,
 };
@@ -26,6 +29,9 @@ const PERMANENT: &[u8] = include_bytes!("../../testdata/state-v1/permanent");
 const VOLATILE: &[u8] = include_bytes!("../../testdata/state-v1/volatile");
 /// The permanent state of the same TPM after an orderly `TPM2_Shutdown(STATE)`.
 const SHUT_DOWN: &[u8] = include_bytes!("../../testdata/state-v1/shut-down");
+
+/// The permanent state of a TPM with seeds of libtpms, which is why its format is version 2.
+const IMPORTED: &[u8] = include_bytes!("../../testdata/state-v2/imported");
 
 const SECRET: TpmHandle = TpmHandle(0x8100_0007);
 const ORDINARY: TpmHandle = TpmHt::NvIndex.handle(0x50_0000);
@@ -147,6 +153,113 @@ fn state_of_version_1_that_was_shut_down_resumes() {
     check_permanent(&mut tpm);
 }
 
+const DERIVATIONS: [(TpmHandle, Derivation); 4] = [
+    (TpmHandle::OWNER, Derivation::LibtpmsNarrow),
+    (TpmHandle::ENDORSEMENT, Derivation::LibtpmsWide),
+    (TpmHandle::PLATFORM, Derivation::Own),
+    (TpmHandle::NULL, Derivation::LibtpmsWide),
+];
+
+/// What is written to `state-v2`.
+fn imported() -> Vec<u8> {
+    let [owner, endorsement, platform, null] = DERIVATIONS.map(|(handle, derivation)| {
+        let byte = handle.0.to_be_bytes()[3];
+        HierarchySecrets {
+            seed: Tpm2bSeed::from(&[byte; 64]),
+            proof: Tpm2bSeed::from(&[!byte; 64]),
+            derivation,
+        }
+    });
+    let saved = SavedState {
+        null,
+        enabled: [true; 3],
+        ..SavedState::default()
+    };
+    let imported = Imported {
+        owner_secrets: owner,
+        endorsement_secrets: endorsement,
+        platform_secrets: platform,
+        max_tries: 3,
+        power_loss: PowerLoss::State(Box::new(saved)),
+        ..Imported::default()
+    };
+    let platform = Box::new(ScriptedPlatform::default());
+    let mut tpm = Tpm::import(imported, Profile::default(), platform).unwrap();
+    tpm.permanent_state().to_vec()
+}
+
+fn version(state: &[u8]) -> &[u8] {
+    state.get(4..6).unwrap_or_default()
+}
+
+#[test]
+fn state_of_version_2_keeps_the_way_from_each_seed_to_its_keys() {
+    assert_eq!(version(IMPORTED), [0, 2]);
+    assert_eq!(version(PERMANENT), [0, 1]);
+    let mut tpm = load(IMPORTED);
+    tpm.run(Startup {
+        startup_type: TpmSu::State,
+    })
+    .expect("what was shut down resumes");
+    check_written(&mut tpm);
+    let check = |tpm: &TestTpm| {
+        for (handle, derivation) in DERIVATIONS {
+            assert_eq!(tpm.hierarchies.derivation(handle), derivation, "{handle:?}");
+            let byte = handle.0.to_be_bytes()[3];
+            assert_eq!(&*tpm.hierarchies.seed(handle), &[byte; 64]);
+        }
+        let limited = tpm.hierarchies.derivation(TpmHandle::FW_OWNER);
+        assert_eq!(limited, Derivation::Own);
+    };
+    check(&tpm);
+    let volatile = tpm.volatile_state();
+    assert_eq!(version(&volatile), [0, 2]);
+    let mut moved = load(&tpm.permanent_state());
+    moved.restore_volatile(&volatile).expect("it loads");
+    check(&moved);
+}
+
+#[test]
+fn a_new_seed_is_ours_and_a_state_of_such_seeds_has_the_first_version() {
+    let mut tpm = load(IMPORTED);
+    tpm.run(Startup {
+        startup_type: TpmSu::Clear,
+    })
+    .expect("it starts");
+    let Tpm {
+        hierarchies,
+        random,
+        ..
+    } = &mut tpm.tpm;
+    hierarchies.renew_owner(random);
+    assert_eq!(hierarchies.derivation(TpmHandle::OWNER), Derivation::Own);
+    let endorsement = hierarchies.derivation(TpmHandle::ENDORSEMENT);
+    assert_eq!(endorsement, Derivation::LibtpmsWide, "its seed is the same");
+    hierarchies.renew_endorsement(random);
+    hierarchies.startup(true, true, random);
+    assert_eq!(hierarchies.derivation(TpmHandle::NULL), Derivation::Own);
+    let state = tpm.permanent_state();
+    assert_eq!(version(&state), [0, 1]);
+    assert_eq!(version(&load(&state).permanent_state()), [0, 1]);
+    let mut later = state.to_vec();
+    later[5] = 3;
+    let refused = Tpm::load(&later, Box::new(ScriptedPlatform::default()));
+    assert_eq!(refused.err(), Some(StateError::UnknownVersion(3)));
+}
+
+#[test]
+fn an_unknown_way_from_a_seed_is_refused() {
+    let mut altered = IMPORTED.to_vec();
+    let own: Vec<u8> = DERIVATIONS
+        .iter()
+        .map(|(_, way)| way.to_bytes()[0])
+        .collect();
+    let at = altered.windows(3).position(|bytes| bytes == &own[..3]);
+    altered[at.expect("the derivations")] = 3;
+    let refused = Tpm::load(&altered, Box::new(ScriptedPlatform::default()));
+    assert!(matches!(refused.err(), Some(StateError::Damaged { .. })));
+}
+
 #[test]
 fn a_fixture_is_written_when_asked_for() {
     let Some(folder) = std::env::var_os("TPM_ENGINE_WRITE_FIXTURE") else {
@@ -165,4 +278,5 @@ fn a_fixture_is_written_when_asked_for() {
     })
     .unwrap();
     put("shut-down", &tpm.permanent_state());
+    put("imported", &imported());
 }

@@ -7,8 +7,7 @@
 mod tests;
 
 use tpm_engine::import::{
-    EntityAuthorization, HierarchySecrets, Imported, NvContents, PersistentObject, PowerLoss,
-    SavedState,
+    Derivation, EntityAuthorization, Imported, NvContents, PersistentObject, PowerLoss, SavedState,
 };
 use tpm_wire::algorithm::{TpmiAlgHash, TpmiAlgPublic};
 use tpm_wire::attributes::TpmaNv;
@@ -49,6 +48,9 @@ const NV: Kind = kind("NV memory", 0x094f_22c3, 2);
 const NV_INDEX: Kind = kind("NV index", 0x2547_265a, 2);
 const ANY_OBJECT: Kind = kind("persistent object", 0xfe9a_3974, 2);
 const OBJECT: Kind = kind("persistent object", 0x75be_73af, 4);
+
+/// What the number is called that says how old the way from a seed to its keys is.
+const SEED_LEVEL: &str = "derivation of primary keys";
 
 /// The code of the command that bit 0 of a list of commands stands for.
 const FIRST_COMMAND: u32 = 0x11f;
@@ -231,7 +233,24 @@ fn read_persistent(
         _ => return Err(reader.damaged()),
     };
     // Nested: the banks in use at present, how old the derivation from each seed is, and what is still unknown.
-    growth(reader, version)?;
+    let mut levels = if version >= 2 {
+        match optional(reader, PERSISTENT.what)? {
+            Some(mut grown) => {
+                grown.parse::<TpmlPcrSelection>()?;
+                optional(&mut grown, PERSISTENT.what)?
+            }
+            None => None,
+        }
+    } else {
+        None
+    };
+    for secrets in [
+        &mut imported.endorsement_secrets,
+        &mut imported.owner_secrets,
+        &mut imported.platform_secrets,
+    ] {
+        secrets.derivation = derivation(levels.as_mut())?;
+    }
     let bits_are_codes = version >= BITS_ARE_CODES_SINCE;
     match commands(audited) {
         codes if bits_are_codes => imported.audit_commands = Some(codes),
@@ -246,6 +265,19 @@ fn read_persistent(
         lost.push("the number that TPM2_SetAlgorithmSet stored: set it anew".into());
     }
     Ok(power_loss)
+}
+
+/// The way from a seed to its primary keys, by the level that is stored for it; versions that stored none had the first level.
+fn derivation(levels: Option<&mut Reader<'_>>) -> Result<Derivation, ImportError> {
+    match levels.map(Reader::byte).transpose()? {
+        None | Some(0) => Ok(Derivation::LibtpmsNarrow),
+        Some(1) => Ok(Derivation::LibtpmsWide),
+        Some(level) => Err(ImportError::TooNew {
+            what: SEED_LEVEL,
+            version: level.into(),
+            known: 1,
+        }),
+    }
 }
 
 /// The codes of a list of commands, a bit each.
@@ -292,10 +324,8 @@ fn read_orderly(reader: &mut Reader<'_>, imported: &mut Imported) -> Result<(), 
 
 fn read_state_reset(reader: &mut Reader<'_>, saved: &mut SavedState) -> Result<(), ImportError> {
     let version = header(reader, &STATE_RESET)?;
-    saved.null = HierarchySecrets {
-        proof: reader.parse()?,
-        seed: reader.parse::<Tpm2bSeed>()?,
-    };
+    saved.null.proof = reader.parse()?;
+    saved.null.seed = reader.parse::<Tpm2bSeed>()?;
     saved.clear_count = reader.word()?;
     // Numbers of saved contexts, which cannot be loaded any more.
     reader.long()?;
@@ -312,7 +342,13 @@ fn read_state_reset(reader: &mut Reader<'_>, saved: &mut SavedState) -> Result<(
     saved.pcr_counter = reader.word()?;
     // Commits that are open: their secrets are made from one nonce, which stays behind.
     optional(reader, "")?;
-    growth(reader, version)
+    let mut level = if version >= 2 {
+        optional(reader, STATE_RESET.what)?
+    } else {
+        None
+    };
+    saved.null.derivation = derivation(level.as_mut())?;
+    Ok(())
 }
 
 fn read_state_clear(reader: &mut Reader<'_>, saved: &mut SavedState) -> Result<(), ImportError> {

@@ -1,9 +1,16 @@
 use super::*;
 use crate::import::open_file;
 use tpm_engine::{Profile, Tpm};
+use tpm_wire::algorithm::TpmsEccPoint;
+use tpm_wire::buffers::{Small, Tpm2bPublicKeyRsa};
+use tpm_wire::codec::Marshal;
+use tpm_wire::object::TpmuPublicId;
 
 /// What swtpm 0.7.1 with libtpms 0.9.2 kept of a TPM with all that `tests/import.rs` puts into one.
 const STATE: &[u8] = include_bytes!("../../../../tests/data/swtpm_0_7_state.bin");
+
+/// The same program with libtpms 0.11, which keeps a profile (state format level 7).
+const STATE_WITH_PROFILE: &[u8] = include_bytes!("../../../../tests/data/swtpm_profile_state.bin");
 
 fn state() -> Zeroizing<Vec<u8>> {
     open_file(STATE, None).unwrap()
@@ -63,11 +70,9 @@ fn everything_in_a_state_is_read() {
     assert!(import(&state()).is_some());
 }
 
-/// The same program with libtpms 0.11, which keeps a profile (state format level 7).
 #[test]
 fn a_state_with_a_profile_is_read() {
-    let file = include_bytes!("../../../../tests/data/swtpm_profile_state.bin");
-    let state = open_file(file, None).unwrap();
+    let state = open_file(STATE_WITH_PROFILE, None).unwrap();
     let libtpms = read_state(&state).unwrap();
     assert!(libtpms.profile.unwrap().contains(r#""Name":"default-v1""#));
     let object = &libtpms.imported.persistent[0];
@@ -118,4 +123,84 @@ fn a_later_version_is_named() {
 fn bits_of_a_list_are_codes_of_commands() {
     assert_eq!(commands(&[0x01, 0x80]), [0x11f, 0x12e]);
     assert!(commands(&[0; 8]).is_empty());
+}
+
+/// `TPM2_CreatePrimary` with a password, and the public area that it answers with.
+fn create_primary(
+    tpm: &mut Tpm,
+    hierarchy: TpmHandle,
+    auth: &[u8],
+    template: &TpmtPublic,
+) -> Vec<u8> {
+    let size = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap().to_be_bytes();
+    let template = template.to_bytes();
+    let authorization = [&[0x40, 0, 0, 9, 0, 0, 0][..], &size(auth), auth].concat();
+    let area = u32::try_from(authorization.len()).unwrap().to_be_bytes();
+    let body = [
+        &0x131_u32.to_be_bytes()[..],
+        &hierarchy.0.to_be_bytes(),
+        &area,
+        &authorization,
+        &[0, 4, 0, 0, 0, 0],
+        &size(&template),
+        &template,
+        &[0; 6],
+    ]
+    .concat();
+    let total = u32::try_from(body.len() + 6).unwrap().to_be_bytes();
+    let command = [&[0x80, 2][..], &total, &body].concat();
+    let response = tpm.execute(&command);
+    assert_eq!(response[6..10], [0; 4], "{hierarchy:?}");
+    let length = usize::from(u16::from_be_bytes([response[18], response[19]]));
+    response[20..20 + length].to_vec()
+}
+
+#[test]
+fn primary_keys_come_out_as_libtpms_made_them() {
+    for (file, count) in [(STATE, 3), (STATE_WITH_PROFILE, 1)] {
+        assert_eq!(primaries_made_again(&open_file(file, None).unwrap()), count);
+    }
+}
+
+/// Makes the persistent primary keys of a state again.
+fn primaries_made_again(state: &[u8]) -> usize {
+    let imported = read_state(state).unwrap().imported;
+    let mut tpm = import(state).unwrap();
+    let startup = tpm.execute(&[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0]);
+    assert_eq!(startup[6..10], [0; 4]);
+    let primaries = imported.persistent.iter().filter(|object| object.primary);
+    let mut seen = 0;
+    for object in primaries {
+        let (mut template, auth) = (
+            object.public.clone(),
+            match object.hierarchy {
+                TpmHandle::OWNER => &imported.owner.auth,
+                _ => &imported.endorsement.auth,
+            },
+        );
+        // The templates of tpm2-tools have no unique part, except that of the endorsement key.
+        let zeros = if object.hierarchy == TpmHandle::OWNER {
+            0
+        } else {
+            256
+        };
+        template.unique = match template.unique {
+            TpmuPublicId::Rsa(_) => {
+                TpmuPublicId::Rsa(Tpm2bPublicKeyRsa::new(vec![0; zeros]).unwrap())
+            }
+            _ => TpmuPublicId::Ecc(TpmsEccPoint {
+                x: Small::EMPTY,
+                y: Small::EMPTY,
+            }),
+        };
+        let made = create_primary(&mut tpm, object.hierarchy, auth, &template);
+        assert_eq!(
+            hex::encode(made),
+            hex::encode(object.public.to_bytes()),
+            "{:?}",
+            object.handle
+        );
+        seen += 1;
+    }
+    seen
 }
