@@ -207,8 +207,23 @@ pub fn activate<T: Transmit>(
         credential_blob: Tpm2bIdObject::new(blob.clone()).ok_or_else(|| too_large(blob))?,
         secret: Tpm2bEncryptedSecret::new(secret.clone()).ok_or_else(|| too_large(secret))?,
     };
+    with_endorsement(client, endorsement, |client, session| {
+        let answer = match session {
+            None => client.run(&command),
+            Some(session) => client.run_authorized(&command, &[TpmHandle::PASSWORD, session]),
+        };
+        answer.map(|answer| answer.cert_info.to_vec())
+    })
+}
+
+/// Does something with an endorsement key, in a session that its policy allows it if it obeys one.
+pub(crate) fn with_endorsement<T: Transmit, R>(
+    client: &mut Client<T>,
+    endorsement: &LoadedKey,
+    work: impl FnOnce(&mut Client<T>, Option<TpmHandle>) -> Result<R, Error>,
+) -> Result<R, Error> {
     if endorsement.public.has(TpmaObject::USER_WITH_AUTH) {
-        return client.run(&command).map(|answer| answer.cert_info.to_vec());
+        return work(client, None);
     }
     // Keys of the low range obey a policy alone: whoever has the endorsement authorization, here an empty one.
     let session = policy_session(client)?;
@@ -220,13 +235,12 @@ pub fn activate<T: Transmit>(
         policy_ref: Tpm2bNonce::EMPTY,
         expiration: 0,
     });
-    let opened =
-        allowed.and_then(|_| client.run_authorized(&command, &[TpmHandle::PASSWORD, session]));
+    let done = allowed.and_then(|_| work(client, Some(session)));
     // A session that was used stays; one that failed does, too.
     let flushed = client.flush(session);
-    let opened = opened?;
+    let done = done?;
     flushed?;
-    Ok(opened.cert_info.to_vec())
+    Ok(done)
 }
 
 /// Starts a policy session of SHA-256, without salt.
