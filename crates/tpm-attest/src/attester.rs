@@ -20,12 +20,24 @@ use tpm_wire::pcr::{TpmlDigestValues, TpmlPcrSelection, TpmsPcrSelect, TpmsPcrSe
 use crate::Error;
 use crate::algorithm::hash_algorithm;
 use crate::client::{Client, Transmit};
-use crate::ek::{EkTemplate, Usage};
+use crate::ek::{EkTemplate, KeyAlgorithm, Usage};
 use crate::event_log::{Event, EventType, PCR_COUNT, bank_from_name};
-use crate::verify::{Challenge, PcrValues, QuoteBytes, pcr_digest};
+use crate::verify::{Base64, Challenge, Endorsement, PcrValues, QuoteBytes, pcr_digest};
 
 /// How often PCR that change while they are read are read again.
 const ATTEMPTS: usize = 5;
+
+/// Endorsement keys in the order in which they are looked for; the first that has a certificate is taken.
+const USUAL: [EkTemplate; 8] = [
+    EkTemplate::L2,
+    EkTemplate::L1,
+    EkTemplate::H2,
+    EkTemplate::H1,
+    EkTemplate::H3,
+    EkTemplate::H6,
+    EkTemplate::H7,
+    EkTemplate::H4,
+];
 
 /// What an attestation key signs with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,6 +152,35 @@ pub fn endorsement_key<T: Transmit>(
         }
     }
     primary(client, &template)
+}
+
+/// The endorsement key of this algorithm, or the first that has a certificate, and what vouches for it.
+///
+/// # Errors
+/// As [`Client::run`].
+pub fn endorsement<T: Transmit>(
+    client: &mut Client<T>,
+    algorithm: Option<KeyAlgorithm>,
+) -> Result<(LoadedKey, Endorsement), Error> {
+    let mut found = None;
+    for template in USUAL {
+        if algorithm.is_some_and(|algorithm| template.algorithm() != algorithm) {
+            continue;
+        }
+        if let Some(certificate) = client.read_certificate(template.indices().certificate)? {
+            found = Some((template, Some(Base64(certificate))));
+            break;
+        }
+    }
+    let (template, certificate) =
+        found.unwrap_or_else(|| (algorithm.map_or(EkTemplate::L2, EkTemplate::usual), None));
+    let ek = endorsement_key(client, template)?;
+    let endorsement = Endorsement {
+        public: Base64(ek.public.to_bytes()),
+        certificate,
+        chain: Vec::new(),
+    };
+    Ok((ek, endorsement))
 }
 
 /// An attestation key, made anew.
@@ -337,8 +378,8 @@ pub fn quote<T: Transmit>(
         let alg = hash_algorithm(signature.hash_alg());
         if pcr_digest(alg, &info.pcr_select, &pcrs) == *info.pcr_digest {
             let bytes = QuoteBytes {
-                message: crate::verify::Base64(message),
-                signature: crate::verify::Base64(signature.to_bytes()),
+                message: Base64(message),
+                signature: Base64(signature.to_bytes()),
             };
             return Ok((bytes, pcrs));
         }
