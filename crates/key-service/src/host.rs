@@ -182,13 +182,15 @@ impl Host {
                 address: address.clone(),
                 state: match &mut session {
                     Err(error) => Err(ServerFault::Unusable(error.to_string())),
-                    Ok(session) => self.converse(address, session, &Want::Nothing).and_then(|_| {
-                        let mut stream = self.connect(address)?;
-                        match self.exchange(&mut stream, &Request::Describe)? {
-                            Answer::Description(description) => Ok(description),
-                            other => Err(senseless(other)),
-                        }
-                    }),
+                    Ok(session) => self
+                        .converse(address, session, &Want::Nothing)
+                        .and_then(|_| {
+                            let mut stream = self.connect(address)?;
+                            match self.exchange(&mut stream, &Request::Describe)? {
+                                Answer::Description(description) => Ok(description),
+                                other => Err(senseless(other)),
+                            }
+                        }),
                 },
             })
             .collect();

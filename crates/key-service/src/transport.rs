@@ -118,8 +118,8 @@ impl Stream {
                     };
                     let name = ServerName::try_from(server.host.clone())
                         .map_err(|_| io::Error::other("its name is no host name"))?;
-                    let connection = ClientConnection::new(Arc::clone(tls), name)
-                        .map_err(io::Error::other)?;
+                    let connection =
+                        ClientConnection::new(Arc::clone(tls), name).map_err(io::Error::other)?;
                     let stream = StreamOwned::new(connection, timed);
                     return Ok(Self::Client(Box::new(stream)));
                 }

@@ -237,7 +237,8 @@ mod tests {
         let mut client = Client::new(|command: &[u8]| Ok(tpm.execute(command).to_vec()));
         let ek = endorsement_key(&mut client, EkTemplate::L2).unwrap();
         let mut foreign = ek.public.clone();
-        let (_, point) = tpm_crypto::ecc::generate(tpm_crypto::ecc::Curve::NistP256, &mut rand::rng());
+        let (_, point) =
+            tpm_crypto::ecc::generate(tpm_crypto::ecc::Curve::NistP256, &mut rand::rng());
         let coordinate = |bytes| tpm_wire::buffers::Tpm2bEccParameter::new(bytes).unwrap();
         foreign.unique = TpmuPublicId::Ecc(tpm_wire::algorithm::TpmsEccPoint {
             x: coordinate(point.x()),
@@ -245,8 +246,7 @@ mod tests {
         });
         let pcrs = selection("sha256:0").unwrap();
         let values = read_pcrs(&mut client, &pcrs).unwrap();
-        let sealed =
-            SealedData::make(&foreign, &pcrs, &values, b"data", &mut rand::rng()).unwrap();
+        let sealed = SealedData::make(&foreign, &pcrs, &values, b"data", &mut rand::rng()).unwrap();
         let refused = sealed.open(&mut client, &ek).unwrap_err();
         assert!(refused.to_string().contains("Import"), "{refused}");
         let long = SealedData::make(&foreign, &pcrs, &values, &[0; 129], &mut rand::rng());

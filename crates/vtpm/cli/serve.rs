@@ -20,7 +20,8 @@ use super::{Threads, log, output, runtime};
 use crate::config::DataFolder;
 use crate::confine::memory::{self, Children};
 use crate::daemon::{
-    AttestingHost, EngineMaker, FirstRun, OwnedFolder, RunningMachines, first_run, listen_privately, sandbox,
+    AttestingHost, EngineMaker, FirstRun, OwnedFolder, RunningMachines, first_run,
+    listen_privately, sandbox,
 };
 
 /// How often the inventory notes which generations are on disk: files older than that are found to be so.

@@ -17,7 +17,11 @@ use crate::cli::trace::tcti::Tcti;
 pub(crate) struct AttestingHost;
 
 impl AttestedKeys for AttestingHost {
-    fn open(&self, provider: &str, setup: &KeyServer) -> Result<Arc<dyn Servers>, KeyProviderError> {
+    fn open(
+        &self,
+        provider: &str,
+        setup: &KeyServer,
+    ) -> Result<Arc<dyn Servers>, KeyProviderError> {
         let unusable = |reason: String| KeyProviderError::Unavailable {
             provider: provider.to_owned(),
             reason,
@@ -28,7 +32,8 @@ impl AttestedKeys for AttestingHost {
         let settings = Settings {
             provider: provider.to_owned(),
             name: host_name(),
-            services: services.map_err(|error: key_service::NoAddress| unusable(error.to_string()))?,
+            services: services
+                .map_err(|error: key_service::NoAddress| unusable(error.to_string()))?,
             certificates: setup.server_certificates.clone(),
             limits: key_service::Limits::default(),
         };

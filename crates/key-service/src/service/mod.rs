@@ -105,8 +105,7 @@ impl Service {
             .ensure_folder(folder)
             .map_err(|error| fault(folder, error))?;
         read_policy(policy).map_err(|reason| fault(&folder.join(POLICY), reason))?;
-        read_authorities(authorities)
-            .map_err(|reason| fault(&folder.join(AUTHORITIES), reason))?;
+        read_authorities(authorities).map_err(|reason| fault(&folder.join(AUTHORITIES), reason))?;
         put(&*place, POLICY, policy)?;
         put(&*place, AUTHORITIES, authorities)
     }
@@ -133,7 +132,8 @@ impl Service {
             .map_err(|error| fault(folder, error))?;
         let beside = folder.join(KEY_FILE);
         let key_file = key_file.unwrap_or(&beside);
-        let open = |name: &str| SecretFolder::open_under(&LinuxBackend, &folder.join(name), key_file);
+        let open =
+            |name: &str| SecretFolder::open_under(&LinuxBackend, &folder.join(name), key_file);
         let this = Self {
             keys: Keys::new(open("keys")?),
             hosts: open("hosts")?,
@@ -264,10 +264,10 @@ impl Service {
 
     fn prove(&self, session: &Hex, secret: &Hex, now: SystemTime) -> Result<Answer, Refusal> {
         let mut verdict = Verdict::default();
-        let record =
-            self.waiting()
-                .enrolments
-                .finish(&mut verdict, &session.0, &secret.0, now);
+        let record = self
+            .waiting()
+            .enrolments
+            .finish(&mut verdict, &session.0, &secret.0, now);
         let Some(record) = record else {
             let reason = told("the host is not enrolled", &verdict);
             return Err(refuse(RefusalKind::NotTrusted, reason));
@@ -340,7 +340,10 @@ impl Service {
         }
         drop(judging);
         if !verdict.is_trusted() {
-            let about = format!("the host {} ({host}) does not satisfy the policy", record.source);
+            let about = format!(
+                "the host {} ({host}) does not satisfy the policy",
+                record.source
+            );
             return Err(refuse(RefusalKind::NotTrusted, told(&about, &verdict)));
         }
         match want {
@@ -367,11 +370,10 @@ impl Service {
         key_id: &str,
         purpose: Purpose,
     ) -> Result<SealedData, Refusal> {
-        let (state, key) = self
-            .keys
-            .get(key_id)
-            .map_err(failed)?
-            .ok_or_else(|| refuse(RefusalKind::NoSuchKey, format!("it has no key {key_id:?}")))?;
+        let (state, key) =
+            self.keys.get(key_id).map_err(failed)?.ok_or_else(|| {
+                refuse(RefusalKind::NoSuchKey, format!("it has no key {key_id:?}"))
+            })?;
         let state_forbids = |what: &str| {
             refuse(
                 RefusalKind::KeyState,
@@ -483,7 +485,8 @@ fn read_policy(bytes: &[u8]) -> Result<Policy, String> {
     tpm_attest::attester::selection(&pcrs)?;
     if !policy.events.is_empty() || policy.secure_boot {
         return Err(
-            "the policy is about events of a log, which hosts do not send; make one of PCR alone".to_owned(),
+            "the policy is about events of a log, which hosts do not send; make one of PCR alone"
+                .to_owned(),
         );
     }
     Ok(policy)

@@ -17,5 +17,6 @@ pub trait AttestedKeys: Send + Sync {
     ///
     /// # Errors
     /// When the settings cannot be used.
-    fn open(&self, provider: &str, setup: &KeyServer) -> Result<Arc<dyn Servers>, KeyProviderError>;
+    fn open(&self, provider: &str, setup: &KeyServer)
+    -> Result<Arc<dyn Servers>, KeyProviderError>;
 }

@@ -204,7 +204,8 @@ mod tests {
         };
         assert_eq!(trusted.checked_trusted().unwrap().keep_keys, KEEP_KEYS);
         assert!(trusted.checked().is_err(), "no standard one has a TPM");
-        let refused = |request: KeyServerRequest| request.checked_trusted().unwrap_err().to_string();
+        let refused =
+            |request: KeyServerRequest| request.checked_trusted().unwrap_err().to_string();
         let mut without = trusted.clone();
         without.servers.clear();
         assert!(refused(without).contains("--server"));

@@ -466,14 +466,16 @@ impl Operations {
                 Ok(_) => "not-backed-up".to_owned(),
                 Err(error) => error.to_string(),
             },
-            ProviderKind::Standard | ProviderKind::Trusted => match self.files.provider(&provider) {
-                // Whether a server answers, `provider_status` asks: a list is not to wait for one.
-                Ok(_) => "registered".to_owned(),
-                Err(_) if self.waits_for_certificate(&provider) => {
-                    "waits-for-certificate".to_owned()
+            ProviderKind::Standard | ProviderKind::Trusted => {
+                match self.files.provider(&provider) {
+                    // Whether a server answers, `provider_status` asks: a list is not to wait for one.
+                    Ok(_) => "registered".to_owned(),
+                    Err(_) if self.waits_for_certificate(&provider) => {
+                        "waits-for-certificate".to_owned()
+                    }
+                    Err(error) => error.to_string(),
                 }
-                Err(error) => error.to_string(),
-            },
+            }
         };
         let kept = match self.files.provider(&provider) {
             Ok(OpenProvider::Server(open)) => open.kept().len(),

@@ -170,9 +170,7 @@ impl Add {
         ))?;
         let (name, vcenter) = (quoted(made.name.as_str()), quoted(made.vcenter.as_str()));
         let next = match &made.key_server {
-            Some(servers)
-                if made.kind == ProviderKind::Standard && !servers.client_certificate =>
-            {
+            Some(servers) if made.kind == ProviderKind::Standard && !servers.client_certificate => {
                 format!(
                     "it needs a client certificate: vtpm provider csr {name} --vcenter {vcenter}"
                 )
