@@ -16,3 +16,4 @@ mod rekey;
 #[path = "../support/mod.rs"]
 mod support;
 mod trust;
+mod trusted;

@@ -48,3 +48,4 @@ pub use message::{
     KeyAttributes, KeyState, Operation, ProtocolVersion, RevocationReason, ServerDescription,
 };
 pub use settings::{DEFAULT_PORT, Limits, NoServerAddress, ServerAddress, Settings, Trust};
+pub use tls::trusting;

@@ -21,32 +21,7 @@ pub(crate) fn client_config(settings: &Settings) -> Result<Arc<ClientConfig>, St
     let provider = Arc::new(ring::default_provider());
     let chain = certificates(&settings.client_certificate, "the client certificate")?;
     let certified = Arc::new(certified_key(chain, &settings.client_key)?);
-    let verifier: Arc<dyn ServerCertVerifier> = match &settings.trust {
-        Trust::Certificates(pem) => Arc::new(Pinned {
-            certificates: certificates(pem, "the server certificate")?,
-            provider: Arc::clone(&provider),
-        }),
-        Trust::Authorities(pem) => by_authorities(
-            certificates(pem, "the authorities' certificates")?,
-            &provider,
-        )?,
-        Trust::Either(pem) => {
-            let pinned = certificates(pem, "the server certificate")?;
-            let mut authorities = pinned.clone();
-            authorities.retain(|certificate| says_to_be_an_authority(certificate));
-            let signed = match authorities.is_empty() {
-                true => None,
-                false => Some(by_authorities(authorities, &provider)?),
-            };
-            Arc::new(Either {
-                pinned: Pinned {
-                    certificates: pinned,
-                    provider: Arc::clone(&provider),
-                },
-                signed,
-            })
-        }
-    };
+    let verifier = verifier(&settings.trust, &provider)?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -54,6 +29,52 @@ pub(crate) fn client_config(settings: &Settings) -> Result<Arc<ClientConfig>, St
         .with_custom_certificate_verifier(verifier)
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     Ok(Arc::new(config))
+}
+
+/// TLS without a certificate of ours, to servers whose certificates (PEM) are each accepted as that very certificate, and those of
+/// authorities as authorities too.
+pub fn trusting(pem: &[u8]) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = verifier(&Trust::Either(pem.to_vec()), &provider)?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+fn verifier(
+    trust: &Trust,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, String> {
+    Ok(match trust {
+        Trust::Certificates(pem) => Arc::new(Pinned {
+            certificates: certificates(pem, "the server certificate")?,
+            provider: Arc::clone(provider),
+        }),
+        Trust::Authorities(pem) => by_authorities(
+            certificates(pem, "the authorities' certificates")?,
+            provider,
+        )?,
+        Trust::Either(pem) => {
+            let pinned = certificates(pem, "the server certificate")?;
+            let mut authorities = pinned.clone();
+            authorities.retain(|certificate| says_to_be_an_authority(certificate));
+            let signed = match authorities.is_empty() {
+                true => None,
+                false => Some(by_authorities(authorities, provider)?),
+            };
+            Arc::new(Either {
+                pinned: Pinned {
+                    certificates: pinned,
+                    provider: Arc::clone(provider),
+                },
+                signed,
+            })
+        }
+    })
 }
 
 /// Takes the private key apart from its text and wipes that copy; the one that signs stays inside ring.

@@ -20,12 +20,24 @@ use tpm_wire::pcr::{TpmlDigestValues, TpmlPcrSelection, TpmsPcrSelect, TpmsPcrSe
 use crate::Error;
 use crate::algorithm::hash_algorithm;
 use crate::client::{Client, Transmit};
-use crate::ek::{EkTemplate, Usage};
+use crate::ek::{EkTemplate, KeyAlgorithm, Usage};
 use crate::event_log::{Event, EventType, PCR_COUNT, bank_from_name};
-use crate::verify::{Challenge, PcrValues, QuoteBytes, pcr_digest};
+use crate::verify::{Base64, Challenge, Endorsement, PcrValues, QuoteBytes, pcr_digest};
 
 /// How often PCR that change while they are read are read again.
 const ATTEMPTS: usize = 5;
+
+/// Endorsement keys in the order in which they are looked for; the first that has a certificate is taken.
+const USUAL: [EkTemplate; 8] = [
+    EkTemplate::L2,
+    EkTemplate::L1,
+    EkTemplate::H2,
+    EkTemplate::H1,
+    EkTemplate::H3,
+    EkTemplate::H6,
+    EkTemplate::H7,
+    EkTemplate::H4,
+];
 
 /// What an attestation key signs with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,6 +154,35 @@ pub fn endorsement_key<T: Transmit>(
     primary(client, &template)
 }
 
+/// The endorsement key of this algorithm, or the first that has a certificate, and what vouches for it.
+///
+/// # Errors
+/// As [`Client::run`].
+pub fn endorsement<T: Transmit>(
+    client: &mut Client<T>,
+    algorithm: Option<KeyAlgorithm>,
+) -> Result<(LoadedKey, Endorsement), Error> {
+    let mut found = None;
+    for template in USUAL {
+        if algorithm.is_some_and(|algorithm| template.algorithm() != algorithm) {
+            continue;
+        }
+        if let Some(certificate) = client.read_certificate(template.indices().certificate)? {
+            found = Some((template, Some(Base64(certificate))));
+            break;
+        }
+    }
+    let (template, certificate) =
+        found.unwrap_or_else(|| (algorithm.map_or(EkTemplate::L2, EkTemplate::usual), None));
+    let ek = endorsement_key(client, template)?;
+    let endorsement = Endorsement {
+        public: Base64(ek.public.to_bytes()),
+        certificate,
+        chain: Vec::new(),
+    };
+    Ok((ek, endorsement))
+}
+
 /// An attestation key, made anew.
 ///
 /// # Errors
@@ -207,8 +248,23 @@ pub fn activate<T: Transmit>(
         credential_blob: Tpm2bIdObject::new(blob.clone()).ok_or_else(|| too_large(blob))?,
         secret: Tpm2bEncryptedSecret::new(secret.clone()).ok_or_else(|| too_large(secret))?,
     };
+    with_endorsement(client, endorsement, |client, session| {
+        let answer = match session {
+            None => client.run(&command),
+            Some(session) => client.run_authorized(&command, &[TpmHandle::PASSWORD, session]),
+        };
+        answer.map(|answer| answer.cert_info.to_vec())
+    })
+}
+
+/// Does something with an endorsement key, in a session that its policy allows it if it obeys one.
+pub(crate) fn with_endorsement<T: Transmit, R>(
+    client: &mut Client<T>,
+    endorsement: &LoadedKey,
+    work: impl FnOnce(&mut Client<T>, Option<TpmHandle>) -> Result<R, Error>,
+) -> Result<R, Error> {
     if endorsement.public.has(TpmaObject::USER_WITH_AUTH) {
-        return client.run(&command).map(|answer| answer.cert_info.to_vec());
+        return work(client, None);
     }
     // Keys of the low range obey a policy alone: whoever has the endorsement authorization, here an empty one.
     let session = policy_session(client)?;
@@ -220,13 +276,12 @@ pub fn activate<T: Transmit>(
         policy_ref: Tpm2bNonce::EMPTY,
         expiration: 0,
     });
-    let opened =
-        allowed.and_then(|_| client.run_authorized(&command, &[TpmHandle::PASSWORD, session]));
+    let done = allowed.and_then(|_| work(client, Some(session)));
     // A session that was used stays; one that failed does, too.
     let flushed = client.flush(session);
-    let opened = opened?;
+    let done = done?;
     flushed?;
-    Ok(opened.cert_info.to_vec())
+    Ok(done)
 }
 
 /// Starts a policy session of SHA-256, without salt.
@@ -323,8 +378,8 @@ pub fn quote<T: Transmit>(
         let alg = hash_algorithm(signature.hash_alg());
         if pcr_digest(alg, &info.pcr_select, &pcrs) == *info.pcr_digest {
             let bytes = QuoteBytes {
-                message: crate::verify::Base64(message),
-                signature: crate::verify::Base64(signature.to_bytes()),
+                message: Base64(message),
+                signature: Base64(signature.to_bytes()),
             };
             return Ok((bytes, pcrs));
         }

@@ -68,6 +68,11 @@ impl<T: Transmit> Client<T> {
         }
     }
 
+    /// The connection alone.
+    pub fn into_transmit(self) -> T {
+        self.transmit
+    }
+
     /// Executes a command; what needs authorization is authorized with an empty password.
     ///
     /// # Errors

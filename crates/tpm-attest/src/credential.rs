@@ -57,46 +57,62 @@ impl Credential {
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
         let alg = name_alg(key)?;
-        if !key.has(TpmaObject::RESTRICTED.with(TpmaObject::DECRYPT)) {
-            return Err(Error::PublicKey(
-                "a key that is not restricted to decrypting",
-            ));
-        }
-        let (key_bits, seed, secret) = match (&key.parameters, &key.unique) {
-            (TpmuPublicParms::Rsa(parameters), TpmuPublicId::Rsa(modulus)) => {
-                let bits = aes_bits(parameters.symmetric)?;
-                let (seed, secret) = rsa_seed(parameters, modulus, alg, rng)?;
-                (bits, seed, secret)
-            }
-            (TpmuPublicParms::Ecc(parameters), TpmuPublicId::Ecc(point)) => {
-                let bits = aes_bits(parameters.symmetric)?;
-                let (seed, secret) = ecc_seed(parameters, point, alg, rng)?;
-                (bits, seed, secret)
-            }
-            _ => return Err(Error::PublicKey("a key that is neither RSA nor ECC")),
-        };
-        let too_long = || Error::TooLarge {
-            what: "the credential",
-            size: value.len(),
-        };
         let value = Some(value)
             .filter(|value| value.len() <= alg.digest_size())
             .and_then(Tpm2bDigest::new)
-            .ok_or_else(too_long)?;
-        let algorithm = hash_algorithm(alg);
-        let mut encrypted = Zeroizing::new(value.to_bytes());
-        let cipher_key = kdfa(algorithm, &seed, b"STORAGE", object, &[], key_bits);
-        cfb_encrypt(BlockCipher::Aes, &cipher_key, &[0; 16], &mut encrypted)
-            .map_err(|error| Error::Encoding(error.to_string()))?;
-        let mac_key = kdfa(algorithm, &seed, b"INTEGRITY", &[], &[], bits_of(alg));
-        let mac = hmac(algorithm, &mac_key, &[&encrypted, object]);
-        let mut blob = Tpm2bDigest::new(&mac).unwrap_or_default().to_bytes();
-        blob.extend_from_slice(&encrypted);
-        Ok(Self {
-            blob: Tpm2bIdObject::new(blob).ok_or_else(too_long)?,
-            secret,
-        })
+            .ok_or_else(|| Error::TooLarge {
+                what: "the credential",
+                size: value.len(),
+            })?;
+        let inside = Zeroizing::new(value.to_bytes());
+        let (blob, secret) = protect(key, IDENTITY, object, inside, rng)?;
+        let size = blob.len();
+        let blob = Tpm2bIdObject::new(blob).ok_or(Error::TooLarge {
+            what: "the credential",
+            size,
+        })?;
+        Ok(Self { blob, secret })
     }
+}
+
+/// Encrypts what is `inside` to a storage key of a TPM, bound to the Name of an object (Part 1, 22.5 and 24.4). `label` is what the
+/// seed is sent for, with the zero that ends it.
+pub(crate) fn protect(
+    key: &TpmtPublic,
+    label: &[u8],
+    object: &Tpm2bName,
+    inside: Zeroizing<Vec<u8>>,
+    rng: &mut impl CryptoRng,
+) -> Result<(Vec<u8>, Tpm2bEncryptedSecret), Error> {
+    let alg = name_alg(key)?;
+    if !key.has(TpmaObject::RESTRICTED.with(TpmaObject::DECRYPT)) {
+        return Err(Error::PublicKey(
+            "a key that is not restricted to decrypting",
+        ));
+    }
+    let (key_bits, seed, secret) = match (&key.parameters, &key.unique) {
+        (TpmuPublicParms::Rsa(parameters), TpmuPublicId::Rsa(modulus)) => {
+            let bits = aes_bits(parameters.symmetric)?;
+            let (seed, secret) = rsa_seed(parameters, modulus, (alg, label), rng)?;
+            (bits, seed, secret)
+        }
+        (TpmuPublicParms::Ecc(parameters), TpmuPublicId::Ecc(point)) => {
+            let bits = aes_bits(parameters.symmetric)?;
+            let (seed, secret) = ecc_seed(parameters, point, (alg, label), rng)?;
+            (bits, seed, secret)
+        }
+        _ => return Err(Error::PublicKey("a key that is neither RSA nor ECC")),
+    };
+    let algorithm = hash_algorithm(alg);
+    let mut encrypted = inside;
+    let cipher_key = kdfa(algorithm, &seed, b"STORAGE", object, &[], key_bits);
+    cfb_encrypt(BlockCipher::Aes, &cipher_key, &[0; 16], &mut encrypted)
+        .map_err(|error| Error::Encoding(error.to_string()))?;
+    let mac_key = kdfa(algorithm, &seed, b"INTEGRITY", &[], &[], bits_of(alg));
+    let mac = hmac(algorithm, &mac_key, &[&encrypted, object]);
+    let mut blob = Tpm2bDigest::new(&mac).unwrap_or_default().to_bytes();
+    blob.extend_from_slice(&encrypted);
+    Ok((blob, secret))
 }
 
 type Seed = Zeroizing<Vec<u8>>;
@@ -105,7 +121,7 @@ type Seed = Zeroizing<Vec<u8>>;
 fn rsa_seed(
     parameters: &TpmsRsaParms,
     modulus: &[u8],
-    alg: TpmiAlgHash,
+    (alg, label): (TpmiAlgHash, &[u8]),
     rng: &mut impl CryptoRng,
 ) -> Result<(Seed, Tpm2bEncryptedSecret), Error> {
     let exponent = match parameters.exponent {
@@ -119,7 +135,7 @@ fn rsa_seed(
     let key = PublicKey::new(modulus, exponent)?;
     let mut seed = Zeroizing::new(vec![0; alg.digest_size()]);
     rng.fill_bytes(&mut seed);
-    let sent = oaep::encrypt(&key, hash_algorithm(hash), IDENTITY, &seed, rng)?;
+    let sent = oaep::encrypt(&key, hash_algorithm(hash), label, &seed, rng)?;
     Ok((seed, encrypted_secret(sent)?))
 }
 
@@ -127,7 +143,7 @@ fn rsa_seed(
 fn ecc_seed(
     parameters: &TpmsEccParms,
     point: &TpmsEccPoint,
-    alg: TpmiAlgHash,
+    (alg, label): (TpmiAlgHash, &[u8]),
     rng: &mut impl CryptoRng,
 ) -> Result<(Seed, Tpm2bEncryptedSecret), Error> {
     let curve = nist_curve(parameters.curve_id).ok_or(Error::PublicKey("a key of this curve"))?;
@@ -135,7 +151,7 @@ fn ecc_seed(
         .ok_or(Error::PublicKey("a point that is not on its curve"))?;
     let (private, public) = ecc::generate(curve, rng);
     let mut shared = ecc::multiply(curve, private.as_bytes(), &peer)?;
-    let label = IDENTITY.strip_suffix(&[0]).unwrap_or(IDENTITY);
+    let label = label.strip_suffix(&[0]).unwrap_or(label);
     let seed = kdfe(
         hash_algorithm(alg),
         shared.x(),

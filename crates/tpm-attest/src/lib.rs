@@ -2,6 +2,7 @@
 //!
 //! [`ek`] has the endorsement keys, the device identity keys and where a TPM keeps them and their certificates;
 //! [`certificate`] makes the certificates and the authorities that sign them; [`credential`] lets a TPM prove that it has a key;
+//! [`sealed`] gives a TPM data for as long as its PCR stay what they are;
 //! [`client`] talks to a TPM, wherever it is; [`event_log`] has what was measured; [`attester`] answers with quotes; [`verify`] judges
 //! them.
 
@@ -13,6 +14,7 @@ pub mod credential;
 pub mod ek;
 mod error;
 pub mod event_log;
+pub mod sealed;
 pub mod verify;
 
 pub use error::Error;

@@ -27,7 +27,9 @@ mod wire;
 
 pub use blob::BlobKey;
 pub use deterministic::Deterministic;
-pub use device::{BufferSizes, Device, DeviceError, Faults, PlatformMaker, Settings, StartupKind};
+pub use device::{
+    BufferSizes, Device, DeviceError, Faults, PlatformMaker, Settings, StartupKind, wipe_stack,
+};
 pub use info::{NOT_IN_LIBTPMS, level_of_command};
 pub use signals::Signals;
 pub use store::{MemoryStore, SaveFuture, StateStore, StoreError, Stored};

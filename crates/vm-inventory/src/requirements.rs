@@ -237,7 +237,7 @@ fn check_provider(candidate: &Candidate<'_>, fail: &mut impl FnMut(Rule, String)
                 );
             }
         }
-        ProviderKind::Standard => {}
+        ProviderKind::Standard | ProviderKind::Trusted => {}
     }
 }
 

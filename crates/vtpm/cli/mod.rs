@@ -4,7 +4,7 @@
 //! It is synchronous on purpose: a verb may have to fork a child or read inherited descriptors before any thread exists, and
 //! chooses its own [`runtime`]. To add one: its file, its `mod` line, its line in [`Verb`] and in [`Verb::execute`].
 
-mod attest;
+pub(crate) mod attest;
 mod audit;
 mod boot;
 mod client;
@@ -12,6 +12,7 @@ mod completions;
 mod explain;
 mod file;
 mod import;
+mod key_service;
 mod log;
 mod operate;
 mod org;
@@ -32,7 +33,7 @@ mod swtpm_ioctl;
 mod swtpm_setup;
 mod task;
 mod template;
-mod trace;
+pub(crate) mod trace;
 mod vapp;
 mod vcenter;
 mod vm;
@@ -62,6 +63,7 @@ enum Verb {
     Serve(serve::Serve),
     Vm(vm::Vm),
     Provider(provider::Provider),
+    KeyService(key_service::KeyService),
     File(file::File),
     Vapp(vapp::Vapp),
     Template(template::Template),
@@ -96,6 +98,7 @@ impl Verb {
             Self::Serve(verb) => verb.execute(),
             Self::Vm(verb) => verb.execute(),
             Self::Provider(verb) => verb.execute(),
+            Self::KeyService(verb) => verb.execute(),
             Self::File(verb) => verb.execute(),
             Self::Vapp(verb) => verb.execute(),
             Self::Template(verb) => verb.execute(),

@@ -20,7 +20,8 @@ use super::{Threads, log, output, runtime};
 use crate::config::DataFolder;
 use crate::confine::memory::{self, Children};
 use crate::daemon::{
-    EngineMaker, FirstRun, OwnedFolder, RunningMachines, first_run, listen_privately, sandbox,
+    AttestingHost, EngineMaker, FirstRun, OwnedFolder, RunningMachines, first_run,
+    listen_privately, sandbox,
 };
 
 /// How often the inventory notes which generations are on disk: files older than that are found to be so.
@@ -84,11 +85,12 @@ async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
         let data = data.clone();
         move || {
             let inventory = Inventory::open(engine)?;
-            Ok(Operations::open(
+            Ok(Operations::open_attesting(
                 &data,
                 inventory,
                 Arc::new(EngineMaker),
                 machines,
+                Some(Arc::new(AttestingHost::default())),
             )?)
         }
     })

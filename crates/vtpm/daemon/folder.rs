@@ -20,6 +20,11 @@ pub(crate) struct OwnedFolder {
 impl OwnedFolder {
     /// Makes the folder if it is not there (0700) and takes it; a second daemon is refused.
     pub(crate) fn claim(path: &Path) -> anyhow::Result<Self> {
+        Self::claim_for(path, "vtpm serve")
+    }
+
+    /// The same for another server than the daemon; `whose` names it in the message to a second one.
+    pub(crate) fn claim_for(path: &Path, whose: &str) -> anyhow::Result<Self> {
         let shown = path.display();
         DirBuilder::new()
             .recursive(true)
@@ -42,7 +47,7 @@ impl OwnedFolder {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
                 .with_context(|| format!("the data folder {shown} cannot be made private"))?;
         }
-        let lock = take_lock(&path)?;
+        let lock = take_lock(&path, whose)?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -52,7 +57,7 @@ impl OwnedFolder {
     }
 }
 
-fn take_lock(folder: &Path) -> anyhow::Result<File> {
+fn take_lock(folder: &Path, whose: &str) -> anyhow::Result<File> {
     let path = folder.join("lock");
     let mut file = OpenOptions::new()
         .read(true)
@@ -71,7 +76,7 @@ fn take_lock(folder: &Path) -> anyhow::Result<File> {
             Err(_) => "another process".to_owned(),
         };
         bail!(
-            "the data folder {} is in use by another `vtpm serve` ({holder}); stop that one, or use another folder with --data",
+            "the data folder {} is in use by another `{whose}` ({holder}); stop that one, or use another folder with --data",
             folder.display()
         );
     }

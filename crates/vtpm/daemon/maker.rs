@@ -7,7 +7,7 @@ use tpm_attest::Error;
 use tpm_attest::client::{Client, Transmit};
 use tpm_attest::ek::{EkTemplate, Usage};
 use tpm_engine::{Platform, Profile, Tpm};
-use tpm_server::Signals;
+use tpm_server::{Signals, wipe_stack};
 use tpm_wire::commands::{CreatePrimaryResponse, Startup};
 use tpm_wire::constants::TpmSu;
 use tpm_wire::handles::TpmHandle;
@@ -72,7 +72,10 @@ impl TpmMaker for EngineMaker {
 
 /// A defect of the engine costs this one operation.
 fn guarded<T>(work: impl FnOnce() -> Result<T, TpmMakerError>) -> Result<T, TpmMakerError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    // A whole TPM stood there.
+    wipe_stack();
+    done.unwrap_or_else(|_| {
         Err(TpmMakerError(
             "the TPM engine failed; please report it".to_owned(),
         ))

@@ -1,5 +1,6 @@
 //! The daemon: VMs that run, each the owner of one TPM with sockets of its own, over one data folder.
 
+mod attesting;
 mod first_run;
 mod folder;
 mod machines;
@@ -9,9 +10,10 @@ mod sealed;
 mod sockets;
 mod trace;
 
+pub(crate) use attesting::AttestingHost;
 pub(crate) use first_run::{FirstRun, first_run};
 pub(crate) use folder::OwnedFolder;
 pub(crate) use machines::RunningMachines;
 pub(crate) use maker::EngineMaker;
-pub(crate) use sockets::listen_privately;
+pub(crate) use sockets::{bind_privately, listen_privately};
 pub(crate) use trace::router as traces;

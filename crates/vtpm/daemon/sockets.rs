@@ -133,6 +133,13 @@ fn place(run: &Path, vm: &Vm) -> anyhow::Result<(SocketFolder, PathBuf)> {
 
 /// A unix socket that only its owner may connect to.
 pub(crate) fn listen_privately(path: &Path) -> anyhow::Result<UnixListener> {
+    let listener = bind_privately(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(UnixListener::from_std(listener)?)
+}
+
+/// The same for a thread that waits at it.
+pub(crate) fn bind_privately(path: &Path) -> anyhow::Result<std::os::unix::net::UnixListener> {
     let length = path.as_os_str().as_bytes().len();
     if length > LONGEST_PATH {
         bail!(
@@ -141,7 +148,7 @@ pub(crate) fn listen_privately(path: &Path) -> anyhow::Result<UnixListener> {
         );
     }
     // Its folder is private, so nobody else gets in before the mode is set.
-    let listener = UnixListener::bind(path)
+    let listener = std::os::unix::net::UnixListener::bind(path)
         .with_context(|| format!("the socket {} cannot be opened", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
         .with_context(|| format!("the socket {} cannot be made private", path.display()))?;

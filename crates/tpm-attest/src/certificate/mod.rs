@@ -62,6 +62,22 @@ pub fn read(bytes: &[u8]) -> Result<Certificate, Error> {
     Ok(certificate)
 }
 
+/// Reads every certificate of a text, or the one that the bytes are.
+///
+/// # Errors
+/// If one of them is none. A text without any gives an empty list.
+pub fn read_all(bytes: &[u8]) -> Result<Vec<Certificate>, Error> {
+    const BEGIN: &str = "-----BEGIN ";
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text
+            .split_inclusive("-----END CERTIFICATE-----")
+            .filter(|part| part.contains(BEGIN))
+            .map(|part| read(part.as_bytes()))
+            .collect(),
+        Err(_) => Ok(vec![read(bytes)?]),
+    }
+}
+
 /// Reads a list of revoked certificates, as text or as bytes.
 ///
 /// # Errors

@@ -291,7 +291,13 @@ impl Policy {
                 let value = quoted.and_then(|values| values.get(pcr));
                 if let Some(value) = value.filter(|value| !allowed.contains(&Hex((*value).clone())))
                 {
-                    faults.push(format!("PCR {pcr} of {name} is {}", hex::encode(value)));
+                    let allowed: Vec<String> =
+                        allowed.iter().map(|one| hex::encode(&one.0)).collect();
+                    faults.push(format!(
+                        "PCR {pcr} of {name} is {}, the policy allows {}",
+                        hex::encode(value),
+                        allowed.join(" or ")
+                    ));
                 }
             }
         }

@@ -11,6 +11,10 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tpm_engine::{Platform, Profile, Tpm};
+use tpm_wire::commands::{
+    FlushContext, GetCapability, GetRandom, NvReadPublic, PcrRead, ReadClock, ReadPublic,
+};
+use tpm_wire::table::Command as _;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::frame::{bare_response, rc, response_code};
@@ -170,6 +174,17 @@ impl Device {
         out: &mut Vec<u8>,
     ) -> Result<(), Refused> {
         let begun = self.tracer.begin(out.len());
+        let _wiped = touches_secrets(command).then(WipedStack::afterwards);
+        self.run_and_answer(begun, command, locality, out).await
+    }
+
+    async fn run_and_answer(
+        &self,
+        begun: Option<Begun>,
+        command: &[u8],
+        locality: Option<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
         if Tpm::takes_long(command) {
             // The thread keeps the lock even if nobody waits for the outcome any more, so the TPM is never lost half way.
             let mut inner = self.lock_owned().await;
@@ -177,6 +192,7 @@ impl Device {
             let owned = Zeroizing::new(command.to_vec());
             let finished = tokio::task::spawn_blocking(move || {
                 inner.run(&owned);
+                wipe_stack();
                 inner
             });
             let mut inner = finished.await.map_err(|_| Refused::Off)?;
@@ -290,15 +306,50 @@ impl Device {
     }
 }
 
-/// TPM_ST_SESSIONS: only commands with an authorization get at what is secret.
-const SESSIONS: [u8; 2] = [0x80, 0x02];
-/// More than most commands of the engine need.
-const STACK: usize = 64 << 10;
+/// Commands that neither read nor change anything secret; guests send them all the time.
+const PUBLIC: [u32; 7] = [
+    GetRandom::INFO.code,
+    GetCapability::INFO.code,
+    PcrRead::INFO.code,
+    ReadPublic::INFO.code,
+    NvReadPublic::INFO.code,
+    ReadClock::INFO.code,
+    FlushContext::INFO.code,
+];
+/// TPM_ST_NO_SESSIONS.
+const NO_SESSIONS: [u8; 2] = [0x80, 0x01];
+/// More than most commands of the engine need. Without optimisation every variable has a place of its own.
+const STACK: usize = if cfg!(debug_assertions) { 512 } else { 64 } << 10;
 
-/// Overwrites the part of the stack where the engine has just had its variables: what was moved from there was not wiped.
+/// Whether a command may leave something secret on the stack.
+fn touches_secrets(command: &[u8]) -> bool {
+    let code = command
+        .get(6..10)
+        .and_then(|code| code.try_into().ok())
+        .map(u32::from_be_bytes);
+    !command.starts_with(&NO_SESSIONS) || code.is_none_or(|code| !PUBLIC.contains(&code))
+}
+
+/// Overwrites the part of the stack where the functions that have just returned had their variables: what was moved from there was
+/// not wiped.
 #[inline(never)]
-fn wipe_stack() {
+pub fn wipe_stack() {
     std::hint::black_box(&mut [0_u8; STACK]);
+}
+
+/// Wipes the stack when it goes: made first in a function, it goes last.
+struct WipedStack;
+
+impl WipedStack {
+    fn afterwards() -> Self {
+        Self
+    }
+}
+
+impl Drop for WipedStack {
+    fn drop(&mut self) {
+        wipe_stack();
+    }
 }
 
 struct Inner {
@@ -384,9 +435,6 @@ impl Inner {
         signals.command_begins();
         let done = self.engine(|tpm| response.extend_from_slice(tpm.execute(command)));
         signals.command_ends();
-        if command.starts_with(&SESSIONS) {
-            wipe_stack();
-        }
         self.used |= self.tpm.as_ref().is_some_and(Tpm::is_started);
         if done.is_none() {
             response.clear();

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tpm_engine::Tpm;
 use zeroize::Zeroizing;
 
-use super::{Device, DeviceError, Inner, StartupKind, wipe_stack};
+use super::{Device, DeviceError, Inner, StartupKind, WipedStack, wipe_stack};
 use crate::frame::{rc, response_code};
 use crate::trace::Event;
 
@@ -18,6 +18,7 @@ impl Device {
     /// Gives the TPM power, or takes it away and gives it again. State that was received or stored for it is taken up now: all of
     /// it, or none and the TPM keeps what it had and stays off.
     pub async fn power_on(&self) -> Result<(), DeviceError> {
+        let _wiped = WipedStack::afterwards();
         let mut inner = self.lock().await;
         inner.cut_power().await;
         inner.power_up().await
@@ -25,11 +26,13 @@ impl Device {
 
     /// Loads the stored state, or manufactures a TPM and stores it, without giving it power.
     pub async fn prepare(&self) -> Result<(), DeviceError> {
+        let _wiped = WipedStack::afterwards();
         self.lock().await.prepare().await
     }
 
     /// Gives the TPM power if it has none; one that runs is not disturbed.
     pub async fn ensure_power(&self) -> Result<(), DeviceError> {
+        let _wiped = WipedStack::afterwards();
         let mut inner = self.lock().await;
         if self.signals.powered() {
             return Ok(());
@@ -39,11 +42,13 @@ impl Device {
 
     /// Takes the power away, after an orderly shutdown unless that is switched off.
     pub async fn power_off(&self) {
+        let _wiped = WipedStack::afterwards();
         self.lock().await.cut_power().await;
     }
 
     /// Takes the power away and gives the storage up: the end of this device.
     pub async fn close(&self) {
+        let _wiped = WipedStack::afterwards();
         let mut inner = self.lock().await;
         inner.cut_power().await;
         inner.give_store_up();
@@ -51,6 +56,7 @@ impl Device {
 
     /// Sends a `TPM2_Shutdown` if the TPM is on and has not had one, whatever the settings say about the loss of power.
     pub async fn shut_down(&self) {
+        let _wiped = WipedStack::afterwards();
         let mut inner = self.lock().await;
         if self.signals.powered() && !inner.suspended && inner.holds_store {
             inner.shut_down_in_order().await;

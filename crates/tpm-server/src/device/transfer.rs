@@ -5,7 +5,7 @@ use std::time::Duration;
 use tpm_engine::Tpm;
 use zeroize::Zeroizing;
 
-use super::{Device, DeviceError, Inner};
+use super::{Device, DeviceError, Inner, WipedStack};
 use crate::blob::Kind;
 use crate::info;
 use crate::store::Stored;
@@ -73,6 +73,7 @@ impl Device {
         kind: StateKind,
         state: Option<Zeroizing<Vec<u8>>>,
     ) -> Result<(), DeviceError> {
+        let _wiped = WipedStack::afterwards();
         let mut inner = self.lock().await;
         if self.signals.powered() {
             return Err(DeviceError::Running);
@@ -111,6 +112,7 @@ impl Device {
 
     /// Stores the volatile state beside the permanent one, so that the next power-on, also of another process, goes on from here.
     pub async fn suspend(&self) -> Result<(), DeviceError> {
+        let _wiped = WipedStack::afterwards();
         let mut inner = self.lock().await;
         if !self.signals.powered() {
             return Err(DeviceError::NotRunning);
@@ -128,6 +130,7 @@ impl Device {
     /// The state of a running TPM at this moment, permanent and volatile together; what had to be stored is. The TPM runs on.
     /// Nothing is stored while `beside` looks at the storage.
     pub async fn capture<R>(&self, beside: impl FnOnce() -> R) -> Result<(Stored, R), DeviceError> {
+        let _wiped = WipedStack::afterwards();
         let mut inner = self.lock().await;
         if !self.signals.powered() {
             return Err(DeviceError::NotRunning);

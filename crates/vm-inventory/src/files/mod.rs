@@ -6,7 +6,7 @@ pub use transfer::Disk;
 pub(crate) use transfer::is_other_key;
 
 use crate::inventory::Inventory;
-use crate::key_server::{KeyServers, OpenProvider};
+use crate::key_server::{AttestedKeys, KeyServers, OpenProvider};
 use crate::model::{Datastore, Provider, ProviderKind, Vm};
 use crate::operation::TpmBytes;
 use crate::provisioning::TpmAction;
@@ -55,10 +55,14 @@ impl KeyProviderLookup for Registered<'_> {
 }
 
 impl Files {
-    pub(crate) fn new(data: &Path, inventory: Inventory) -> Self {
+    pub(crate) fn new(
+        data: &Path,
+        inventory: Inventory,
+        attested: Option<Arc<dyn AttestedKeys>>,
+    ) -> Self {
         Self {
             inventory,
-            key_servers: KeyServers::new(data),
+            key_servers: KeyServers::new(data, attested),
             data: data.to_path_buf(),
             backend: LinuxBackend,
             datastores: Mutex::new(BTreeMap::new()),
@@ -352,7 +356,9 @@ impl Files {
     pub(crate) fn provider(&self, provider: &Provider) -> Result<OpenProvider> {
         Ok(match provider.kind {
             ProviderKind::Native => OpenProvider::Native(Arc::new(self.native(provider)?)),
-            ProviderKind::Standard => OpenProvider::Server(self.key_servers.open(provider)?),
+            ProviderKind::Standard | ProviderKind::Trusted => {
+                OpenProvider::Server(self.key_servers.open(provider)?)
+            }
         })
     }
 

@@ -1,6 +1,6 @@
 //! Keys from KMIP servers.
 
-use super::{KeyServer, ServerStatus};
+use super::{KeyServer, ServerStatus, Servers};
 use kmip_client::{Client, Error, Limits, Settings, Trust};
 use vm_store::key_provider::{Kek, KeyPurpose, KeySource};
 use vm_store::{KeyId, KeyProviderError, KeyServerFault};
@@ -44,9 +44,10 @@ impl KmipSource {
             client: Client::new(settings).map_err(told)?,
         })
     }
+}
 
-    /// Asks every server.
-    pub(crate) fn health(&self) -> Vec<ServerStatus> {
+impl Servers for KmipSource {
+    fn health(&self) -> Vec<ServerStatus> {
         let health = self.client.health().into_iter();
         health
             .map(|server| match server.state {

@@ -1,8 +1,10 @@
 //! Providers whose keys are at key servers: how they are set up, and the ones that are in use.
 
+mod attested;
 mod kmip;
 mod registry;
 
+pub use attested::{AttestedKeys, Servers};
 pub(crate) use registry::{KeyServers, OpenProvider};
 
 use crate::{Error, Result};
@@ -17,8 +19,11 @@ pub const KEEP_KEYS: u64 = 24 * 60 * 60;
 /// A provider at key servers, as the inventory has it. Nothing in it is secret.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct KeyServer {
-    /// `HOST:PORT` of each server, tried in this order.
+    /// Each server, tried in this order: `HOST:PORT`, and for a trusted provider `unix:PATH` too.
     pub servers: Vec<String>,
+    /// The TPM by which this host attests, as tpm2-tools name it, for a trusted provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_tpm: Option<String>,
     /// Our certificate and those above it (PEM); `None` until a request for one is answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<String>,
@@ -32,15 +37,19 @@ pub struct KeyServer {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyServerRequest {
-    /// `HOST:PORT` of each server, tried in this order.
+    /// Each server, tried in this order: `HOST:PORT`, and for a trusted provider `unix:PATH` too.
     pub servers: Vec<String>,
+    /// The TPM by which this host attests, as tpm2-tools name it, for a trusted provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_tpm: Option<String>,
     /// Our certificate (PEM). Left out together with the key, a key is made here and a certificate is asked for.
     #[serde(default)]
     pub client_certificate: Option<String>,
     /// The certificate's private key (PEM).
     #[serde(default)]
     pub client_key: Option<Secret>,
-    /// Whose server certificates are accepted (PEM).
+    /// Whose server certificates are accepted (PEM); a trusted provider on this machine needs none.
+    #[serde(default)]
     pub server_certificates: String,
     /// For how many seconds a fetched key is kept in memory; a day if left out.
     #[serde(default)]
@@ -66,6 +75,11 @@ impl KeyServerRequest {
                     })?;
             servers.push(address.to_string());
         }
+        if self.host_tpm.is_some() {
+            return Err(Error::BadValue(
+                "the servers of a standard key provider do not ask for the host's TPM; leave it out, or ask for a trusted one".to_owned(),
+            ));
+        }
         if self.client_certificate.is_some() != self.client_key.is_some() {
             return Err(Error::BadValue(
                 "give the client certificate together with its key, or neither to have a key made here".to_owned(),
@@ -78,7 +92,37 @@ impl KeyServerRequest {
         .map_err(Error::BadValue)?;
         Ok(KeyServer {
             servers,
+            host_tpm: None,
             client_certificate: self.client_certificate.clone(),
+            server_certificates: self.server_certificates.clone(),
+            keep_keys: self.keep_keys.unwrap_or(KEEP_KEYS),
+        })
+    }
+}
+
+impl KeyServerRequest {
+    /// Checks what can be checked of a trusted provider without asking its servers.
+    pub(crate) fn checked_trusted(&self) -> Result<KeyServer> {
+        let bad = |text: &str| Err(Error::BadValue(text.to_owned()));
+        if self.servers.is_empty() {
+            return bad(
+                "a trusted key provider needs a key service; name each with --server unix:PATH or --server HOST:PORT",
+            );
+        }
+        if self.client_certificate.is_some() || self.client_key.is_some() {
+            return bad(
+                "a trusted key provider has no client certificate: the host proves itself by its TPM",
+            );
+        }
+        let Some(host_tpm) = self.host_tpm.clone().filter(|tpm| !tpm.is_empty()) else {
+            return bad(
+                "a trusted key provider needs the host's TPM; name it with --host-tcti, as tpm2-tools do",
+            );
+        };
+        Ok(KeyServer {
+            servers: self.servers.clone(),
+            host_tpm: Some(host_tpm),
+            client_certificate: None,
             server_certificates: self.server_certificates.clone(),
             keep_keys: self.keep_keys.unwrap_or(KEEP_KEYS),
         })
@@ -128,6 +172,7 @@ mod tests {
     fn request() -> KeyServerRequest {
         KeyServerRequest {
             servers: vec!["kms.example".to_owned()],
+            host_tpm: None,
             client_certificate: None,
             client_key: None,
             server_certificates: String::new(),
@@ -148,6 +193,28 @@ mod tests {
         half.client_certificate = Some("x".to_owned());
         assert!(refused(half).contains("together"));
         assert!(refused(request()).contains("server certificate"));
+    }
+
+    #[test]
+    fn a_trusted_provider_needs_a_service_and_a_tpm_and_no_certificate() {
+        let trusted = KeyServerRequest {
+            servers: vec!["unix:/run/keys.sock".to_owned()],
+            host_tpm: Some("device:/dev/tpmrm0".to_owned()),
+            ..request()
+        };
+        assert_eq!(trusted.checked_trusted().unwrap().keep_keys, KEEP_KEYS);
+        assert!(trusted.checked().is_err(), "no standard one has a TPM");
+        let refused =
+            |request: KeyServerRequest| request.checked_trusted().unwrap_err().to_string();
+        let mut without = trusted.clone();
+        without.servers.clear();
+        assert!(refused(without).contains("--server"));
+        let mut without = trusted.clone();
+        without.host_tpm = None;
+        assert!(refused(without).contains("--host-tcti"));
+        let mut with = trusted;
+        with.client_certificate = Some("x".to_owned());
+        assert!(refused(with).contains("no client certificate"));
     }
 
     #[test]

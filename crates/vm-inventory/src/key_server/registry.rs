@@ -1,8 +1,8 @@
 //! The providers that are in use: one client and one set of kept keys each, for as long as the daemon runs.
 
 use super::kmip::{self, KmipSource};
-use super::{KeyServer, ServerStatus};
-use crate::model::Provider;
+use super::{AttestedKeys, KeyServer, ServerStatus, Servers};
+use crate::model::{Provider, ProviderKind};
 use crate::{Error, Name, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -88,19 +88,22 @@ impl KeyProvider for OpenProvider {
 struct InUse {
     setup: KeyServer,
     provider: Arc<KeyServerProvider>,
-    kmip: Arc<KmipSource>,
+    servers: Arc<dyn Servers>,
 }
 
 /// Every provider at key servers that was used since the daemon started.
 pub(crate) struct KeyServers {
     data: PathBuf,
+    attested: Option<Arc<dyn AttestedKeys>>,
     in_use: Mutex<BTreeMap<(Name, Name), InUse>>,
 }
 
 impl KeyServers {
-    pub(crate) fn new(data: &Path) -> Self {
+    /// `attested` opens the services of trusted providers; without it they cannot be used.
+    pub(crate) fn new(data: &Path, attested: Option<Arc<dyn AttestedKeys>>) -> Self {
         Self {
             data: data.to_path_buf(),
+            attested,
             in_use: Mutex::default(),
         }
     }
@@ -113,7 +116,7 @@ impl KeyServers {
     /// Asks every server of a provider.
     pub(crate) fn health(&self, provider: &Provider) -> Result<Vec<ServerStatus>> {
         Ok(self
-            .with(provider, |in_use| Arc::clone(&in_use.kmip))?
+            .with(provider, |in_use| Arc::clone(&in_use.servers))?
             .health())
     }
 
@@ -178,6 +181,33 @@ impl KeyServers {
         {
             return Ok(take(in_use));
         }
+        let (kind, servers) = match provider.kind {
+            ProviderKind::Trusted => (
+                KeyProviderKind::Trusted,
+                self.attested_servers(provider, setup)?,
+            ),
+            ProviderKind::Native | ProviderKind::Standard => (
+                KeyProviderKind::Standard,
+                self.kmip_servers(provider, setup)?,
+            ),
+        };
+        let source: Arc<dyn KeySource> = Arc::<dyn Servers>::clone(&servers);
+        let in_use = InUse {
+            setup: setup.clone(),
+            provider: Arc::new(KeyServerProvider::new(
+                provider.name.as_str(),
+                kind,
+                source,
+                Duration::from_secs(setup.keep_keys),
+            )),
+            servers,
+        };
+        let taken = take(&in_use);
+        all.insert(key, in_use);
+        Ok(taken)
+    }
+
+    fn kmip_servers(&self, provider: &Provider, setup: &KeyServer) -> Result<Arc<dyn Servers>> {
         let certificate = setup.client_certificate.as_deref().ok_or_else(|| {
             Error::from(KeyProviderError::Unavailable {
                 provider: provider.name.to_string(),
@@ -194,21 +224,22 @@ impl KeyServers {
             certificate,
             self.client_key(provider)?,
         )?;
-        let kmip = Arc::new(KmipSource::new(settings)?);
-        let source: Arc<dyn KeySource> = Arc::<KmipSource>::clone(&kmip);
-        let in_use = InUse {
-            setup: setup.clone(),
-            provider: Arc::new(KeyServerProvider::new(
-                provider.name.as_str(),
-                KeyProviderKind::Standard,
-                source,
-                Duration::from_secs(setup.keep_keys),
-            )),
-            kmip,
-        };
-        let taken = take(&in_use);
-        all.insert(key, in_use);
-        Ok(taken)
+        Ok(Arc::new(KmipSource::new(settings)?))
+    }
+
+    /// Opens the services of a trusted provider, or says what is wrong with its settings.
+    pub(crate) fn attested_servers(
+        &self,
+        provider: &Provider,
+        setup: &KeyServer,
+    ) -> Result<Arc<dyn Servers>> {
+        let attested = self.attested.as_ref().ok_or_else(|| {
+            Error::from(KeyProviderError::Unavailable {
+                provider: provider.name.to_string(),
+                reason: "this program cannot attest with a TPM of its host".to_owned(),
+            })
+        })?;
+        Ok(attested.open(provider.name.as_str(), setup)?)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Name, Name), InUse>> {

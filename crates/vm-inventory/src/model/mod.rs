@@ -126,6 +126,8 @@ pub enum ProviderKind {
     Native,
     /// Keys at KMIP key servers.
     Standard,
+    /// Keys at services that hand them to attested hosts only.
+    Trusted,
 }
 
 impl fmt::Display for ProviderKind {
@@ -133,6 +135,7 @@ impl fmt::Display for ProviderKind {
         f.pad(match self {
             Self::Native => "native",
             Self::Standard => "standard",
+            Self::Trusted => "trusted",
         })
     }
 }

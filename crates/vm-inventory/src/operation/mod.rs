@@ -50,6 +50,7 @@ use crate::files::Files;
 use crate::generations::{GenerationNote, GenerationNotes};
 use crate::inventory::{Inventory, Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
+use crate::key_server::AttestedKeys;
 use crate::lineage::Lineage;
 use crate::model::{Datastore, Endpoint, NameHolder, Timestamp, VCenter, Vm, VmId};
 use crate::requirements::{self, Candidate, ProviderState};
@@ -270,7 +271,21 @@ impl Operations {
         maker: Arc<dyn TpmMaker>,
         machines: Arc<dyn Machines>,
     ) -> Result<Arc<Self>> {
-        let files = Files::new(data, inventory.clone());
+        Self::open_attesting(data, inventory, maker, machines, None)
+    }
+
+    /// The same with a way to attest, by which trusted key providers give keys.
+    ///
+    /// # Errors
+    /// As [`Operations::open`].
+    pub fn open_attesting(
+        data: &Path,
+        inventory: Inventory,
+        maker: Arc<dyn TpmMaker>,
+        machines: Arc<dyn Machines>,
+        attested: Option<Arc<dyn AttestedKeys>>,
+    ) -> Result<Arc<Self>> {
+        let files = Files::new(data, inventory.clone(), attested);
         for stored in inventory.all::<Datastore>()? {
             files.add_datastore(&stored.record)?;
         }

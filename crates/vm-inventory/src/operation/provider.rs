@@ -27,7 +27,7 @@ pub struct CreateProvider {
     /// Its kind; native if left out.
     #[serde(default)]
     pub kind: ProviderKind,
-    /// Its key servers, for a standard one.
+    /// Its key servers, for a standard one, or its key services and the host's TPM, for a trusted one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_server: Option<KeyServerRequest>,
 }
@@ -166,6 +166,22 @@ impl Operations {
             (ProviderKind::Native, Some(_)) => Err(Error::BadValue(
                 "a native key provider has no key server; ask for a standard one, or leave the servers out".to_owned(),
             )),
+            (ProviderKind::Trusted, None) => Err(Error::BadValue(
+                "a trusted key provider needs a key service and the host's TPM; name them with --server and --host-tcti".to_owned(),
+            )),
+            (ProviderKind::Trusted, Some(request)) => {
+                let setup = request.checked_trusted()?;
+                self.register_provider(
+                    vcenter.as_ref(),
+                    name,
+                    default,
+                    (kind, Some(setup.clone())),
+                    |this, provider| {
+                        let servers = &this.files.key_servers;
+                        servers.attested_servers(provider, &setup).map(drop)
+                    },
+                )
+            }
             (ProviderKind::Standard, None) => Err(Error::BadValue(
                 "a standard key provider needs a key server; name each with --server HOST:PORT, and its certificate with --server-cert".to_owned(),
             )),
@@ -293,7 +309,7 @@ impl Operations {
     /// When there is no such provider, it has no key server, or it has its certificate already.
     pub fn provider_csr(&self, vcenter: Option<&Name>, name: &Name) -> Result<String> {
         let provider = self.registered(vcenter, name)?.record;
-        let setup = key_server_of(&provider)?;
+        let setup = kmip_server_of(&provider)?;
         if setup.client_certificate.is_some() {
             return Err(Error::BadValue(format!(
                 "the key provider {name} has its client certificate; register it anew to change who it is"
@@ -320,7 +336,7 @@ impl Operations {
     ) -> Result<ProviderView> {
         let stored = self.registered(vcenter, name)?;
         let provider = stored.record.clone();
-        let setup = key_server_of(&provider)?;
+        let setup = kmip_server_of(&provider)?;
         let key = self.files.key_servers.client_key(&provider)?;
         self.files
             .key_servers
@@ -359,7 +375,9 @@ impl Operations {
         let provider = self.registered(vcenter, name)?.record;
         let servers = match provider.kind {
             ProviderKind::Native => Vec::new(),
-            ProviderKind::Standard => self.files.key_servers.health(&provider)?,
+            ProviderKind::Standard | ProviderKind::Trusted => {
+                self.files.key_servers.health(&provider)?
+            }
         };
         let locked = self.look_for_locks(&provider)?;
         Ok(ProviderStatus {
@@ -448,14 +466,16 @@ impl Operations {
                 Ok(_) => "not-backed-up".to_owned(),
                 Err(error) => error.to_string(),
             },
-            ProviderKind::Standard => match self.files.provider(&provider) {
-                // Whether a server answers, `provider_status` asks: a list is not to wait for one.
-                Ok(_) => "registered".to_owned(),
-                Err(_) if self.waits_for_certificate(&provider) => {
-                    "waits-for-certificate".to_owned()
+            ProviderKind::Standard | ProviderKind::Trusted => {
+                match self.files.provider(&provider) {
+                    // Whether a server answers, `provider_status` asks: a list is not to wait for one.
+                    Ok(_) => "registered".to_owned(),
+                    Err(_) if self.waits_for_certificate(&provider) => {
+                        "waits-for-certificate".to_owned()
+                    }
+                    Err(error) => error.to_string(),
                 }
-                Err(error) => error.to_string(),
-            },
+            }
         };
         let kept = match self.files.provider(&provider) {
             Ok(OpenProvider::Server(open)) => open.kept().len(),
@@ -480,15 +500,19 @@ impl Operations {
 
     fn waits_for_certificate(&self, provider: &Provider) -> bool {
         let setup = provider.key_server.as_ref();
-        setup.is_some_and(|setup| setup.client_certificate.is_none())
+        provider.kind == ProviderKind::Standard
+            && setup.is_some_and(|setup| setup.client_certificate.is_none())
     }
 }
 
-fn key_server_of(provider: &Provider) -> Result<&KeyServer> {
-    provider.key_server.as_ref().ok_or_else(|| {
-        Error::BadValue(format!(
-            "the key provider {} is a {} one and has no key server",
-            provider.name, provider.kind
-        ))
-    })
+fn kmip_server_of(provider: &Provider) -> Result<&KeyServer> {
+    let setup = provider.key_server.as_ref();
+    setup
+        .filter(|_| provider.kind == ProviderKind::Standard)
+        .ok_or_else(|| {
+            Error::BadValue(format!(
+                "the key provider {} is a {} one and has no client certificate",
+                provider.name, provider.kind
+            ))
+        })
 }

@@ -87,6 +87,11 @@ pub trait BackendFile: Debug + Send + Sync {
     fn try_lock(&self) -> io::Result<bool>;
 }
 
+/// Puts a file in place, whole or not at all, and on stable storage when this returns.
+pub fn put_file(folder: &dyn Folder, name: &str, bytes: &[u8]) -> Result<(), crate::StoreError> {
+    crate::nvram::put_file(folder, name, bytes, crate::nvram::IfPresent::Replace)
+}
+
 /// One name in a folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FolderEntry {

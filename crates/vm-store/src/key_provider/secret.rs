@@ -31,21 +31,44 @@ pub struct WrongSecret;
 impl SecretFolder {
     /// Opens the folder, made if it is not there, with its key, made likewise.
     pub fn open(backend: &dyn Backend, path: &Path) -> Result<Self, KeyProviderError> {
+        Self::open_under(backend, path, &path.join(KEY_FILE))
+    }
+
+    /// The same with a key that lies elsewhere; it is made if it is not there, the folder that holds it is not.
+    pub fn open_under(
+        backend: &dyn Backend,
+        path: &Path,
+        file: &Path,
+    ) -> Result<Self, KeyProviderError> {
         let folder = backend
             .ensure_folder(path)
             .map_err(KeyProviderError::io("open the folder", path))?;
-        let file = path.join(KEY_FILE);
-        let bytes = match read(&*folder, KEY_FILE)? {
+        let file = file.to_path_buf();
+        let place = file
+            .parent()
+            .filter(|place| !place.as_os_str().is_empty())
+            .unwrap_or_else(|| Path::new("."));
+        let name = file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| KeyProviderError::Damaged {
+                path: file.clone(),
+                reason: "it is no name of a file".to_owned(),
+            })?;
+        let place = backend
+            .open_folder(place)
+            .map_err(KeyProviderError::io("open the folder", place))?;
+        let bytes = match read(&*place, name)? {
             Some(bytes) => bytes,
             None => {
                 let fresh = seal::random_key()?;
-                match nvram::put_file(&*folder, KEY_FILE, &*fresh, IfPresent::Refuse) {
+                match nvram::put_file(&*place, name, &*fresh, IfPresent::Refuse) {
                     // Somebody was faster; that key counts.
                     Err(StoreError::Io { source, .. })
                         if source.kind() == io::ErrorKind::AlreadyExists => {}
                     other => other.map_err(from_store(&file))?,
                 }
-                read(&*folder, KEY_FILE)?.unwrap_or_default()
+                read(&*place, name)?.unwrap_or_default()
             }
         };
         let mut key = Key::default();
@@ -78,9 +101,22 @@ impl SecretFolder {
             .map_err(|WrongSecret| KeyProviderError::Damaged {
                 path: self.folder.path().join(&file),
                 reason: format!(
-                    "it does not open under {KEY_FILE} of its folder; give the client's key and certificate anew"
+                    "it does not open under the key that was given, by default {KEY_FILE} of its folder; restore both together from a backup, or make it anew"
                 ),
             })
+    }
+
+    /// The names of all secrets, sorted.
+    pub fn names(&self) -> Result<Vec<String>, KeyProviderError> {
+        let entries = self
+            .folder
+            .entries()
+            .map_err(KeyProviderError::io("list", self.folder.path()))?;
+        Ok(entries
+            .into_iter()
+            .filter(|entry| !entry.is_folder && !entry.name.starts_with('.'))
+            .filter_map(|entry| Some(entry.name.strip_suffix(SUFFIX)?.to_owned()))
+            .collect())
     }
 
     /// Removes a secret; one that is not there is as good as removed.

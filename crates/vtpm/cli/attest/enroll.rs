@@ -5,11 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use tpm_attest::attester::{self, LoadedKey};
-use tpm_attest::client::{Client, Transmit};
-use tpm_attest::ek::{EkTemplate, KeyAlgorithm};
-use tpm_attest::verify::{Base64, Candidate, Endorsement, Enrolments, Rule, Verdict};
-use tpm_wire::codec::Marshal as _;
+use tpm_attest::attester;
+use tpm_attest::ek::KeyAlgorithm;
+use tpm_attest::verify::{Candidate, Enrolments, Rule, Verdict};
 
 use super::files::{TrustArgs, write};
 use super::{KeyArg, connect, report};
@@ -17,18 +15,6 @@ use crate::cli::trace::tcti::Tcti;
 
 /// How long a TPM may take over a credential.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Endorsement keys in the order in which they are looked for; the first that has a certificate is taken.
-const USUAL: [EkTemplate; 8] = [
-    EkTemplate::L2,
-    EkTemplate::L1,
-    EkTemplate::H2,
-    EkTemplate::H1,
-    EkTemplate::H3,
-    EkTemplate::H6,
-    EkTemplate::H7,
-    EkTemplate::H4,
-];
-
 /// Shows a TPM a credential that only it can open, with the two keys that it is enrolled by, and keeps both keys in a record
 ///
 /// The attestation key is a primary key of the endorsement hierarchy: the TPM makes the same one again for every quote.
@@ -63,7 +49,7 @@ impl Enroll {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         let trusted = self.trust.read()?;
         let mut client = connect(&self.tcti)?;
-        let (ek, endorsement) = endorsement(&mut client, self.ek)?;
+        let (ek, endorsement) = attester::endorsement(&mut client, self.ek)?;
         let ak = attester::attestation_key(&mut client, self.ak.algorithm())?;
         let candidate = Candidate {
             source: self.name,
@@ -97,30 +83,4 @@ impl Enroll {
         attester::release(&mut client, &ek)?;
         report(&verdict, self.json, self.verbose)
     }
-}
-
-/// The endorsement key of this algorithm, or the first that has a certificate, and what vouches for it.
-pub(super) fn endorsement<T: Transmit>(
-    client: &mut Client<T>,
-    algorithm: Option<KeyAlgorithm>,
-) -> anyhow::Result<(LoadedKey, Endorsement)> {
-    let mut found = None;
-    for template in USUAL {
-        if algorithm.is_some_and(|algorithm| template.algorithm() != algorithm) {
-            continue;
-        }
-        if let Some(certificate) = client.read_certificate(template.indices().certificate)? {
-            found = Some((template, Some(Base64(certificate))));
-            break;
-        }
-    }
-    let (template, certificate) =
-        found.unwrap_or_else(|| (algorithm.map_or(EkTemplate::L2, EkTemplate::usual), None));
-    let ek = attester::endorsement_key(client, template)?;
-    let endorsement = Endorsement {
-        public: Base64(ek.public.to_bytes()),
-        certificate,
-        chain: Vec::new(),
-    };
-    Ok((ek, endorsement))
 }

@@ -12,7 +12,6 @@ use tpm_attest::verify::{MAX_EVIDENCE, Trust};
 
 /// Most bytes of any file that is read.
 const LARGEST: u64 = 64 * 1024 * 1024;
-const BEGIN: &str = "-----BEGIN ";
 
 /// Whom to trust with endorsement keys.
 #[derive(Args, Clone, Debug, Default)]
@@ -96,22 +95,15 @@ impl Trusted {
     }
 }
 
-/// Every certificate in a file.
-fn certificates(path: &Path) -> anyhow::Result<Vec<Certificate>> {
-    let bytes = read(path)?;
-    let one = |bytes: &[u8]| certificate::read(bytes).with_context(|| path.display().to_string());
-    match std::str::from_utf8(&bytes) {
-        Ok(text) if text.contains(BEGIN) => text
-            .split_inclusive("-----END CERTIFICATE-----")
-            .filter(|part| part.contains(BEGIN))
-            .map(|part| one(part.as_bytes()))
-            .collect(),
-        _ => Ok(vec![one(&bytes)?]),
-    }
+/// Every certificate in a file, which has at least one.
+pub(crate) fn certificates(path: &Path) -> anyhow::Result<Vec<Certificate>> {
+    let all = certificate::read_all(&read(path)?).with_context(|| path.display().to_string())?;
+    anyhow::ensure!(!all.is_empty(), "{} holds no certificate", path.display());
+    Ok(all)
 }
 
 /// A file, up to a size that nothing here exceeds.
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let name = || path.display().to_string();
     let file = File::open(path).with_context(name)?;
     let mut bytes = Vec::new();

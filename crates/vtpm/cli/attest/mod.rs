@@ -2,7 +2,7 @@
 
 mod demo;
 mod enroll;
-mod files;
+pub(crate) mod files;
 mod policy;
 mod quote;
 mod verify;
@@ -92,7 +92,7 @@ impl KeyArg {
 }
 
 /// A TPM that has had its `TPM2_Startup`: one without is given it, as firmware would.
-pub(super) fn connect(tcti: &Tcti) -> anyhow::Result<Client<impl Transmit + use<>>> {
+pub(crate) fn connect(tcti: &Tcti) -> anyhow::Result<Client<impl Transmit + use<>>> {
     let mut connection = tcti.connect()?;
     let mut client = Client::new(move |command: &[u8]| {
         connection

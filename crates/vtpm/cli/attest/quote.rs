@@ -62,7 +62,7 @@ impl Quote {
             nonce.len()
         );
         let mut client = connect(&self.tcti)?;
-        let (ek, endorsement) = super::enroll::endorsement(&mut client, self.ek)?;
+        let (ek, endorsement) = attester::endorsement(&mut client, self.ek)?;
         attester::release(&mut client, &ek)?;
         let ak = attester::attestation_key(&mut client, self.ak.algorithm())?;
         let (quote, pcrs) = attester::quote(&mut client, &ak, &nonce, &self.pcrs)?;

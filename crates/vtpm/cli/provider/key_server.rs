@@ -25,6 +25,8 @@ enum KindArg {
     Native,
     /// Keys at KMIP key servers
     Standard,
+    /// Keys at key services that hand them to attested hosts only
+    Trusted,
 }
 
 #[derive(Args, Debug)]
@@ -37,9 +39,13 @@ pub(super) struct Add {
     /// What kind of provider
     #[arg(long, value_enum)]
     kind: KindArg,
-    /// A key server; give several that hold the same keys in the order in which to try them [default port: 5696]
+    /// A key server; give several that hold the same keys in the order in which to try them [default port: 5696]; a key service can
+    /// be unix:PATH as well, and has no default port
     #[arg(long = "server", value_name = "HOST:PORT")]
     servers: Vec<String>,
+    /// The TPM by which this host attests to key services: swtpm:host=H,port=N, swtpm:path=SOCKET, mssim:host=H,port=N, device:PATH
+    #[arg(long, value_name = "TCTI")]
+    host_tcti: Option<String>,
     /// Our certificate for the key servers (PEM)
     #[arg(long, value_name = "FILE", requires = "client_key")]
     client_cert: Option<PathBuf>,
@@ -110,11 +116,12 @@ impl Add {
         let server_options = !self.servers.is_empty()
             || !self.server_certs.is_empty()
             || self.client_cert.is_some()
+            || self.host_tcti.is_some()
             || self.keep_keys.is_some();
         if self.kind == KindArg::Native {
             if server_options {
                 return Err(Refusal::Usage(
-                    "a native key provider has no key servers: leave --server and what goes with it out, or use --kind standard".to_owned(),
+                    "a native key provider has no key servers: leave --server and what goes with it out, or use --kind standard or --kind trusted".to_owned(),
                 )
                 .into());
             }
@@ -133,9 +140,14 @@ impl Add {
             name: self.name,
             vcenter: self.vcenter,
             default: self.default,
-            kind: ProviderKind::Standard,
+            kind: match self.kind {
+                KindArg::Native => ProviderKind::Native,
+                KindArg::Standard => ProviderKind::Standard,
+                KindArg::Trusted => ProviderKind::Trusted,
+            },
             key_server: Some(KeyServerRequest {
                 servers: self.servers,
+                host_tpm: self.host_tcti,
                 client_certificate: certificate
                     .map(|path| read_pem(path, "client certificate"))
                     .transpose()?
@@ -158,7 +170,7 @@ impl Add {
         ))?;
         let (name, vcenter) = (quoted(made.name.as_str()), quoted(made.vcenter.as_str()));
         let next = match &made.key_server {
-            Some(servers) if !servers.client_certificate => {
+            Some(servers) if made.kind == ProviderKind::Standard && !servers.client_certificate => {
                 format!(
                     "it needs a client certificate: vtpm provider csr {name} --vcenter {vcenter}"
                 )

@@ -48,7 +48,8 @@ enum Verb {
     /// Register a key provider of any kind
     ///
     /// A standard provider's keys are at KMIP key servers. With --client-cert and --client-key it can be used at once; without them
-    /// `vtpm provider csr` makes a key and the request for its certificate.
+    /// `vtpm provider csr` makes a key and the request for its certificate. A trusted provider's keys are at key services
+    /// (`vtpm key-service`), which give them to a host whose TPM attests: --host-tcti names that TPM.
     Add(key_server::Add),
     /// Make a key for a provider's client, and print the request for its certificate
     Csr(key_server::Csr),
