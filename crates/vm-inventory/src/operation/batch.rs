@@ -5,7 +5,7 @@
 
 use super::power::side_by_side;
 use super::{Job, Operations, lock};
-use crate::files::contents;
+use crate::files::{StagedFile, Staging, contents};
 use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry, Leftovers};
 use crate::lineage::Lineage;
@@ -39,6 +39,12 @@ pub(super) struct Source {
 pub(super) enum Work {
     /// A VM is made with a new TPM, or with none.
     New { tpm: bool, profile: Option<String> },
+    /// A VM of a package is made: with a new TPM or none, and with files that have arrived.
+    Packed {
+        tpm: bool,
+        files: Vec<StagedFile>,
+        settings: Vec<(String, String)>,
+    },
     /// A VM is made like another; `None` if that one has no TPM.
     Like(Source, Option<TpmAction>),
     /// The VM goes to another datastore, keys and all.
@@ -90,6 +96,8 @@ pub(super) struct Plan {
     pub(super) expects: Transaction,
     pub(super) outcome: Outcome,
     pub(super) notes: Vec<String>,
+    /// Files that have arrived for VMs of this operation.
+    pub(super) staged: Option<Arc<Staging>>,
 }
 
 impl Plan {
@@ -111,6 +119,7 @@ impl Plan {
             expects: Transaction::default(),
             outcome: Outcome::Vms,
             notes: Vec::new(),
+            staged: None,
         }
     }
 
@@ -137,7 +146,7 @@ impl Plan {
         }
     }
 
-    fn refuse(&self) -> Result<()> {
+    pub(super) fn refuse(&self) -> Result<()> {
         if self.failures.is_empty() {
             return Ok(());
         }
@@ -285,7 +294,7 @@ impl Operations {
             }
             let outcome = self
                 .check_canceled(task.id)
-                .and_then(|()| self.make_one(item));
+                .and_then(|()| self.make_one(item, plan.staged.as_deref()));
             if outcome.is_err() {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -311,7 +320,7 @@ impl Operations {
         Ok(results)
     }
 
-    fn make_one(&self, item: &Item) -> Result<(Vm, Vec<String>)> {
+    fn make_one(&self, item: &Item, staged: Option<&Staging>) -> Result<(Vm, Vec<String>)> {
         let mut vm = item.vm.clone();
         let at = &item.datastore;
         let mut notes = Vec::new();
@@ -325,6 +334,24 @@ impl Operations {
                 let state = self.install(&mut vm, TpmAction::New, state)?;
                 self.files.create(&vm, at, &contents(state, None))?;
                 notes.push(format!("{} has a new TPM", vm.name));
+            }
+            Work::Packed {
+                tpm,
+                files,
+                settings,
+            } => {
+                if *tpm {
+                    let state = self.install(&mut vm, TpmAction::New, self.maker.new_tpm())?;
+                    self.files.create(&vm, at, &contents(state, None))?;
+                    notes.push(format!("{} has a new TPM", vm.name));
+                } else {
+                    self.files.create_plain(&vm, at)?;
+                    notes.push(format!("{} has no TPM", vm.name));
+                }
+                let staged = staged.ok_or_else(|| {
+                    Error::Internal("the files of a package did not arrive".to_owned())
+                })?;
+                self.files.take_in(staged, files, settings, &vm, at)?;
             }
             Work::Like(source, None) => {
                 self.files.create_plain(&vm, at)?;
@@ -424,7 +451,7 @@ impl Operations {
             transaction.put(vm)?;
             let stays = match &item.work {
                 Work::Carry(source) | Work::Stay(source) => source.vm.name_key() == vm.name_key(),
-                Work::New { .. } | Work::Like(..) => false,
+                Work::New { .. } | Work::Packed { .. } | Work::Like(..) => false,
             };
             match &vm.vapp {
                 Some(vapp) => {

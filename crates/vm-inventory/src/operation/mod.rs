@@ -10,6 +10,8 @@ mod create;
 mod delete;
 mod edit_tpm;
 mod own;
+mod ovf_export;
+mod ovf_import;
 mod plan;
 mod power;
 mod preview;
@@ -35,6 +37,8 @@ pub use clone::CloneVm;
 pub use cloud::{CreateCatalog, CreateVdc, UserView, VdcView};
 pub use create::CreateVm;
 pub use edit_tpm::EditTpm;
+pub use ovf_export::{Export, ExportPackage};
+pub use ovf_import::ImportPackage;
 pub use preview::{Effects, Fate, Preview, VmPreview};
 pub use provider::{
     BackupFile, CreateProvider, KeyServerView, KeyUse, ProviderStatus, ProviderView,

@@ -165,7 +165,7 @@ impl Operations {
         Ok(plan)
     }
 
-    fn plan_new_template(
+    pub(super) fn plan_new_template(
         &self,
         catalog: &Stored<Catalog>,
         header: Header<'_>,
@@ -519,11 +519,11 @@ impl Operations {
 }
 
 /// What is known of a template before its VMs are.
-struct Header<'a> {
-    id: Uuid,
-    name: &'a Name,
-    origin: TemplateOrigin,
-    provisioning: TpmProvisioning,
+pub(super) struct Header<'a> {
+    pub(super) id: Uuid,
+    pub(super) name: &'a Name,
+    pub(super) origin: TemplateOrigin,
+    pub(super) provisioning: TpmProvisioning,
 }
 
 /// A VM as it is, under its name.
