@@ -55,14 +55,23 @@ impl Operations {
         request: &ImportPackage,
         package: &mut dyn Read,
     ) -> Result<Job> {
+        self.take_package(request, package, &|_| Ok(()))
+    }
+
+    /// The same, if `permit` has nothing against it; it is told whether the package has a TPM.
+    pub(crate) fn take_package(
+        self: &Arc<Self>,
+        request: &ImportPackage,
+        package: &mut dyn Read,
+        permit: &dyn Fn(bool) -> Result<()>,
+    ) -> Result<Job> {
         let id = Uuid::new_v4();
         let mut staging = self.files.stage(&self.datastore_for(request)?)?;
-        let arrived = receive(
-            package,
-            &Limits::default(),
-            &mut staging,
-            &mut |descriptor| self.plan_package(id, request, descriptor, None)?.refuse(),
-        )?;
+        let mut look = |descriptor: &Descriptor| {
+            permit(descriptor.systems.iter().any(|system| system.tpm))?;
+            self.plan_package(id, request, descriptor, None)?.refuse()
+        };
+        let arrived = receive(package, &Limits::default(), &mut staging, &mut look)?;
         let staging = Arc::new(staging);
         self.accept(|this| {
             let staging = Some((&arrived, &staging));

@@ -8,6 +8,7 @@
 mod archive;
 mod arrival;
 mod descriptor;
+mod folder;
 mod hardware;
 mod manifest;
 mod write;
@@ -19,6 +20,7 @@ pub mod fuzzing;
 pub(crate) use archive::{Writer, length_of};
 pub(crate) use arrival::{Arrived, Limits, Shelf, descriptor_of, receive};
 pub(crate) use descriptor::{Descriptor, System};
+pub use folder::{Pack, unpack};
 pub(crate) use manifest::{Hashing, line as manifest_line};
 pub(crate) use write::{Described, DescribedFile, descriptor_text};
 
