@@ -4,6 +4,7 @@
 //! work. Nothing here is asynchronous; whoever serves requests runs jobs where blocking is allowed.
 
 mod batch;
+mod catalog_sync;
 mod clone;
 mod cloud;
 mod create;

@@ -213,3 +213,92 @@ fn scenario_22_only_replace_templates_are_published_and_synchronized() {
     foreign.organization = Some(name("other"));
     assert!(ops.instantiate("acme/shelf/copies", &foreign).is_err());
 }
+
+#[test]
+fn a_catalog_that_follows_another_adds_renews_and_drops_templates() {
+    let world = acme("8.0.3");
+    let ops = &world.operations;
+    shop(&world);
+    ops.create_organization(name("beta")).unwrap();
+    ops.create_vdc(CreateVdc {
+        name: name("vdcb"),
+        organization: Some(name("beta")),
+        vcenter: Some(name("vc01")),
+        datastore: None,
+    })
+    .unwrap();
+    ops.publish_catalog("acme/shelf", true).unwrap();
+    ops.create_catalog(CreateCatalog {
+        name: name("mirror"),
+        organization: Some(name("beta")),
+        vdc: Some("vdcb".to_owned()),
+        subscribe: Some("acme/shelf".to_owned()),
+    })
+    .unwrap();
+    let sync = || {
+        let jobs = ops.sync_catalog("beta/mirror").unwrap();
+        let tasks: Vec<String> = jobs
+            .into_iter()
+            .map(|job| {
+                let task = job.run();
+                assert!(task.error.is_none(), "{:?}", task.error);
+                task.operation
+            })
+            .collect();
+        tasks
+    };
+    let find = |template: &str| ops.template(&format!("beta/mirror/{template}")).ok();
+    for template in ["one", "two"] {
+        done(ops.capture(&capture("acme/shop", template, REPLACE)));
+    }
+    assert_eq!(sync().len(), 2);
+    let (first, second) = (find("one").unwrap(), find("two").unwrap());
+    assert_eq!(sync().len(), 0, "nothing has changed");
+    // One goes, one is saved anew from a vApp that has changed.
+    done(ops.delete_template("acme/shelf/one"));
+    done(ops.delete_template("acme/shelf/two"));
+    done(ops.add_to_vapp("acme/shop", &[new_vm("more", false)]));
+    done(ops.capture(&capture("acme/shop", "two", REPLACE)));
+    let folders = |template: &crate::model::Template| -> Vec<std::path::PathBuf> {
+        let datastores = world.folder.path().join("datastores");
+        let at = |vm: &Vm| {
+            datastores
+                .join(vm.datastore.as_str())
+                .join(vm.folder.as_str())
+        };
+        template.vms.iter().map(at).collect()
+    };
+    assert_eq!(sync(), ["delete_template", "sync_catalog_template"]);
+    assert_eq!(find("one"), None);
+    let renewed = find("two").unwrap();
+    assert_eq!((renewed.vms.len(), second.vms.len()), (4, 3));
+    assert!(folders(&renewed).iter().all(|folder| folder.is_dir()));
+    for gone in folders(&first).iter().chain(&folders(&second)) {
+        assert!(!gone.exists(), "{}", gone.display());
+    }
+    // A template that copies is withheld, and so it goes from those who had it.
+    done(ops.delete_template("acme/shelf/two"));
+    done(ops.capture(&capture("acme/shop", "two", COPY)));
+    assert_eq!(sync(), ["delete_template"]);
+    assert_eq!(ops.templates().unwrap().len(), 1);
+}
+
+#[test]
+fn the_vm_that_a_template_was_saved_from_keeps_its_name_when_the_template_goes() {
+    let world = acme("8.0.3");
+    world.create("web01");
+    let request = Capture {
+        vapp: None,
+        vm: Some("web01".to_owned()),
+        ..capture("", "gold", COPY)
+    };
+    done(world.operations.capture(&request));
+    done(world.operations.delete_template("gold"));
+    assert_eq!(world.operations.vm("web01").unwrap().name, name("web01"));
+    assert!(
+        world
+            .operations
+            .create_vm(create("web01", "ubuntu64Guest"))
+            .is_err()
+    );
+}
