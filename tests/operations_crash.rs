@@ -129,10 +129,19 @@ impl World {
         daemon.ok(["org", "add", "acme"]);
         daemon.ok(["datastore", "add", "far", "--vcenter", "vc01"]);
         daemon.ok(["vdc", "add", "near", "--vcenter", "vc01"]);
-        daemon.ok(["vdc", "add", "away", "--vcenter", "vc01", "--datastore", "far"]);
+        daemon.ok([
+            "vdc",
+            "add",
+            "away",
+            "--vcenter",
+            "vc01",
+            "--datastore",
+            "far",
+        ]);
         daemon.ok(["catalog", "add", "shelf", "--vdc", "near"]);
         daemon.ok([
-            "vapp", "create", "shop", "--vdc", "near", "--tpm-vm", "web", "--tpm-vm", "db", "--vm", "log",
+            "vapp", "create", "shop", "--vdc", "near", "--tpm-vm", "web", "--tpm-vm", "db", "--vm",
+            "log",
         ]);
         daemon.ok(["vm", "create", "scratch", "--tpm"]);
         let work = folder();
@@ -188,7 +197,9 @@ impl World {
 
     fn folder_of(&self, vm: &Value) -> PathBuf {
         let datastores = self.daemon.folder().join("datastores");
-        datastores.join(text(vm, "/datastore")).join(text(vm, "/folder"))
+        datastores
+            .join(text(vm, "/datastore"))
+            .join(text(vm, "/folder"))
     }
 
     fn files_of_source(&self) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -211,6 +222,7 @@ impl World {
         let number = self.counter;
         let name = |what: &str| format!("{what}{number}");
         let choice = ["copy", "replace"][self.dice.roll(2)];
+        let vdc = ["near", "away"][self.dice.roll(2)];
         let vapps: Vec<String> = self.names("/v1/vapps", "shop");
         let templates = self.names("/v1/templates", "gold");
         match self.dice.roll(13) {
@@ -221,7 +233,7 @@ impl World {
             ),
             1 | 2 => Request::post(
                 "/v1/vapps/shop/copy".to_owned(),
-                &json!({"name": name("copy"), "tpm": choice, "vdc": ["near", "away"][self.dice.roll(2)]}),
+                &json!({"name": name("copy"), "tpm": choice, "vdc": vdc}),
                 Some(Made::Vapp(name("copy"), 3)),
             ),
             3 => Request::post(
@@ -230,7 +242,10 @@ impl World {
                 Some(Made::Template(name("template"), 3)),
             ),
             4 | 5 => Request::post(
-                format!("/v1/templates/{}/instantiate", ["gold", "blank"][self.dice.roll(2)]),
+                format!(
+                    "/v1/templates/{}/instantiate",
+                    ["gold", "blank"][self.dice.roll(2)]
+                ),
                 &json!({"name": name("instance"), "vdc": "away"}),
                 Some(Made::Vapp(name("instance"), 3)),
             ),
@@ -251,11 +266,9 @@ impl World {
                 None => Request::delete("/v1/vapps/none".to_owned()),
             },
             9 => match self.dice.pick(&vapps) {
-                Some(vapp) => Request::post(
-                    format!("/v1/vapps/{vapp}/move"),
-                    &json!({"vdc": ["near", "away"][self.dice.roll(2)]}),
-                    None,
-                ),
+                Some(vapp) => {
+                    Request::post(format!("/v1/vapps/{vapp}/move"), &json!({"vdc": vdc}), None)
+                }
                 None => Request::delete("/v1/vapps/none".to_owned()),
             },
             10 => match self.dice.pick(&templates) {
@@ -328,12 +341,17 @@ impl World {
                 Made::Template(name, count) => (&templates, name, Some(*count)),
                 Made::Vm(name) => (&vms, name, None),
             };
-            let found = list(all, "items").iter().find(|it| text(it, "/name") == name);
+            let found = list(all, "items")
+                .iter()
+                .find(|it| text(it, "/name") == name);
             if let (Some(found), Some(count)) = (found, count) {
                 assert_eq!(list(found, "vms").len(), count, "a half: {found}");
             }
         }
-        assert!(self.files_of_source() == self.source, "a source was changed");
+        assert!(
+            self.files_of_source() == self.source,
+            "a source was changed"
+        );
     }
 
     /// Each VM has its folder with everything in it, and each folder its VM.
@@ -343,7 +361,10 @@ impl World {
         for vm in vms.iter().chain(in_templates) {
             let folder = self.folder_of(vm);
             let stem = text(vm, "/folder");
-            assert!(folder.join(format!("{stem}.vmx")).is_file(), "no settings: {vm}");
+            assert!(
+                folder.join(format!("{stem}.vmx")).is_file(),
+                "no settings: {vm}"
+            );
             let present = vm["tpm"]["present"].as_bool();
             if present.unwrap_or(!vm["tpm"].is_null()) {
                 let states = files_below(&folder)
@@ -368,7 +389,11 @@ impl World {
             for entry in fs::read_dir(datastore.expect("an entry").path()).expect("a datastore") {
                 let path = entry.expect("an entry").path();
                 let ours = path.file_name() == Some(".lock".as_ref());
-                assert!(ours || known.contains(&path), "nobody's: {}", path.display());
+                assert!(
+                    ours || known.contains(&path),
+                    "nobody's: {}",
+                    path.display()
+                );
             }
         }
     }
@@ -382,7 +407,10 @@ impl World {
             if text(vm, "/tpm/origin") == "copy" {
                 assert_eq!(Some(key), self.keys.get(name).map(String::as_str), "{vm}");
             } else {
-                assert!(own.insert(key.to_owned()), "a key that another VM has: {vm}");
+                assert!(
+                    own.insert(key.to_owned()),
+                    "a key that another VM has: {vm}"
+                );
             }
         }
     }
@@ -456,8 +484,17 @@ fn operations_of_a_daemon_that_is_killed_are_finished_or_undone() {
         let told = text(vm, "/tpm/ek_name");
         assert!(world.ask_tpm(text(vm, "/id")).contains(told), "{vm}");
     }
+    let tasks = world.get("/v1/tasks");
+    let interrupted = list(&tasks, "items")
+        .iter()
+        .filter(|task| {
+            let why = task.pointer("/error/detail").and_then(Value::as_str);
+            why.is_some_and(|why| why.contains("stopped in the middle"))
+        })
+        .count();
+    assert!(interrupted > 0, "no kill met an operation at work");
     eprintln!(
-        "{asked} operations, {undone} of those undone were made again, {} VMs at the end",
+        "{asked} operations, {interrupted} interrupted, {undone} of those undone were made again, {} VMs at the end",
         list(&vms, "items").len()
     );
 }

@@ -261,7 +261,9 @@ impl Operations {
         let mut transaction = plan.expects.clone();
         let reserved = plan.reservations();
         for reservation in &reserved {
-            transaction.absent(reservation.of.clone());
+            if !matches!(plan.outcome, Outcome::RenewedTemplate(_)) {
+                transaction.absent(reservation.of.clone());
+            }
             transaction.insert(reservation)?;
         }
         let holders = plan.new_holders();

@@ -1,7 +1,7 @@
 //! Scenario 13: OVF packages; and everything that is wrong with packages.
 
 use super::*;
-use crate::ovf::{Hashing, Writer, manifest_line};
+use crate::ovf::{Hashing, manifest_line};
 use std::io::{Read, Write as _};
 
 const VSPHERE: &str = include_str!("../../ovf/data/vsphere.ovf");
@@ -52,13 +52,18 @@ impl Package {
 
     fn ova(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let mut writer = Writer::new(&mut bytes);
         for (name, content) in &self.0 {
-            writer.begin(name, content.len() as u64).unwrap();
-            writer.write(content).unwrap();
-            writer.end().unwrap();
+            // Written by hand: the crate's own writer refuses hostile names.
+            let mut header = tar::Header::new_gnu();
+            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_size(content.len() as u64);
+            header.set_entry_type(tar::EntryType::Regular);
+            header.set_cksum();
+            bytes.extend_from_slice(header.as_bytes());
+            bytes.extend_from_slice(content);
+            bytes.resize(bytes.len().next_multiple_of(512), 0);
         }
-        writer.finish().unwrap();
+        bytes.extend([0; 1024]);
         bytes
     }
 }
