@@ -54,6 +54,12 @@ fn every_seed_of_a_sequence_keeps_the_rules() {
 }
 
 #[test]
+fn every_seed_of_a_package_is_taken_or_refused() {
+    let count = replay("ovf", vm_inventory::ovf::fuzzing::package);
+    assert!(count >= 8, "only {count} seeds");
+}
+
+#[test]
 fn every_seed_is_written_as_it_was_read() {
     let count = replay("wire_round_trip", tpm_engine::testing::wire_round_trip);
     assert!(count > 0, "no seeds");

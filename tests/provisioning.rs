@@ -276,3 +276,119 @@ fn across_vcenters_the_provider_and_storage_decide_and_previews_say_so() {
     daemon.ok(["vapp", "copy", "shop", "back", "--vdc", "vdc1"]);
     assert!(cloud.knows_the_secret("back/web"));
 }
+
+/// Runs `tests/data/packages.py`.
+fn python(arguments: &[&str]) -> String {
+    let script = support::data("packages.py");
+    let output = std::process::Command::new("python3")
+        .arg(script)
+        .args(arguments)
+        .output();
+    support::finish(
+        &format!("packages.py {arguments:?}"),
+        output.expect("python3 starts"),
+    )
+}
+
+#[test]
+fn packages_bring_vms_with_new_tpms_and_exported_ones_are_what_others_read() {
+    let Some(cloud) = Cloud::new() else { return };
+    let daemon = &cloud.daemon;
+    let work = cloud.work.path();
+    let path = |name: &str| work.join(name).to_str().expect("UTF-8").to_owned();
+    let ova = path("win.ova");
+    python(&["make", work.to_str().expect("UTF-8"), &ova]);
+
+    // Scenario 13: as a template, by an archive.
+    let said = daemon.ok(["template", "upload", &ova, "--catalog", "shelf"]);
+    assert!(said.contains("win-file2.nvram was read over"), "{said}");
+    daemon.ok(["template", "instantiate", "win", "one"]);
+    daemon.ok(["template", "instantiate", "win", "two"]);
+    let (one, two) = (cloud.ek("one/win"), cloud.ek("two/win"));
+    assert_ne!(one, two);
+    // As a vApp, by the descriptor with its files beside it; as a standalone VM.
+    let descriptor = path("win.ovf");
+    let preview = daemon.ok(["vapp", "import-ovf", &descriptor, "three", "--preview"]);
+    assert!(preview.contains("new"), "{preview}");
+    daemon.ok(["vapp", "import-ovf", &descriptor, "three"]);
+    daemon.ok(["vapp", "import-ovf", &ova, "alone", "--standalone"]);
+    assert_ne!(cloud.ek("three/win"), cloud.ek("alone"));
+    let disk = fs::read(path("win-disk1.vmdk")).expect("the disk");
+    for vm in ["one/win", "three/win", "alone"] {
+        let vm = daemon.vm(vm);
+        let part = |key: &str| vm[key].as_str().expect("text").to_owned();
+        let folder = daemon.folder().join("datastores").join(part("datastore"));
+        let folder = folder.join(part("folder"));
+        let copied = fs::read(folder.join("win-disk1.vmdk")).expect("its disk");
+        assert!(copied == disk);
+        assert_eq!(vm["hardware_version"], 20);
+        for file in files_below(&folder) {
+            let bytes = fs::read(&file).expect("a file");
+            let foreign = memchr::memmem::find(&bytes, b"a foreign TPM's seeds");
+            assert_eq!(foreign, None, "{}", file.display());
+        }
+    }
+
+    // What we export, others read: Python's tar, XML and hashes say so.
+    cloud.shop();
+    let exported = path("shop.ova");
+    daemon.ok(["vm", "move", "one/win", "shop"]);
+    daemon.ok(["vapp", "export", "shop", "--to", &exported]);
+    let systems: Value = serde_json::from_str(&python(&["check", &exported])).expect("JSON");
+    let tpms = |vm: &str| systems[vm]["tpms"].as_u64().expect("a number");
+    assert_eq!(
+        [tpms("web"), tpms("db"), tpms("log"), tpms("win")],
+        [1, 1, 0, 1]
+    );
+    assert_eq!(systems["win"]["drives"], 1);
+    assert_eq!(systems["win"]["hardware"], "vmx-20");
+    assert_eq!(systems["win"]["guest"], "windows2022srvNext_64Guest");
+    daemon.ok(["vapp", "import-ovf", &exported, "back"]);
+    assert!(
+        !cloud.knows_the_secret("back/web"),
+        "a package has no secret"
+    );
+    assert!(cloud.knows_the_secret("shop/web"));
+    daemon.ok(["template", "download", "win", "--to", &path("apart")]);
+    let apart = work.join("apart/win.ovf");
+    daemon.ok([
+        "template",
+        "upload",
+        apart.to_str().expect("UTF-8"),
+        "--catalog",
+        "shelf",
+        "--name",
+        "again",
+    ]);
+
+    // What is wrong is refused, and nothing of it stays.
+    let before = files_below(&daemon.folder().join("datastores"));
+    let bytes = fs::read(&ova).expect("the package");
+    let cut = path("cut.ova");
+    fs::write(&cut, bytes.get(..bytes.len() / 2).expect("half")).expect("written");
+    let text = daemon.refused([
+        "template",
+        "upload",
+        &cut,
+        "--catalog",
+        "shelf",
+        "--name",
+        "x",
+    ]);
+    assert!(text.contains("broke off"), "{text}");
+    let changed = path("changed.ova");
+    let mut damaged = bytes.clone();
+    let middle = damaged.len() / 2;
+    if let Some(byte) = damaged.get_mut(middle) {
+        *byte ^= 1;
+    }
+    fs::write(&changed, damaged).expect("written");
+    let text = daemon.refused(["vapp", "import-ovf", &changed, "x"]);
+    assert!(text.contains("hash"), "{text}");
+    let text = daemon.refused(["vapp", "import-ovf", &ova, "three"]);
+    assert!(text.contains("three"), "{text}");
+    fs::write(path("bomb.ovf"), "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>").expect("written");
+    let text = daemon.refused(["vapp", "import-ovf", &path("bomb.ovf"), "x"]);
+    assert!(text.contains("document type"), "{text}");
+    assert_eq!(files_below(&daemon.folder().join("datastores")), before);
+}

@@ -48,12 +48,16 @@ pub struct AuditEntry {
 impl Record for AuditEntry {
     const PREFIX: &'static str = "audit/";
     fn key(&self) -> String {
-        // As many digits as a number can have: the order of keys is that of numbers.
-        format!("{}{:020}", Self::PREFIX, self.number)
+        Self::key_of(self.number)
     }
 }
 
 impl AuditEntry {
+    pub(crate) fn key_of(number: u64) -> String {
+        // As many digits as a number can have: the order of keys is that of numbers.
+        format!("{}{number:020}", Self::PREFIX)
+    }
+
     fn computed_hash(&self) -> Result<String> {
         let mut bare = self.clone();
         bare.hash = String::new();

@@ -73,6 +73,12 @@ pub trait Engine: Send + Sync {
     /// When the database fails.
     fn list(&self, prefix: &str) -> Result<Vec<Entry>, EngineError>;
 
+    /// The first `most` of those that come after `key`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    fn list_after(&self, prefix: &str, key: &str, most: usize) -> Result<Vec<Entry>, EngineError>;
+
     /// Carries out all changes if every comparison holds, none otherwise. When it returns `Committed`, they are on stable storage.
     ///
     /// # Errors

@@ -252,6 +252,9 @@ pub enum Error {
         /// The format found.
         found: String,
     },
+    /// A package of VMs that was uploaded.
+    #[error(transparent)]
+    Package(#[from] crate::ovf::PackageError),
     /// The database.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -320,6 +323,7 @@ impl Error {
             Self::Name(_)
             | Self::BadValue(_)
             | Self::ChoiceNeeded { .. }
+            | Self::Package(_)
             | Self::DatastoreNotSeen { .. } => ErrorKind::BadRequest,
             Self::Forbidden { .. } => ErrorKind::Forbidden,
             Self::NotFound { .. } | Self::NoProvider { .. } => ErrorKind::NotFound,

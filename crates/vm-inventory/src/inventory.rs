@@ -2,8 +2,8 @@
 
 use crate::engine::{Change, Compare, Engine, Entry, Outcome, Revision};
 use crate::model::{
-    Datastore, GenerationFloor, Milestone, NameHolder, Provider, Record, Timestamp, VCenter, Vapp,
-    VappMember, Vm, VmId,
+    Datastore, GenerationFloor, Milestone, NameHolder, Organization, Provider, Record, Timestamp,
+    VCenter, Vapp, VappMember, Vm, VmId,
 };
 use crate::{Error, Name, Result, audit, model};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -147,6 +147,12 @@ impl Inventory {
         self.within(T::PREFIX)
     }
 
+    /// The records whose keys begin with `T`'s prefix and come after `key`, so many at most.
+    pub(crate) fn after<T: Record>(&self, key: &str, most: usize) -> Result<Vec<Stored<T>>> {
+        let entries = self.engine.list_after(T::PREFIX, key, most)?;
+        entries.into_iter().map(read).collect()
+    }
+
     pub(crate) fn within<T: Record>(&self, prefix: &str) -> Result<Vec<Stored<T>>> {
         self.engine.list(prefix)?.into_iter().map(read).collect()
     }
@@ -271,18 +277,16 @@ impl Inventory {
 
     /// A VM by `VAPP/NAME` or `ORGANIZATION/VAPP/NAME`.
     fn vm_in_vapp(&self, vapp: &str, name: &str) -> Result<Option<Stored<Vm>>> {
-        let mut matches = Vec::new();
-        for stored in self.all::<Vapp>()? {
-            let it = &stored.record;
-            let wanted = match vapp.split_once('/') {
-                Some((organization, vapp)) => {
-                    it.organization.as_str() == organization && it.name.as_str() == vapp
-                }
-                None => it.name.as_str() == vapp,
-            };
-            if wanted {
-                matches.extend(self.member(it, name)?);
+        let vapps = match vapp.split_once('/') {
+            Some((organization, vapp)) => {
+                let found = self.find::<Vapp>(&Vapp::key_of(organization, vapp))?;
+                found.into_iter().collect()
             }
+            None => self.vapps_called(vapp)?,
+        };
+        let mut matches = Vec::new();
+        for vapp in vapps {
+            matches.extend(self.member(&vapp.record, name)?);
         }
         if matches.len() > 1 {
             return Err(Error::Ambiguous {
@@ -293,6 +297,16 @@ impl Inventory {
         Ok(matches.pop())
     }
 
+    /// The vApps of that name, of every organization: as many are read as there are organizations, however many vApps there are.
+    pub(crate) fn vapps_called(&self, name: &str) -> Result<Vec<Stored<Vapp>>> {
+        let mut found = Vec::new();
+        for organization in self.all::<Organization>()? {
+            let key = Vapp::key_of(organization.record.name.as_str(), name);
+            found.extend(self.find::<Vapp>(&key)?);
+        }
+        Ok(found)
+    }
+
     /// The VM of that name in a vApp.
     fn member(&self, vapp: &Vapp, name: &str) -> Result<Option<Stored<Vm>>> {
         let member = self.find::<VappMember>(&VappMember::key_of(vapp.id, name))?;
@@ -300,6 +314,16 @@ impl Inventory {
             Some(member) => self.find(&Vm::key_of(member.record.vm)),
             None => Ok(None),
         }
+    }
+
+    /// The VM that has a name: that of a vApp, or that of a vCenter.
+    pub(crate) fn holder(&self, name_key: &str) -> Result<Option<VmId>> {
+        if name_key.starts_with(VappMember::PREFIX) {
+            let member = self.find::<VappMember>(name_key)?;
+            return Ok(member.map(|member| member.record.vm));
+        }
+        let holder = self.find::<NameHolder>(name_key)?;
+        Ok(holder.map(|holder| holder.record.vm))
     }
 
     pub(crate) fn generation_floor(&self, vm: VmId) -> Result<u64> {

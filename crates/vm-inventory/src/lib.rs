@@ -21,6 +21,7 @@ mod lineage;
 pub mod model;
 mod name;
 mod operation;
+pub mod ovf;
 pub mod provisioning;
 pub mod requirements;
 mod snapshot;
@@ -42,11 +43,11 @@ pub use lineage::{Lineage, LineageNode};
 pub use name::{Name, NameError};
 pub use operation::{
     BackupFile, Capture, CloneVm, CopyVapp, CreateCatalog, CreateProvider, CreateVCenter,
-    CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Fate, Import, Instantiate, Job,
-    KeyServerView, KeyUse, Machines, MoveVapp, MoveVm, NewVappVm, Offer, Operations, PowerOn,
-    Preview, ProviderStatus, ProviderView, Rekey, RekeyAll, RestoreProvider, Started, TakeSnapshot,
-    TpmBytes, TpmMaker, TpmMakerError, TpmView, UserView, VappItem, VappView, VdcView, VmPreview,
-    VmView,
+    CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Export, ExportPackage, Fate, Import,
+    ImportPackage, Instantiate, Job, KeyServerView, KeyUse, Machines, MoveVapp, MoveVm, NewVappVm,
+    Offer, Operations, PowerOn, Preview, ProviderStatus, ProviderView, Rekey, RekeyAll,
+    RestoreProvider, Started, TakeSnapshot, TpmBytes, TpmMaker, TpmMakerError, TpmView, UserView,
+    VappItem, VappView, VdcView, VmPreview, VmView,
 };
 pub use snapshot::{Revert, Snapshot, SnapshotTree};
 pub use task::{TargetKind, Task, TaskId, TaskStatus};

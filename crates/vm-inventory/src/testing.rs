@@ -202,6 +202,13 @@ impl Engine for Mortal {
         self.inner.list(prefix)
     }
 
+    fn list_after(&self, prefix: &str, key: &str, most: usize) -> Result<Vec<Entry>, EngineError> {
+        if self.left.load(Ordering::SeqCst) == 0 {
+            return Err(Self::dead());
+        }
+        self.inner.list_after(prefix, key, most)
+    }
+
     fn transact(&self, compares: &[Compare], changes: &[Change]) -> Result<Outcome, EngineError> {
         match self.left.load(Ordering::SeqCst) {
             0 => Err(Self::dead()),

@@ -37,7 +37,7 @@ pub use directory::FolderDatastore;
 pub use error::{EntropyFailure, KeyProviderError, KeyServerFault, StoreError};
 pub use identity::Identity;
 pub use key_provider::{KeyId, KeyLocator, KeyProvider, KeyProviderLookup};
-pub use name::{MAX_NAME_BYTES, MAX_NAME_CHARACTERS, check_name};
+pub use name::{MAX_NAME_BYTES, MAX_NAME_CHARACTERS, check_file_name, check_name};
 pub use nvram::OpenReport;
 pub use seal::{DataKey, WRAPPED_KEY_LENGTH, WrappedKey, unwrap as unwrap_key, wrap as wrap_key};
 pub use snapshots::{

@@ -21,7 +21,7 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
 }
 
 /// Checks the name of a file in a VM's folder, which is a VM's name with something of ours behind it.
-pub(crate) fn check_file_name(name: &str) -> Result<(), &'static str> {
+pub fn check_file_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         return Err("a name has at least one character");
     }

@@ -5,6 +5,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use vm_inventory::ovf::PackageError;
 use vm_inventory::requirements::Failure;
 use vm_inventory::{Error, ErrorKind};
 
@@ -101,6 +102,14 @@ impl From<Error> for Problem {
                 "internal",
                 "Something failed that should not",
             ),
+        };
+        let (status, kind, title) = match &error {
+            Error::Package(PackageError::TooLarge { .. }) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "The request is too large",
+            ),
+            _ => (status, kind, title),
         };
         let mut problem = Self::new(status, kind, title, error.to_string());
         if let Error::Requirements { failures, .. } | Error::Rules { failures, .. } = error {

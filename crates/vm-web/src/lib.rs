@@ -9,6 +9,8 @@ pub mod api;
 mod cloud;
 mod error;
 mod jobs;
+mod packages;
+mod pipe;
 mod provider_routes;
 mod routes;
 mod sessions;
@@ -18,5 +20,6 @@ mod tests;
 
 pub use error::Problem;
 pub use jobs::Jobs;
+pub use pipe::{PipeBody, PipeReader, PipeWriter, from_body, into_body};
 pub use routes::router;
 pub use sessions::{IDLE, Sessions, Token};

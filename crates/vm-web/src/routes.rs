@@ -28,7 +28,7 @@ use vm_inventory::{
 const BODY_LIMIT: usize = 64 * 1024;
 const RESTORE_LIMIT: usize = 2 * 1024 * 1024;
 /// Whoever is slower holds a connection for nothing.
-const BODY_TIME: Duration = Duration::from_secs(30);
+pub(crate) const BODY_TIME: Duration = Duration::from_secs(30);
 
 pub(crate) type Answer<T> = Result<Json<T>, Problem>;
 
@@ -71,6 +71,7 @@ pub fn router(operations: Arc<Operations>, jobs: Jobs) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn(refuse_huge))
+        .merge(crate::packages::routes())
         .with_state(Api { operations, jobs })
 }
 

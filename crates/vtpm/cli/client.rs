@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use vm_inventory::{Task, TaskStatus};
-use vm_web::Problem;
 use vm_web::api::Accepted;
+use vm_web::{PipeBody, Problem};
 
 use super::{Threads, runtime};
 use crate::config::DataFolder;
@@ -145,11 +145,20 @@ impl Client {
 
     /// Asks for something that goes on: what comes, as it comes.
     pub(crate) async fn stream(&self, path: &str) -> anyhow::Result<Incoming> {
-        let (response, _connection) = self.ask(Method::GET, path, Vec::new()).await?;
+        let (response, _connection) = self.ask(Method::GET, path, whole(Vec::new())).await?;
         if response.status().is_success() {
             return Ok(response.into_body());
         }
         Err(refused(response).await)
+    }
+
+    /// Makes something of a body of any length.
+    pub(crate) async fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: PipeBody,
+    ) -> anyhow::Result<T> {
+        self.send_body(Method::POST, path, body).await
     }
 
     async fn send<T: DeserializeOwned>(
@@ -158,6 +167,19 @@ impl Client {
         path: &str,
         body: Vec<u8>,
     ) -> anyhow::Result<T> {
+        self.send_body(method, path, whole(body)).await
+    }
+
+    async fn send_body<T: DeserializeOwned, B>(
+        &self,
+        method: Method,
+        path: &str,
+        body: B,
+    ) -> anyhow::Result<T>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::error::Error + Send + Sync,
+    {
         let (response, connection) = self.ask(method, path, body).await?;
         let outcome = if response.status().is_success() {
             let body = whole_body(response).await?;
@@ -170,12 +192,16 @@ impl Client {
         outcome
     }
 
-    async fn ask(
+    async fn ask<B>(
         &self,
         method: Method,
         path: &str,
-        body: Vec<u8>,
-    ) -> anyhow::Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>)> {
+        body: B,
+    ) -> anyhow::Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>)>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::error::Error + Send + Sync,
+    {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| {
             Refusal::NoDaemon(format!(
                 "no daemon answers on {}: {error}; start it with `vtpm serve`, or name its folder with --data",
@@ -190,13 +216,17 @@ impl Client {
             .uri(path)
             .header("host", "vtpm")
             .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body)))?;
+            .body(body)?;
         let response = sender
             .send_request(request)
             .await
             .context("the daemon did not answer")?;
         Ok((response, connection))
     }
+}
+
+fn whole(body: Vec<u8>) -> Full<Bytes> {
+    Full::new(Bytes::from(body))
 }
 
 async fn whole_body(response: Response<Incoming>) -> anyhow::Result<Bytes> {

@@ -17,6 +17,7 @@ mod log;
 mod operate;
 mod org;
 mod output;
+mod package;
 mod private_folder;
 mod process;
 pub(crate) mod profile;

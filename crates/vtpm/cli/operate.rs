@@ -31,10 +31,10 @@ impl From<TpmChoice> for TpmProvisioning {
 pub(super) struct How {
     /// Change nothing: say what each TPM would keep or lose, and every rule that is not met
     #[arg(long)]
-    preview: bool,
+    pub(super) preview: bool,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Asks for an operation and waits for its end, or shows what it would do.
@@ -79,7 +79,7 @@ pub(super) fn report(task: &Task, json: bool, done: &str) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn show(preview: &Preview, json: bool) -> anyhow::Result<()> {
+pub(super) fn show(preview: &Preview, json: bool) -> anyhow::Result<()> {
     if json {
         output::json(preview)?;
     } else {

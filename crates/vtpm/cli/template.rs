@@ -1,5 +1,6 @@
 //! `vtpm template` and `vtpm catalog`: templates, and the shelves that they are on.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -10,6 +11,7 @@ use vm_web::api::{Accepted, Items, Publish};
 use super::client::{Client, component, talk};
 use super::operate::{How, TpmChoice, operate, report};
 use super::output;
+use super::package::{self, Destination};
 use crate::config::DataFolder;
 
 /// Make VMs of templates, and templates of VMs
@@ -27,6 +29,10 @@ enum Verb {
     Instantiate(Make),
     /// Save a VM as a template (for vApps: `vtpm vapp capture`)
     Capture(Save),
+    /// Make a template of a package (OVF or OVA); its instances get new TPMs
+    Upload(Upload),
+    /// Write a template as a package; of its TPMs it only says that they are there
+    Download(Download),
     /// Delete a template; its instances stay
     Delete(Delete),
     /// List all templates
@@ -91,6 +97,28 @@ struct List {
     json: bool,
 }
 
+#[derive(Args, Debug)]
+struct Upload {
+    /// The package: an OVA, or an OVF descriptor with its files beside it
+    file: PathBuf,
+    /// The catalog, as CATALOG or ORGANIZATION/CATALOG
+    #[arg(long)]
+    catalog: String,
+    /// Name of the template [default: that of the package]
+    #[arg(long)]
+    name: Option<Name>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Args, Debug)]
+struct Download {
+    /// The template
+    template: String,
+    #[command(flatten)]
+    to: Destination,
+}
+
 impl Template {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
@@ -123,6 +151,17 @@ impl Verb {
                     tpm: verb.tpm.map(Into::into),
                 };
                 operate(client, "/v1/templates", &request, verb.how, "saved").await
+            }
+            Self::Upload(verb) => {
+                let query = [
+                    ("name", verb.name.map(|name| name.to_string())),
+                    ("catalog", Some(verb.catalog)),
+                ];
+                package::upload(client, &verb.file, query, verb.how).await
+            }
+            Self::Download(verb) => {
+                let path = format!("/v1/templates/{}/package", component(&verb.template));
+                package::download(client, &path, verb.to).await
             }
             Self::Delete(verb) => {
                 let path = format!("/v1/templates/{}", component(&verb.template));

@@ -1,6 +1,7 @@
 //! `vtpm vapp`: VMs that are handled as one.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -12,6 +13,7 @@ use vm_web::api::Items;
 use super::client::{Client, Refusal, component, talk};
 use super::operate::{How, TpmChoice, delete, operate};
 use super::output;
+use super::package::{self, Destination};
 use crate::config::DataFolder;
 
 /// Build, copy, move, save and delete vApps
@@ -37,6 +39,10 @@ enum Verb {
     Capture(Save),
     /// Delete a vApp with its VMs and their disks
     Delete(Delete),
+    /// Make a vApp, or a standalone VM, of a package (OVF or OVA); its TPMs are new ones
+    ImportOvf(ImportOvf),
+    /// Write a vApp as a package; of its TPMs it only says that they are there
+    Export(Export),
     /// List all vApps
     List(List),
     /// Show one vApp
@@ -168,6 +174,34 @@ struct Show {
     json: bool,
 }
 
+#[derive(Args, Debug)]
+struct ImportOvf {
+    /// The package: an OVA, or an OVF descriptor with its files beside it
+    file: PathBuf,
+    /// Name of the vApp or VM [default: that of the package]
+    name: Option<Name>,
+    /// Virtual data center [default: the only one there is]
+    #[arg(long, value_name = "VDC")]
+    vdc: Option<String>,
+    /// Make a standalone VM of the package's only one
+    #[arg(long)]
+    standalone: bool,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Args, Debug)]
+struct Export {
+    /// The vApp
+    #[arg(required_unless_present = "vm")]
+    vapp: Option<String>,
+    /// This VM instead of a vApp
+    #[arg(long, value_name = "VM", conflicts_with = "vapp")]
+    vm: Option<String>,
+    #[command(flatten)]
+    to: Destination,
+}
+
 impl Vapp {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
@@ -226,6 +260,23 @@ impl Verb {
             Self::Delete(verb) => {
                 let path = format!("/v1/vapps/{}", component(&verb.vapp));
                 delete(client, &path, verb.how).await
+            }
+            Self::ImportOvf(verb) => {
+                let query = [
+                    ("name", verb.name.map(|name| name.to_string())),
+                    ("vdc", verb.vdc),
+                    ("standalone", verb.standalone.then(|| "true".to_owned())),
+                ];
+                package::upload(client, &verb.file, query, verb.how).await
+            }
+            Self::Export(verb) => {
+                let path = match (verb.vapp, verb.vm) {
+                    (Some(vapp), _) => format!("/v1/vapps/{}/package", component(&vapp)),
+                    (None, vm) => {
+                        format!("/v1/vms/{}/package", component(&vm.unwrap_or_default()))
+                    }
+                };
+                package::download(client, &path, verb.to).await
             }
             Self::List(verb) => list(client, verb.json).await,
             Self::Show(verb) => show(client, &verb.vapp, verb.json).await,

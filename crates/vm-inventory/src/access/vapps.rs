@@ -21,7 +21,7 @@ impl Scoped {
     }
 
     /// A virtual data center by a name that means nothing else; what is not named stays so.
-    fn exact_vdc(&self, named: Option<&str>) -> Result<Option<String>> {
+    pub(super) fn exact_vdc(&self, named: Option<&str>) -> Result<Option<String>> {
         let Some(named) = named else {
             return Ok(None);
         };
@@ -32,7 +32,7 @@ impl Scoped {
         )))
     }
 
-    fn own_catalog(&self, reference: &str) -> Result<(Catalog, String)> {
+    pub(super) fn own_catalog(&self, reference: &str) -> Result<(Catalog, String)> {
         let found = self
             .operations
             .own_catalog(self.organization(), reference)?;
@@ -40,7 +40,7 @@ impl Scoped {
         Ok((found.record, exact))
     }
 
-    fn own_template(&self, reference: &str) -> Result<(Template, String)> {
+    pub(super) fn own_template(&self, reference: &str) -> Result<(Template, String)> {
         let found = self
             .operations
             .own_template(self.organization(), reference)?;

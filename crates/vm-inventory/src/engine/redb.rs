@@ -81,15 +81,24 @@ impl Redb {
         Ok(entry)
     }
 
-    fn read_prefix(&self, prefix: &str) -> Result<Vec<Entry>, redb::Error> {
+    fn read_prefix(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<Entry>, redb::Error> {
         let txn = self.database.begin_read()?;
         let table = txn.open_table(VALUES)?;
         let mut entries = Vec::new();
-        for item in table.range(prefix..)? {
+        let from = after.map_or(prefix, |after| after.max(prefix));
+        for item in table.range(from..)? {
             let (key, guard) = item?;
             let key = key.value();
-            if !key.starts_with(prefix) {
+            if !key.starts_with(prefix) || entries.len() >= most {
                 break;
+            }
+            if after == Some(key) {
+                continue;
             }
             let (revision, value) = guard.value();
             entries.push(Entry {
@@ -148,7 +157,13 @@ impl Engine for Redb {
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Entry>, EngineError> {
-        self.read_prefix(prefix).map_err(|error| self.error(&error))
+        self.read_prefix(prefix, None, usize::MAX)
+            .map_err(|error| self.error(&error))
+    }
+
+    fn list_after(&self, prefix: &str, key: &str, most: usize) -> Result<Vec<Entry>, EngineError> {
+        self.read_prefix(prefix, Some(key), most)
+            .map_err(|error| self.error(&error))
     }
 
     fn transact(&self, compares: &[Compare], changes: &[Change]) -> Result<Outcome, EngineError> {
@@ -219,6 +234,15 @@ mod tests {
             .map(|e| e.key)
             .collect();
         assert_eq!(keys, ["vm/1", "vm/2"]);
+        let after = |key: &str, most: usize| -> Vec<String> {
+            let entries = redb.list_after("vm/", key, most).unwrap();
+            entries.into_iter().map(|entry| entry.key).collect()
+        };
+        assert_eq!(after("vm/1", 9), ["vm/2"]);
+        assert_eq!(after("", 9), ["vm/1", "vm/2"]);
+        assert_eq!(after("vm/0", 1), ["vm/1"]);
+        assert_eq!(after("vm/2", 9), [""; 0]);
+        assert_eq!(after("zz", 9), [""; 0]);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The files of VMs and of key providers, by the inventory's records: the one place that calls the store.
 
+mod staging;
 mod transfer;
 
+pub(crate) use staging::{StagedFile, Staging};
 pub use transfer::Disk;
-pub(crate) use transfer::is_other_key;
+pub(crate) use transfer::{is_other_key, is_state};
 
 use crate::inventory::Inventory;
 use crate::key_server::{AttestedKeys, KeyServers, OpenProvider};

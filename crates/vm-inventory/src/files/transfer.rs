@@ -4,10 +4,11 @@ use super::{Files, file_error};
 use crate::model::{Datastore, Vm};
 use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use uuid::Uuid;
-use vm_store::backend::{Backend as _, Folder};
+use vm_store::backend::{Backend as _, BackendFile, Folder};
 use vm_store::{Datastore as _, VmDescription, key_provider};
 
 /// What is copied at once.
@@ -19,7 +20,18 @@ const NOT_DISKS: [&str; 9] = [
 ];
 
 /// Settings of these devices go with the disks.
-const DEVICES: [&str; 7] = ["scsi", "sata", "nvme", "ide", "floppy", "ethernet", "usb"];
+const DEVICES: [&str; 10] = [
+    "scsi",
+    "sata",
+    "nvme",
+    "ide",
+    "floppy",
+    "ethernet",
+    "usb",
+    "numvcpus",
+    "memSize",
+    "uefi.secureBoot.",
+];
 
 /// A file of a VM that is opaque to us.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -45,6 +57,19 @@ impl Files {
         Ok(disks)
     }
 
+    /// Opens one of the disks of a VM for reading.
+    pub(crate) fn open_disk(
+        &self,
+        vm: &Vm,
+        datastore: &Datastore,
+        file: &str,
+    ) -> Result<Box<dyn BackendFile>> {
+        let folder = self.vm_folder(vm, datastore)?;
+        folder
+            .open_read_only(file)
+            .map_err(|error| file_error(&folder.path().join(file), &error))
+    }
+
     /// Copies the disks of `source`, and the settings of its devices, to the VM that was just made.
     pub(crate) fn copy_disks(
         &self,
@@ -59,12 +84,10 @@ impl Files {
             copy_file(&*from, &file, &*to, &file)?;
         }
         to.sync().map_err(|error| file_error(to.path(), &error))?;
-        let description = self.description(source, source_datastore)?;
-        let devices: Vec<(&str, Option<&str>)> = description
-            .settings
-            .pairs()
-            .filter(|(key, _)| DEVICES.iter().any(|device| key.starts_with(device)))
-            .map(|(key, value)| (key, Some(value)))
+        let settings = self.device_settings(source, source_datastore)?;
+        let devices: Vec<(&str, Option<&str>)> = settings
+            .iter()
+            .map(|(key, value)| (key.as_str(), Some(value.as_str())))
             .collect();
         if !devices.is_empty() {
             self.datastore(datastore)?
@@ -173,23 +196,43 @@ impl Files {
         Ok(())
     }
 
+    /// The settings of a VM's devices.
+    pub(crate) fn device_settings(
+        &self,
+        vm: &Vm,
+        datastore: &Datastore,
+    ) -> Result<BTreeMap<String, String>> {
+        let description = self.description(vm, datastore)?;
+        let devices = description
+            .settings
+            .pairs()
+            .filter(|(key, _)| is_of_a_device(key));
+        Ok(devices
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect())
+    }
+
     fn description(&self, vm: &Vm, datastore: &Datastore) -> Result<VmDescription> {
         Ok(self.datastore(datastore)?.describe(vm.folder.as_str())?)
     }
 
-    fn location(&self, datastore: &Datastore) -> Result<Arc<dyn Folder>> {
+    pub(super) fn location(&self, datastore: &Datastore) -> Result<Arc<dyn Folder>> {
         let path = self.datastore(datastore)?.location().to_path_buf();
         self.backend
             .open_folder(&path)
             .map_err(|error| file_error(&path, &error))
     }
 
-    fn vm_folder(&self, vm: &Vm, datastore: &Datastore) -> Result<Arc<dyn Folder>> {
+    pub(super) fn vm_folder(&self, vm: &Vm, datastore: &Datastore) -> Result<Arc<dyn Folder>> {
         let location = self.location(datastore)?;
         location
             .open_folder(vm.folder.as_str())
             .map_err(|error| file_error(&location.path().join(vm.folder.as_str()), &error))
     }
+}
+
+fn is_of_a_device(key: &str) -> bool {
+    DEVICES.iter().any(|device| key.starts_with(device))
 }
 
 fn disk_names(folder: &dyn Folder) -> Result<Vec<String>> {
@@ -198,17 +241,18 @@ fn disk_names(folder: &dyn Folder) -> Result<Vec<String>> {
         .map_err(|error| file_error(folder.path(), &error))?;
     Ok(entries
         .into_iter()
-        .filter(|entry| {
-            !entry.is_folder
-                && !entry.name.starts_with('.')
-                && !NOT_DISKS.iter().any(|ending| entry.name.ends_with(ending))
-        })
+        .filter(|entry| !entry.is_folder && !entry.name.starts_with('.') && !is_state(&entry.name))
         .map(|entry| entry.name)
         .collect())
 }
 
 /// Copies one file and brings it to stable storage.
-fn copy_file(from: &dyn Folder, name: &str, to: &dyn Folder, new_name: &str) -> Result<()> {
+pub(super) fn copy_file(
+    from: &dyn Folder,
+    name: &str,
+    to: &dyn Folder,
+    new_name: &str,
+) -> Result<()> {
     let reading = |error: io::Error| file_error(&from.path().join(name), &error);
     let writing = |error: io::Error| file_error(&to.path().join(new_name), &error);
     let source = from.open_read_only(name).map_err(reading)?;
@@ -228,12 +272,17 @@ fn copy_file(from: &dyn Folder, name: &str, to: &dyn Folder, new_name: &str) -> 
     target.sync_all().map_err(writing)
 }
 
-fn empty_and_remove(location: &dyn Folder, name: &str) -> io::Result<()> {
+pub(super) fn empty_and_remove(location: &dyn Folder, name: &str) -> io::Result<()> {
     let folder = location.open_folder(name)?;
     for entry in folder.entries()? {
         folder.remove_file(&entry.name)?;
     }
     location.remove_folder(name)
+}
+
+/// Whether a file is a VM's state rather than a disk, by its name.
+pub(crate) fn is_state(name: &str) -> bool {
+    NOT_DISKS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Whether the error says that the key behind a provider's name is another one.

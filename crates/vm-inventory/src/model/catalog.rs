@@ -93,6 +93,9 @@ pub struct Template {
     /// Its VMs. They are never powered on; their files lie in the catalog's datastore. With `replace` they hold nothing of the
     /// source's TPMs, but unused ones of the same profile.
     pub vms: Vec<Vm>,
+    /// The template of a published catalog that it was taken over from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_from: Option<Uuid>,
     /// When it was made.
     pub created: Timestamp,
 }

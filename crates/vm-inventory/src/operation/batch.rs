@@ -5,7 +5,7 @@
 
 use super::power::side_by_side;
 use super::{Job, Operations, lock};
-use crate::files::contents;
+use crate::files::{StagedFile, Staging, contents};
 use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry, Leftovers};
 use crate::lineage::Lineage;
@@ -18,11 +18,16 @@ use crate::requirements::{Failure, Rule};
 use crate::snapshot::SnapshotTree;
 use crate::task::{TargetKind, Task, TaskId};
 use crate::{Error, Name, Result};
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use uuid::Uuid;
-use vm_store::{SectionKind, SnapshotId};
+use vm_store::{Contents, SectionKind, SnapshotId};
+
+/// VMs made at once, for each core: half of the time goes into waiting for disks.
+const PER_CORE: usize = 4;
+/// Sources that are kept open to be copied more than once.
+const KEPT_SOURCES: usize = 64;
 
 /// More notes than this are counted instead of listed.
 const NOTES: usize = 24;
@@ -39,6 +44,12 @@ pub(super) struct Source {
 pub(super) enum Work {
     /// A VM is made with a new TPM, or with none.
     New { tpm: bool, profile: Option<String> },
+    /// A VM of a package is made: with a new TPM or none, and with files that have arrived.
+    Packed {
+        tpm: bool,
+        files: Vec<StagedFile>,
+        settings: Vec<(String, String)>,
+    },
     /// A VM is made like another; `None` if that one has no TPM.
     Like(Source, Option<TpmAction>),
     /// The VM goes to another datastore, keys and all.
@@ -70,6 +81,8 @@ pub(super) enum Outcome {
     ChangedVapp(Vapp),
     /// A new template, whose VMs are those of the operation.
     NewTemplate(Box<Template>),
+    /// A template in the place of the one that has its name.
+    RenewedTemplate(Box<Template>),
     /// The record of this key is gone.
     Gone(String),
 }
@@ -90,6 +103,8 @@ pub(super) struct Plan {
     pub(super) expects: Transaction,
     pub(super) outcome: Outcome,
     pub(super) notes: Vec<String>,
+    /// Files that have arrived for VMs of this operation.
+    pub(super) staged: Option<Arc<Staging>>,
 }
 
 impl Plan {
@@ -111,6 +126,7 @@ impl Plan {
             expects: Transaction::default(),
             outcome: Outcome::Vms,
             notes: Vec::new(),
+            staged: None,
         }
     }
 
@@ -137,7 +153,7 @@ impl Plan {
         }
     }
 
-    fn refuse(&self) -> Result<()> {
+    pub(super) fn refuse(&self) -> Result<()> {
         if self.failures.is_empty() {
             return Ok(());
         }
@@ -151,14 +167,17 @@ impl Plan {
     fn reservations(&self) -> Vec<Reservation> {
         let key = match &self.outcome {
             Outcome::NewVapp(vapp) => vapp.key(),
-            Outcome::NewTemplate(template) => template.key(),
+            Outcome::NewTemplate(template) | Outcome::RenewedTemplate(template) => template.key(),
             Outcome::Vms | Outcome::ChangedVapp(_) | Outcome::Gone(_) => return Vec::new(),
         };
         vec![Reservation { of: key }]
     }
 
     fn is_template(&self) -> bool {
-        matches!(self.outcome, Outcome::NewTemplate(_))
+        matches!(
+            self.outcome,
+            Outcome::NewTemplate(_) | Outcome::RenewedTemplate(_)
+        )
     }
 
     /// The names of standalone VMs that are to be.
@@ -175,6 +194,40 @@ impl Plan {
                 vm: vm.id,
             })
             .collect()
+    }
+}
+
+/// What sources hold that several VMs are made of, read once; gone with the operation.
+struct Sources(BTreeMap<VmId, Mutex<Option<Arc<Contents>>>>);
+
+impl Sources {
+    fn of(plan: &Plan) -> Self {
+        let mut uses: BTreeMap<VmId, usize> = BTreeMap::new();
+        for item in &plan.items {
+            if let Work::Like(source, Some(_)) = &item.work {
+                *uses.entry(source.vm.id).or_default() += 1;
+            }
+        }
+        let often = uses.into_iter().filter(|(_, uses)| *uses > 1);
+        Self(
+            often
+                .take(KEPT_SOURCES)
+                .map(|(vm, _)| (vm, Mutex::new(None)))
+                .collect(),
+        )
+    }
+
+    fn contents(&self, operations: &Operations, vm: &Vm) -> Result<Arc<Contents>> {
+        let Some(kept) = self.0.get(&vm.id) else {
+            return operations.contents_of(vm).map(Arc::new);
+        };
+        let mut kept = lock(kept);
+        if let Some(contents) = &*kept {
+            return Ok(Arc::clone(contents));
+        }
+        let contents = Arc::new(operations.contents_of(vm)?);
+        *kept = Some(Arc::clone(&contents));
+        Ok(contents)
     }
 }
 
@@ -208,7 +261,9 @@ impl Operations {
         let mut transaction = plan.expects.clone();
         let reserved = plan.reservations();
         for reservation in &reserved {
-            transaction.absent(reservation.of.clone());
+            if !matches!(plan.outcome, Outcome::RenewedTemplate(_)) {
+                transaction.absent(reservation.of.clone());
+            }
             transaction.insert(reservation)?;
         }
         let holders = plan.new_holders();
@@ -238,8 +293,8 @@ impl Operations {
             };
             let (_, _, name) = &plan.target;
             let what = match () {
-                () if key.contains("vapp/") => "vApp",
-                () if key.contains("template/") => "template",
+                () if key.starts_with("reserved/vapp/") => "vApp",
+                () if key.starts_with("reserved/template/") => "template",
                 () if key.starts_with("vm-name/") => "VM",
                 () => return error,
             };
@@ -276,7 +331,9 @@ impl Operations {
     /// Makes the files of every VM, on all cores; stops at the first failure and when the task is canceled.
     fn make_all(&self, task: &Task, plan: &Plan) -> Result<Vec<(Vm, Vec<String>)>> {
         let total = plan.items.len();
-        let at_once = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let at_once = cores.saturating_mul(PER_CORE);
+        let sources = Sources::of(plan);
         let (done, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let numbered: Vec<(usize, &Item)> = plan.items.iter().enumerate().collect();
         let mut made = side_by_side(at_once, numbered, |(number, item)| {
@@ -285,7 +342,7 @@ impl Operations {
             }
             let outcome = self
                 .check_canceled(task.id)
-                .and_then(|()| self.make_one(item));
+                .and_then(|()| self.make_one(item, plan.staged.as_deref(), &sources));
             if outcome.is_err() {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -311,7 +368,12 @@ impl Operations {
         Ok(results)
     }
 
-    fn make_one(&self, item: &Item) -> Result<(Vm, Vec<String>)> {
+    fn make_one(
+        &self,
+        item: &Item,
+        staged: Option<&Staging>,
+        sources: &Sources,
+    ) -> Result<(Vm, Vec<String>)> {
         let mut vm = item.vm.clone();
         let at = &item.datastore;
         let mut notes = Vec::new();
@@ -326,6 +388,24 @@ impl Operations {
                 self.files.create(&vm, at, &contents(state, None))?;
                 notes.push(format!("{} has a new TPM", vm.name));
             }
+            Work::Packed {
+                tpm,
+                files,
+                settings,
+            } => {
+                if *tpm {
+                    let state = self.install(&mut vm, TpmAction::New, self.maker.new_tpm())?;
+                    self.files.create(&vm, at, &contents(state, None))?;
+                    notes.push(format!("{} has a new TPM", vm.name));
+                } else {
+                    self.files.create_plain(&vm, at)?;
+                    notes.push(format!("{} has no TPM", vm.name));
+                }
+                let staged = staged.ok_or_else(|| {
+                    Error::Internal("the files of a package did not arrive".to_owned())
+                })?;
+                self.files.take_in(staged, files, settings, &vm, at)?;
+            }
             Work::Like(source, None) => {
                 self.files.create_plain(&vm, at)?;
                 self.files
@@ -333,7 +413,7 @@ impl Operations {
                 notes.push(format!("{} has no TPM, like {}", vm.name, source.vm.name));
             }
             Work::Like(source, Some(action)) => {
-                let found = self.contents_of(&source.vm)?;
+                let found = sources.contents(self, &source.vm)?;
                 let state = if *action == TpmAction::Copy {
                     notes.push(format!("copy: {} keeps the endorsement key, seeds, NV indices, persistent keys and sealed data of {}", vm.name, source.vm.name));
                     self.copy_of(&source.vm, &found, &mut vm)?
@@ -397,7 +477,10 @@ impl Operations {
             transaction.remove_key(Vm::key_of(vm.id));
             transaction.remove_key(GenerationFloor::key_of(vm.id));
             transaction.remove_key(SnapshotTree::key_of(vm.id));
-            transaction.remove_key(vm.name_key());
+            // A VM of a template has no name on the vCenter; the VM that has it may be another.
+            if self.inventory.holder(&vm.name_key())? == Some(vm.id) {
+                transaction.remove_key(vm.name_key());
+            }
             Lineage::end(&self.inventory, &mut transaction, vm.id, now)?;
         }
         for (vm, item) in vms.iter().zip(&plan.items) {
@@ -424,7 +507,7 @@ impl Operations {
             transaction.put(vm)?;
             let stays = match &item.work {
                 Work::Carry(source) | Work::Stay(source) => source.vm.name_key() == vm.name_key(),
-                Work::New { .. } | Work::Like(..) => false,
+                Work::New { .. } | Work::Packed { .. } | Work::Like(..) => false,
             };
             match &vm.vapp {
                 Some(vapp) => {
@@ -452,6 +535,10 @@ impl Operations {
             Outcome::NewTemplate(mut template) => {
                 template.vms = vms;
                 transaction.insert(&*template)?;
+            }
+            Outcome::RenewedTemplate(mut template) => {
+                template.vms = vms;
+                transaction.put(&*template)?;
             }
             Outcome::Gone(key) => transaction.remove_key(key),
         }

@@ -404,10 +404,8 @@ impl Operations {
     /// # Errors
     /// When the inventory fails.
     pub fn audit(&self, after: u64, most: usize) -> Result<Vec<AuditEntry>> {
-        let mut entries: Vec<AuditEntry> = records(self.inventory.all()?);
-        entries.retain(|entry| entry.number > after);
-        entries.truncate(most);
-        Ok(entries)
+        let key = AuditEntry::key_of(after);
+        Ok(records(self.inventory.after(&key, most)?))
     }
 
     /// Looks through the whole audit log for entries that were changed, taken out or put in.

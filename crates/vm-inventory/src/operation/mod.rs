@@ -4,11 +4,14 @@
 //! work. Nothing here is asynchronous; whoever serves requests runs jobs where blocking is allowed.
 
 mod batch;
+mod catalog_sync;
 mod clone;
 mod cloud;
 mod create;
 mod delete;
 mod edit_tpm;
+mod ovf_export;
+mod ovf_import;
 mod own;
 mod plan;
 mod power;
@@ -35,6 +38,8 @@ pub use clone::CloneVm;
 pub use cloud::{CreateCatalog, CreateVdc, UserView, VdcView};
 pub use create::CreateVm;
 pub use edit_tpm::EditTpm;
+pub use ovf_export::{Export, ExportPackage};
+pub use ovf_import::ImportPackage;
 pub use preview::{Effects, Fate, Preview, VmPreview};
 pub use provider::{
     BackupFile, CreateProvider, KeyServerView, KeyUse, ProviderStatus, ProviderView,

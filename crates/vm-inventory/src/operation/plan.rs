@@ -358,13 +358,14 @@ impl Operations {
                 .find(&key)?
                 .ok_or_else(|| missing("vApp", reference));
         }
-        let mut found = self.inventory.all::<Vapp>()?;
-        let id = model::id_in(reference);
         // An id is never taken for a name, so that a vApp called like the id of another is not in its way.
-        found.retain(|vapp| match id {
-            Some(id) => vapp.record.id == id,
-            None => vapp.record.name.as_str() == reference,
-        });
+        let found = if let Some(id) = model::id_in(reference) {
+            let mut all = self.inventory.all::<Vapp>()?;
+            all.retain(|vapp| vapp.record.id == id);
+            all
+        } else {
+            self.inventory.vapps_called(reference)?
+        };
         only("vApp", reference, found)
     }
 
@@ -393,8 +394,24 @@ impl Operations {
 
     /// A template by its name, `CATALOG/NAME`, `ORGANIZATION/CATALOG/NAME`, or id.
     pub(crate) fn find_template(&self, reference: &str) -> Result<Stored<Template>> {
-        let mut found = self.inventory.all::<Template>()?;
-        found.retain(|stored| stored.record.is_called(reference));
+        if model::id_in(reference).is_some() {
+            let mut found = self.inventory.all::<Template>()?;
+            found.retain(|stored| stored.record.is_called(reference));
+            return only("template", reference, found);
+        }
+        // A template can be large: only those of that name are read.
+        let (shelf, name) = match reference.rsplit_once('/') {
+            Some((shelf, name)) => (Some(shelf), name),
+            None => (None, reference),
+        };
+        let mut found = Vec::new();
+        for catalog in self.inventory.all::<Catalog>()? {
+            let it = catalog.record;
+            if shelf.is_none_or(|shelf| is_called(&it.organization, &it.name, shelf)) {
+                let key = Template::key_of(it.organization.as_str(), it.name.as_str(), name);
+                found.extend(self.inventory.find::<Template>(&key)?);
+            }
+        }
         only("template", reference, found)
     }
 }

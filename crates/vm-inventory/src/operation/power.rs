@@ -51,21 +51,24 @@ impl Operations {
         let Some(own) = &vm.tpm else {
             return Ok(Vec::new());
         };
-        let all = self.inventory.all::<Vm>()?.into_iter();
-        Ok(all
-            .map(|stored| stored.record)
-            .filter(|other| {
-                let same = other
-                    .tpm
-                    .as_ref()
-                    .is_some_and(|tpm| tpm.ek_name == own.ek_name);
-                same && other.id != vm.id && self.machines.endpoint(other.id).is_some()
-            })
-            .map(|twin| match &twin.vapp {
-                Some(vapp) => format!("{vapp}/{}", twin.name),
-                None => twin.name.to_string(),
-            })
-            .collect())
+        let mut twins = Vec::new();
+        // Only those that run are looked at, however many there are.
+        for (id, _) in self.machines.generations() {
+            if id == vm.id {
+                continue;
+            }
+            let Some(other) = self.inventory.find::<Vm>(&Vm::key_of(id))? else {
+                continue;
+            };
+            let other = other.record;
+            if other.tpm.is_some_and(|tpm| tpm.ek_name == own.ek_name) {
+                twins.push(match &other.vapp {
+                    Some(vapp) => format!("{vapp}/{}", other.name),
+                    None => other.name.to_string(),
+                });
+            }
+        }
+        Ok(twins)
     }
 
     /// Checks that the VM (a name or an id) may be powered off and records the task.

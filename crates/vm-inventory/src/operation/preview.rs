@@ -92,7 +92,9 @@ impl Plan {
     fn preview(&self) -> Preview {
         let made = self.items.iter().map(|item| {
             let (source, action, drops) = match &item.work {
-                Work::New { tpm, .. } => (None, tpm.then_some(TpmAction::New), false),
+                Work::New { tpm, .. } | Work::Packed { tpm, .. } => {
+                    (None, tpm.then_some(TpmAction::New), false)
+                }
                 Work::Like(source, action) => (Some(source), *action, false),
                 Work::Carry(source) | Work::Stay(source) => {
                     let action = source.vm.tpm.as_ref().map(|_| TpmAction::Copy);

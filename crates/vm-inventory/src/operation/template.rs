@@ -165,7 +165,29 @@ impl Operations {
         Ok(plan)
     }
 
-    fn plan_new_template(
+    pub(super) fn plan_new_template(
+        &self,
+        catalog: &Stored<Catalog>,
+        header: Header<'_>,
+        operation: Operation,
+    ) -> Result<(Plan, Place)> {
+        let key = Template::key_of(
+            catalog.record.organization.as_str(),
+            catalog.record.name.as_str(),
+            header.name.as_str(),
+        );
+        if self.inventory.find::<Template>(&key)?.is_some() {
+            return Err(Error::Exists {
+                what: "template",
+                name: header.name.clone(),
+                place: format!("the catalog {}", catalog.record.name),
+            });
+        }
+        self.plan_template_anew(catalog, header, operation)
+    }
+
+    /// A plan for a template, whether there is one of its name or not.
+    pub(super) fn plan_template_anew(
         &self,
         catalog: &Stored<Catalog>,
         header: Header<'_>,
@@ -186,15 +208,9 @@ impl Operations {
             origin: header.origin,
             provisioning: header.provisioning,
             vms: Vec::new(),
+            synced_from: None,
             created: Timestamp::now(),
         };
-        if self.inventory.find::<Template>(&template.key())?.is_some() {
-            return Err(Error::Exists {
-                what: "template",
-                name: header.name.clone(),
-                place: format!("the catalog {}", record.name),
-            });
-        }
         let target = (
             TargetKind::Template,
             as_busy(header.id),
@@ -258,17 +274,27 @@ impl Operations {
             self.plan_new_vapp(id, &request.name, &vdc, operation, "being instantiated")?;
         let count = request.count.unwrap_or(1);
         Self::check_count(template.record.vms.len().saturating_mul(count as usize))?;
-        for number in 1..=count {
-            let begin = plan.items.len();
-            self.plan_template(&mut plan, &place, operation, &template, request.tpm, None)?;
-            if request.count.is_some() {
-                for item in plan.items.iter_mut().skip(begin) {
-                    let name: Name = format!("{}-{number}", item.vm.name).parse()?;
-                    item.vm.name = name;
-                }
-            }
+        self.plan_template(&mut plan, &place, operation, &template, request.tpm, None)?;
+        if request.count.is_some() {
+            self.number(&mut plan, count)?;
         }
         Ok(plan)
+    }
+
+    /// So many of each VM of a plan, numbered. What was checked of the first holds for all: they differ in name, identity and folder.
+    fn number(&self, plan: &mut Plan, count: u32) -> Result<()> {
+        let one_of_each = std::mem::take(&mut plan.items);
+        for number in 1..=count {
+            for item in &one_of_each {
+                let mut item = item.clone();
+                item.vm.name = format!("{}-{number}", item.vm.name).parse()?;
+                item.vm.id = VmId::random();
+                item.vm.instance_id = Uuid::new_v4();
+                item.vm.folder = self.folder_for(&item.vm, &item.datastore, false)?;
+                plan.items.push(item);
+            }
+        }
+        Ok(())
     }
 
     fn plan_standalone(
@@ -427,7 +453,7 @@ impl Operations {
     }
 
     /// Templates that copy are left out: they would give the secrets of a TPM to others (rule 1.7).
-    fn offer(&self, catalog: Catalog) -> Result<Offer> {
+    pub(super) fn offer(&self, catalog: Catalog) -> Result<Offer> {
         let prefix = Template::key_of(catalog.organization.as_str(), catalog.name.as_str(), "");
         let mut offer = Offer {
             catalog,
@@ -458,72 +484,14 @@ impl Operations {
             catalog: found.name,
         })
     }
-
-    /// Takes over what a published catalog offers and this one does not have yet: a job for each template.
-    ///
-    /// # Errors
-    /// When the catalog follows none, that one is not published any more, or a rule is not met.
-    pub fn sync_catalog(self: &Arc<Self>, catalog: &str) -> Result<Vec<Job>> {
-        let catalog = self.find_catalog(catalog)?;
-        let subscription = catalog.record.subscription.clone().ok_or_else(|| {
-            Error::BadValue(format!(
-                "the catalog {} follows no other; make one with --subscribe ORGANIZATION/CATALOG",
-                catalog.record.name
-            ))
-        })?;
-        let reference = format!("{}/{}", subscription.organization, subscription.catalog);
-        self.subscribable(&reference, &catalog.record.organization)?;
-        let offer = self.offer(self.find_catalog(&reference)?.record)?;
-        let mut jobs = Vec::new();
-        for name in &offer.templates {
-            let own = Template::key_of(
-                catalog.record.organization.as_str(),
-                catalog.record.name.as_str(),
-                name.as_str(),
-            );
-            if self.inventory.find::<Template>(&own)?.is_none() {
-                let id = Uuid::new_v4();
-                let source = format!("{reference}/{name}");
-                let own = format!("{}/{}", catalog.record.organization, catalog.record.name);
-                jobs.push(self.accept(|this| this.plan_sync(id, &source, &own))?);
-            }
-        }
-        Ok(jobs)
-    }
-
-    fn plan_sync(&self, id: Uuid, source: &str, catalog: &str) -> Result<Plan> {
-        let catalog = self.find_catalog(catalog)?;
-        let source = self.find_template(source)?;
-        let header = Header {
-            id,
-            name: &source.record.name,
-            origin: TemplateOrigin::Synced,
-            provisioning: TpmProvisioning::Replace,
-        };
-        let operation = Operation::SyncCatalogTemplate;
-        let (mut plan, place) = self.plan_new_template(&catalog, header, operation)?;
-        plan.expects.unchanged(&source);
-        for vm in &source.record.vms {
-            let wanted = Wanted {
-                operation,
-                source: vm,
-                name: vm.name.clone(),
-                asked: None,
-                stored: Some(TpmAction::Replace),
-                moves: false,
-            };
-            self.plan_from(&mut plan, &place, wanted)?;
-        }
-        Ok(plan)
-    }
 }
 
 /// What is known of a template before its VMs are.
-struct Header<'a> {
-    id: Uuid,
-    name: &'a Name,
-    origin: TemplateOrigin,
-    provisioning: TpmProvisioning,
+pub(super) struct Header<'a> {
+    pub(super) id: Uuid,
+    pub(super) name: &'a Name,
+    pub(super) origin: TemplateOrigin,
+    pub(super) provisioning: TpmProvisioning,
 }
 
 /// A VM as it is, under its name.

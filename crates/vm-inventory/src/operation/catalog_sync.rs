@@ -1,0 +1,119 @@
+//! Catalogs that follow a published one: they take over what that offers, renew what has changed there, and drop what is gone.
+
+use super::batch::{Outcome, Plan};
+use super::plan::{Wanted, as_busy};
+use super::template::Header;
+use super::{Job, Operations};
+use crate::inventory::Stored;
+use crate::model::{Catalog, Template, TemplateOrigin};
+use crate::provisioning::{Operation, TpmAction, TpmProvisioning};
+use crate::{Error, Name, Result};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+impl Operations {
+    /// Makes a catalog what the published one that it follows offers: a job for each template that is to be taken over, renewed or dropped.
+    ///
+    /// # Errors
+    /// When the catalog follows none, that one is not published any more, or a rule is not met.
+    pub fn sync_catalog(self: &Arc<Self>, catalog: &str) -> Result<Vec<Job>> {
+        let catalog = self.find_catalog(catalog)?.record;
+        let subscription = catalog.subscription.clone().ok_or_else(|| {
+            Error::BadValue(format!(
+                "the catalog {} follows no other; make one with --subscribe ORGANIZATION/CATALOG",
+                catalog.name
+            ))
+        })?;
+        let reference = format!("{}/{}", subscription.organization, subscription.catalog);
+        self.subscribable(&reference, &catalog.organization)?;
+        let followed = self.find_catalog(&reference)?.record;
+        let theirs = self.templates_of(&followed)?;
+        let ours = self.templates_of(&catalog)?;
+        let own = format!("{}/{}", catalog.organization, catalog.name);
+        let offer = self.offer(followed)?;
+        let mut jobs = Vec::new();
+        for (name, template) in &ours {
+            if template.record.origin == TemplateOrigin::Synced && !offer.templates.contains(name) {
+                jobs.push(self.delete_template(&format!("{own}/{name}"))?);
+            }
+        }
+        for name in &offer.templates {
+            let Some(source) = theirs.get(name) else {
+                continue;
+            };
+            if let Some(present) = ours.get(name)
+                && (present.record.origin != TemplateOrigin::Synced
+                    || is_of(&present.record, &source.record))
+            {
+                continue;
+            }
+            let id = Uuid::new_v4();
+            let source = format!("{reference}/{name}");
+            jobs.push(self.accept(|this| this.plan_sync(id, &source, &own))?);
+        }
+        Ok(jobs)
+    }
+
+    fn templates_of(&self, catalog: &Catalog) -> Result<BTreeMap<Name, Stored<Template>>> {
+        let prefix = Template::key_of(catalog.organization.as_str(), catalog.name.as_str(), "");
+        let templates = self.inventory.within::<Template>(&prefix)?;
+        Ok(templates
+            .into_iter()
+            .map(|template| (template.record.name.clone(), template))
+            .collect())
+    }
+
+    fn plan_sync(&self, id: Uuid, source: &str, catalog: &str) -> Result<Plan> {
+        let catalog = self.find_catalog(catalog)?;
+        let source = self.find_template(source)?;
+        let present = self.templates_of(&catalog.record)?;
+        let present = present.get(&source.record.name);
+        let header = Header {
+            id,
+            name: &source.record.name,
+            origin: TemplateOrigin::Synced,
+            provisioning: TpmProvisioning::Replace,
+        };
+        let operation = Operation::SyncCatalogTemplate;
+        let (mut plan, place) = self.plan_template_anew(&catalog, header, operation)?;
+        if let Outcome::NewTemplate(mut template) = plan.outcome {
+            template.synced_from = Some(source.record.id);
+            plan.outcome = match present {
+                None => Outcome::NewTemplate(template),
+                Some(old) => {
+                    let busy = (as_busy(old.record.id), old.record.name.clone());
+                    plan.busy.push(busy);
+                    plan.expects.unchanged(old);
+                    plan.removals.clone_from(&old.record.vms);
+                    plan.notes.push(format!(
+                        "{} takes the place of the one taken over earlier",
+                        old.record.name
+                    ));
+                    Outcome::RenewedTemplate(template)
+                }
+            };
+        }
+        plan.expects.unchanged(&source);
+        for vm in &source.record.vms {
+            let wanted = Wanted {
+                operation,
+                source: vm,
+                name: vm.name.clone(),
+                asked: None,
+                stored: Some(TpmAction::Replace),
+                moves: false,
+            };
+            self.plan_from(&mut plan, &place, wanted)?;
+        }
+        Ok(plan)
+    }
+}
+
+/// Whether a template was taken over from this very one. Those of earlier versions do not say; then the older one is taken for out of date.
+fn is_of(own: &Template, source: &Template) -> bool {
+    match own.synced_from {
+        Some(id) => id == source.id,
+        None => source.created <= own.created,
+    }
+}

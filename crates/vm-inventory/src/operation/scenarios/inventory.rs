@@ -1,0 +1,142 @@
+//! Names, users, virtual data centers, lineage.
+
+use super::*;
+
+#[test]
+fn names_and_references_are_of_one_organization() {
+    let world = acme("8.0.3");
+    shop(&world);
+    let ops = &world.operations;
+    assert!(matches!(
+        ops.create_vapp(&vapp("shop", Vec::new())).err(),
+        Some(Error::Exists { .. })
+    ));
+    let twice = vec![new_vm("a", true), new_vm("a", false)];
+    assert_eq!(broken(ops.create_vapp(&vapp("x", twice))), [Rule::Place]);
+    let both = VappItem {
+        vm: Some("shop/web".into()),
+        ..new_vm("a", true)
+    };
+    assert!(matches!(
+        ops.create_vapp(&vapp("x", vec![both])).err(),
+        Some(Error::BadValue(_))
+    ));
+    assert!(ops.vm("acme/shop/web").is_ok() && ops.vm("web").is_ok());
+    assert!(ops.vm("acme/shop/nobody").is_err() && ops.vm("../web").is_err());
+    assert!(ops.create_organization(name("acme")).is_err());
+    let mut taken = capture("shop", "gold", None);
+    done(ops.capture(&taken));
+    assert!(matches!(
+        ops.capture(&taken).err(),
+        Some(Error::Exists { .. })
+    ));
+    taken.catalog = "nowhere".into();
+    assert!(matches!(
+        ops.capture(&taken).err(),
+        Some(Error::NotFound { .. })
+    ));
+}
+
+#[test]
+fn lineage_is_a_tree_that_outlives_its_vms() {
+    let world = acme("8.0.3");
+    shop(&world);
+    let ops = &world.operations;
+    done(ops.capture(&capture("shop", "gold", None)));
+    done(ops.instantiate("gold", &instance("one", "vdc1", None)));
+    done(ops.delete_vapp("shop"));
+    let tree = ops.lineage("one/web").unwrap().unwrap();
+    assert_eq!(tree.tpm.name, name("web"));
+    assert!(tree.tpm.ended.is_some());
+    let captured = &tree.children[0];
+    assert_eq!(captured.tpm.operation, "capture_vapp");
+    assert_eq!(
+        captured.children[0].tpm.operation,
+        "instantiate_vapp_template"
+    );
+}
+
+#[test]
+fn two_running_twins_are_an_event() {
+    let world = acme("8.0.3");
+    shop(&world);
+    let ops = &world.operations;
+    done(ops.copy_vapp("shop", &copy("twin", None, None)));
+    let alone = done(ops.power_on("shop/web", false));
+    assert!(alone.notes.iter().all(|note| !note.contains("event")));
+    let second = done(ops.power_on("twin/web", false));
+    let note = second.notes.iter().find(|note| note.contains("event"));
+    assert!(note.unwrap().contains("acme/shop/web"));
+    let audited = ops.audit(0, usize::MAX).unwrap();
+    let last = audited.last().unwrap();
+    assert!(last.operation == "power_on" && last.notes.iter().any(|note| note.contains("event")));
+    // Another TPM is nobody's twin.
+    let other = done(ops.power_on("twin/db", false));
+    assert!(other.notes.iter().all(|note| !note.contains("event")));
+}
+
+#[test]
+fn users_have_roles_and_passwords_that_are_hashed() {
+    let world = acme("8.0.3");
+    let ops = &world.operations;
+    let acme = name("acme");
+    ops.create_user(
+        None,
+        name("eve"),
+        crate::model::Role::VappAuthor,
+        "a long password",
+    )
+    .unwrap();
+    assert!(
+        ops.create_user(
+            None,
+            name("eve"),
+            crate::model::Role::VappUser,
+            "another password"
+        )
+        .is_err()
+    );
+    assert!(
+        ops.create_user(None, name("bob"), crate::model::Role::VappUser, "short")
+            .is_err()
+    );
+    assert!(
+        ops.authenticate(&acme, &name("eve"), "a long password")
+            .unwrap()
+            .is_some()
+    );
+    assert!(
+        ops.authenticate(&acme, &name("eve"), "a long passworD")
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        ops.authenticate(&acme, &name("nobody"), "a long password")
+            .unwrap()
+            .is_none()
+    );
+    let bytes = std::fs::read(world.folder.path().join("inventory.redb")).unwrap();
+    assert!(!bytes.windows(15).any(|window| window == b"a long password"));
+}
+
+#[test]
+fn a_vdc_says_whether_it_supports_tpms() {
+    let world = acme("8.0.3");
+    assert!(world.operations.vdcs().unwrap()[0].tpm_supported);
+    let ops = &world.operations;
+    ops.create_vcenter(CreateVCenter {
+        name: name("old"),
+        version: "6.5.0".parse().unwrap(),
+    })
+    .unwrap();
+    ops.create_datastore(name("ds-old"), vec![name("old")])
+        .unwrap();
+    add_vdc(&world, "vdc-old", "old");
+    let old = ops
+        .vdcs()
+        .unwrap()
+        .into_iter()
+        .find(|it| it.vdc.name == name("vdc-old"))
+        .unwrap();
+    assert!(!old.tpm_supported && old.reason.unwrap().contains("6.7"));
+}

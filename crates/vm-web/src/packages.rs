@@ -1,0 +1,175 @@
+//! Packages of VMs (OVA), up and down, as streams: nothing of one is ever whole in memory.
+
+use crate::Problem;
+use crate::pipe::{from_body, into_body};
+use crate::routes::{Api, BODY_TIME, InPath};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use http_body_util::BodyExt as _;
+use serde::Deserialize;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, TryAcquireError, mpsc};
+use tokio::time::timeout;
+use vm_inventory::{ExportPackage, ImportPackage, Name};
+
+/// Packages on their way at a time, up and down.
+const AT_ONCE: usize = 16;
+/// What is read over of a package that was refused, so that its sender gets to the answer.
+const READ_OVER: usize = 4 << 20;
+const READ_OVER_TIME: Duration = Duration::from_secs(2);
+
+/// The paths of this file; their bodies have limits of their own.
+pub(crate) fn routes() -> Router<Api> {
+    let room = Arc::new(Semaphore::new(AT_ONCE));
+    Router::new()
+        .route("/v1/packages", post(upload))
+        .route("/v1/vapps/{vapp}/package", get(download_vapp))
+        .route("/v1/vms/{vm}/package", get(download_vm))
+        .route("/v1/templates/{template}/package", get(download_template))
+        .layer(axum::Extension(room))
+}
+
+type Room = axum::Extension<Arc<Semaphore>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Upload {
+    name: Option<Name>,
+    catalog: Option<String>,
+    vdc: Option<String>,
+    organization: Option<Name>,
+    #[serde(default)]
+    standalone: bool,
+    #[serde(default)]
+    preview: bool,
+}
+
+async fn upload(
+    State(api): State<Api>,
+    axum::Extension(room): Room,
+    query: Result<Query<Upload>, QueryRejection>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let _permit = room.try_acquire_owned().map_err(busy)?;
+    let request = ImportPackage {
+        name: query.name,
+        catalog: query.catalog,
+        vdc: query.vdc,
+        organization: query.organization,
+        standalone: query.standalone,
+    };
+    let (sender, mut reader) = from_body();
+    let work = async {
+        if query.preview {
+            let preview = api
+                .blocking(move |operations| {
+                    operations.preview_import_package(&request, &mut reader)
+                })
+                .await?;
+            return Ok(Json(preview).into_response());
+        }
+        api.accept(move |operations| operations.import_package(&request, &mut reader))
+            .await
+    };
+    let (answer, ()) = tokio::join!(work, feed(body, sender));
+    answer
+}
+
+fn busy(_: TryAcquireError) -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "busy",
+        "Too much at a time",
+        format!("{AT_ONCE} packages are on their way already; try again when one is done"),
+    )
+}
+
+/// Hands a body on as it comes. One that is refused is read a little further.
+async fn feed(mut body: Body, sender: mpsc::Sender<io::Result<axum::body::Bytes>>) {
+    loop {
+        let piece = match timeout(BODY_TIME, body.frame()).await {
+            Err(_elapsed) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+            Ok(None) => return,
+            Ok(Some(Err(error))) => Err(io::Error::other(error.to_string())),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => Ok(data),
+                Err(_trailers) => continue,
+            },
+        };
+        let broken = piece.is_err();
+        if sender.send(piece).await.is_err() {
+            let rest = async {
+                let mut seen = 0;
+                while let Some(Ok(frame)) = body.frame().await {
+                    seen += frame.data_ref().map_or(0, axum::body::Bytes::len);
+                    if seen > READ_OVER {
+                        return;
+                    }
+                }
+            };
+            // Whoever sends on regardless loses the connection.
+            let _ = timeout(READ_OVER_TIME, rest).await;
+            return;
+        }
+        if broken {
+            return;
+        }
+    }
+}
+
+async fn download_vapp(
+    State(api): State<Api>,
+    room: Room,
+    InPath(vapp): InPath,
+) -> Result<Response, Problem> {
+    download(api, room, ExportPackage::Vapp(vapp)).await
+}
+
+async fn download_vm(
+    State(api): State<Api>,
+    room: Room,
+    InPath(vm): InPath,
+) -> Result<Response, Problem> {
+    download(api, room, ExportPackage::Vm(vm)).await
+}
+
+async fn download_template(
+    State(api): State<Api>,
+    room: Room,
+    InPath(template): InPath,
+) -> Result<Response, Problem> {
+    download(api, room, ExportPackage::Template(template)).await
+}
+
+async fn download(
+    api: Api,
+    axum::Extension(room): Room,
+    what: ExportPackage,
+) -> Result<Response, Problem> {
+    let permit = room.try_acquire_owned().map_err(busy)?;
+    let export = api
+        .blocking(move |operations| operations.export_package(&what))
+        .await?;
+    let name = format!("attachment; filename=\"{}\"", export.file_name());
+    let (mut writer, body) = into_body(export.length());
+    tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        if let Err(error) = export.write(&mut writer) {
+            tracing::warn!("a package was not written to its end: {error}");
+            writer.fail(error);
+        }
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "application/x-tar".to_owned()),
+        (header::CONTENT_DISPOSITION, name),
+    ];
+    Ok((headers, Body::new(body)).into_response())
+}
