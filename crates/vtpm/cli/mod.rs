@@ -35,7 +35,9 @@ mod template;
 mod trace;
 mod vapp;
 mod vcenter;
+mod vcenter_ca;
 mod vm;
+mod vm_ek;
 mod vm_moves;
 
 use std::ffi::{OsStr, OsString};

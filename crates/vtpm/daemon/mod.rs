@@ -1,5 +1,6 @@
 //! The daemon: VMs that run, each the owner of one TPM with sockets of its own, over one data folder.
 
+mod certifier;
 mod first_run;
 mod folder;
 mod machines;

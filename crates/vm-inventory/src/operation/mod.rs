@@ -4,6 +4,7 @@
 //! work. Nothing here is asynchronous; whoever serves requests runs jobs where blocking is allowed.
 
 mod batch;
+mod certificate;
 mod clone;
 mod cloud;
 mod create;
@@ -46,6 +47,7 @@ pub use template::{Capture, Import, Instantiate, Offer};
 pub use vapp::{CopyVapp, CreateVapp, MoveVapp, MoveVm, NewVappVm, VappItem, VappView};
 pub use view::{TpmView, VmView};
 
+use crate::certificates::Certifier;
 use crate::files::Files;
 use crate::generations::{GenerationNote, GenerationNotes};
 use crate::inventory::{Inventory, Stored, Transaction};
@@ -113,6 +115,11 @@ pub trait TpmMaker: Send + Sync {
     /// # Errors
     /// When `state` is not the state of a TPM, or it lets nobody make that key.
     fn ek_name(&self, state: &[u8]) -> Result<String, TpmMakerError>;
+
+    /// Who makes certificates for the TPMs; without one they get none.
+    fn certifier(&self) -> Option<&dyn Certifier> {
+        None
+    }
 }
 
 /// What powering a VM on takes.
@@ -190,6 +197,8 @@ pub struct Operations {
     cancels: Mutex<BTreeMap<TaskId, bool>>,
     /// Held while the files of a VM that is off are read.
     reading: Mutex<()>,
+    /// Held while the authority of a vCenter is made: two first TPMs at once get certificates of one.
+    authorities: Mutex<()>,
 }
 
 /// The work of a job: gets the task as accepted, records the outcome, returns the task as it ended.
@@ -285,6 +294,7 @@ impl Operations {
             progress: Mutex::new(BTreeMap::new()),
             cancels: Mutex::new(BTreeMap::new()),
             reading: Mutex::new(()),
+            authorities: Mutex::new(()),
         });
         this.recover()?;
         Ok(this)

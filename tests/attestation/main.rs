@@ -3,6 +3,8 @@
 
 #![cfg(test)]
 
+mod certificates;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
