@@ -161,7 +161,7 @@ fn a_company_signs_the_authority_and_single_keys() {
     let daemon = Daemon::start(&here.join("data"));
     openssl_ok(
         here,
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -subj /CN=company -days 30 -keyout company.key -out root.pem",
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -subj /CN=company -addext keyUsage=critical,keyCertSign,cRLSign -days 30 -keyout company.key -out root.pem",
     );
     // An authority below the company's.
     let request = daemon.ok(["vcenter", "ca", "csr", "vc01"]);

@@ -95,12 +95,11 @@ struct SetCertificate {
 }
 
 #[derive(Args, Debug)]
-#[group(id = "which", required = true, multiple = false, args = ["vm", "serial"])]
 struct Revoke {
     /// The vCenter
     vcenter: Name,
     /// The VM whose TPM's certificates are revoked
-    #[arg(long)]
+    #[arg(long, required_unless_present = "serial", conflicts_with = "serial")]
     vm: Option<String>,
     /// The serial number of a certificate, in hexadecimal
     #[arg(long, value_name = "HEX")]
