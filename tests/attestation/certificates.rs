@@ -22,7 +22,7 @@ fn openssl_ok(folder: &Path, arguments: &str) -> String {
 }
 
 /// Writes the authority's certificates of a vCenter to `issuer.pem` and `root.pem`.
-fn save_authority(daemon: &Daemon, folder: &Path) {
+pub(crate) fn save_authority(daemon: &Daemon, folder: &Path) {
     let chain = daemon.ok(["vcenter", "ca", "show", "vc01", "--pem"]);
     const END: &str = "-----END CERTIFICATE-----\n";
     let (issuer, root) = chain.split_once(END).expect("two certificates");

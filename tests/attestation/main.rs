@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod certificates;
+mod keylime;
 #[path = "../support/mod.rs"]
 mod support;
 

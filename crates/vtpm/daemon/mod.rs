@@ -9,6 +9,7 @@ pub(crate) mod sandbox;
 mod sealed;
 mod sockets;
 mod trace;
+mod verifier;
 
 pub(crate) use first_run::{FirstRun, first_run};
 pub(crate) use folder::OwnedFolder;
@@ -16,3 +17,4 @@ pub(crate) use machines::RunningMachines;
 pub(crate) use maker::EngineMaker;
 pub(crate) use sockets::listen_privately;
 pub(crate) use trace::router as traces;
+pub(crate) use verifier::router as verifier;

@@ -8,6 +8,7 @@ use crate::certificates::{
 };
 use crate::inventory::{Stored, Transaction};
 use crate::model::{PowerState, Provider, Record as _, Timestamp, VCenter, Vm};
+use crate::task::Task;
 use crate::{Error, Name, Result};
 use std::sync::Arc;
 use vm_store::{Envelope, KeyProvider, SectionKind};
@@ -306,6 +307,36 @@ impl Operations {
             ));
             Ok((certified.state, certified.certificates, notes))
         })
+    }
+
+    /// Records that a verifier saw two TPMs alive under one identity, whose endorsement certificate has this SHA-256 (hexadecimal): with
+    /// each VM that has it, in the audit log. Gives those VMs.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn raise_clone_alarm(&self, fingerprint: &str, detail: &str) -> Result<Vec<Name>> {
+        let mut transaction = Transaction::default();
+        let mut twins = Vec::new();
+        for stored in self.inventory.all::<Vm>()? {
+            let vm = stored.record;
+            let has_it = vm.tpm.as_ref().is_some_and(|tpm| {
+                let views = tpm.certificates.views();
+                views.iter().any(|it| it.facts.fingerprint == fingerprint)
+            });
+            if !has_it {
+                continue;
+            }
+            let mut task = Task::new("clone_alarm", vm.id, &vm.name);
+            task.notes.push(format!(
+                "event: a verifier saw two TPMs alive under the identity of {}: {detail}",
+                vm.name
+            ));
+            transaction.insert(&task.succeeded())?;
+            tracing::warn!(vm = %vm.name, "clone alarm: {detail}");
+            twins.push(vm.name);
+        }
+        self.inventory.commit(transaction)?;
+        Ok(twins)
     }
 
     fn change_certificates(
