@@ -5,6 +5,8 @@
 
 mod certificates;
 mod keylime;
+mod page;
+mod service;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -599,12 +599,8 @@ impl Operations {
             Some(stored) => transaction.update(stored, &record)?,
             None => {
                 let key = VCenter::key_of(vcenter.as_str());
-                transaction.unchanged(
-                    &self
-                        .inventory
-                        .find::<VCenter>(&key)?
-                        .ok_or_else(|| Error::Conflict { key })?,
-                );
+                let owner = self.inventory.find::<VCenter>(&key)?;
+                transaction.unchanged(&owner.ok_or(Error::Conflict { key })?);
                 transaction.insert(&record)?;
             }
         }

@@ -100,17 +100,16 @@ const fn name_of(profile: BootProfile) -> &'static str {
 fn preface() -> Markup {
     let mut parts = story::PREFACE.split("\n  - ");
     let first = parts.next().unwrap_or_default();
-    let rest: Vec<&str> = parts.collect();
+    let mut items: Vec<&str> = parts.collect();
+    // What follows the list is a line of its own.
+    let last = items.pop().unwrap_or_default();
+    let (last, after) = last.split_once("\nA verifier").unwrap_or((last, ""));
+    items.push(last);
     html! {
         section.preface {
             p { (first) }
-            ul {
-                @for part in rest {
-                    @let (item, after) = part.split_once("\nA verifier").unwrap_or((part, ""));
-                    li { (item) }
-                    @if !after.is_empty() { p.after { "A verifier" (after) } }
-                }
-            }
+            ul { @for item in items { li { (item) } } }
+            @if !after.is_empty() { p { "A verifier" (after) } }
         }
     }
 }
