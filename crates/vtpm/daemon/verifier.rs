@@ -251,7 +251,7 @@ async fn judge(State(verifier): State<Arc<Verifier>>, request: Given<Judge>) -> 
             );
         }
         let before = record.clone();
-        if verdict.is_trusted() {
+        if verdict.failed().next().is_none() {
             let mut demand = Demand {
                 nonce: Some(&evidence.nonce.0),
                 enrolled: record.as_mut(),
