@@ -10,6 +10,7 @@ mod support;
 
 mod daemon;
 mod image;
+mod measured;
 mod qemu;
 
 use std::collections::BTreeMap;

@@ -9,13 +9,13 @@ use tpm_wire::capability::TpmsCapabilityData;
 use tpm_wire::codec::{Input, Limits, Marshal, Parse};
 use tpm_wire::commands::{
     CreatePrimary, CreatePrimaryResponse, EvictControl, FlushContext, GetCapability, NvDefineSpace,
-    NvRead, NvReadPublic, NvWrite, NvWriteLock,
+    NvRead, NvReadPublic, NvUndefineSpace, NvWrite, NvWriteLock,
 };
 use tpm_wire::constants::{TpmCap, TpmPt, TpmSt};
 use tpm_wire::frame::{HEADER_SIZE, Header, TpmsAuthCommand};
 use tpm_wire::handles::{
     TpmHandle, TpmiDhContext, TpmiDhObject, TpmiDhPersistent, TpmiRhHierarchy, TpmiRhNvAuth,
-    TpmiRhNvIndex, TpmiRhProvision, TpmiShAuthSession,
+    TpmiRhNvDefinedIndex, TpmiRhNvIndex, TpmiRhProvision, TpmiShAuthSession,
 };
 use tpm_wire::nv::{NvDataSize, Tpm2bNvPublic, TpmsNvPublic};
 use tpm_wire::object::{Tpm2bPublic, TpmsSensitiveCreate, TpmtPublic};
@@ -228,6 +228,25 @@ impl<T: Transmit> Client<T> {
             self.run_for(&lock, about)?;
         }
         Ok(())
+    }
+
+    /// Writes an NV Index as [`Client::write_certificate`] does, in the place of one of the platform that is there.
+    ///
+    /// # Errors
+    /// As [`Client::run`]; the message names the Index.
+    pub fn replace_certificate(&mut self, index: u32, data: &[u8]) -> Result<(), Error> {
+        let about = || format!(" of NV Index {index:#x}");
+        let forget = NvUndefineSpace {
+            auth_handle: TpmiRhProvision(TpmHandle::PLATFORM),
+            nv_index: TpmiRhNvDefinedIndex(TpmHandle(index)),
+        };
+        match self.run_for(&forget, about) {
+            Err(Error::Refused { code, .. }) if code.base() == Rc::HANDLE => {}
+            other => {
+                other?;
+            }
+        }
+        self.write_certificate(index, data, false)
     }
 
     /// The contents of an NV Index that the owner may read; `None` if it is not defined.

@@ -23,6 +23,7 @@ pub mod import;
 mod keys;
 mod loading;
 mod management;
+mod manufacturer;
 mod nv;
 mod object;
 mod parameter_encryption;

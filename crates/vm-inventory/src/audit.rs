@@ -184,6 +184,8 @@ fn draft(key: &str, value: &[u8]) -> Result<Option<AuditEntry>> {
         ("provider/", "key_provider_recorded"),
         ("user/", "user_recorded"),
         ("vcenter/", "vcenter_recorded"),
+        ("authority/", "authority_recorded"),
+        ("revoked/", "certificate_revoked"),
         ("settings/", "settings_recorded"),
     ] {
         if let Some(name) = key.strip_prefix(prefix) {

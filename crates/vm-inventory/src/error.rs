@@ -204,6 +204,16 @@ pub enum Error {
         /// How many VMs there are.
         total: usize,
     },
+    /// The certificate authority of a vCenter cannot be used.
+    #[error(
+        "the certificate authority of vCenter {vcenter} cannot sign: {reason}. `vtpm vcenter ca show {vcenter}` says more; `vtpm vcenter ca set {vcenter} --issue off` makes TPMs without certificates"
+    )]
+    Authority {
+        /// Whose.
+        vcenter: Name,
+        /// Why.
+        reason: String,
+    },
     /// The running VM.
     #[error("the VM {vm}: {reason}")]
     Machine {
@@ -345,7 +355,10 @@ impl Error {
             }
             Self::Rules { .. } => ErrorKind::Refused,
             Self::Requirements { .. } | Self::Provisioning { .. } => ErrorKind::Refused,
-            Self::Rollback { .. } | Self::Store(_) | Self::Machine { .. } => ErrorKind::Unavailable,
+            Self::Rollback { .. }
+            | Self::Store(_)
+            | Self::Machine { .. }
+            | Self::Authority { .. } => ErrorKind::Unavailable,
             Self::KeyRequired { .. } => ErrorKind::KeyRequired,
             Self::Rekey { .. } => ErrorKind::Conflict,
             Self::KeyProvider(error) => match **error {

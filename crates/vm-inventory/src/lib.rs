@@ -9,6 +9,7 @@
 mod access;
 mod acting;
 mod audit;
+pub mod certificates;
 pub mod engine;
 mod error;
 mod files;

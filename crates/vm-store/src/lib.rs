@@ -10,6 +10,7 @@ mod committer;
 mod contents;
 mod datastore;
 mod directory;
+mod envelope;
 mod error;
 mod format;
 #[cfg(any(test, feature = "testing"))]
@@ -34,6 +35,7 @@ pub use committer::{Committer, SaveResult, SharedVmFile};
 pub use contents::{Contents, SectionKind};
 pub use datastore::{Datastore, Deleted, NewVm, VmDescription};
 pub use directory::FolderDatastore;
+pub use envelope::Envelope;
 pub use error::{EntropyFailure, KeyProviderError, KeyServerFault, StoreError};
 pub use identity::Identity;
 pub use key_provider::{KeyId, KeyLocator, KeyProvider, KeyProviderLookup};

@@ -154,6 +154,38 @@ pub struct SetCertificate {
     pub certificate: String,
 }
 
+/// A certificate that is given, with those above it if it is an authority's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenCertificate {
+    /// PEM; that of an endorsement key may be base64 of DER, too.
+    pub certificate: String,
+}
+
+/// A request without members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// Which certificates to revoke: of a VM's TPM, or one by its serial number.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    /// The VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<String>,
+    /// The serial number, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+}
+
+/// A list of revoked certificates.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RevocationList {
+    /// The list (RFC 5280, 5), PEM.
+    pub crl: String,
+}
+
 /// How many keys were wiped from memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Forgotten {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod certificate_routes;
 mod cloud;
 mod error;
 mod jobs;

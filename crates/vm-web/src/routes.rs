@@ -67,6 +67,7 @@ pub fn router(operations: Arc<Operations>, jobs: Jobs) -> Router {
         .route("/v1/tasks/{id}", get(show_task))
         .merge(crate::cloud::routes())
         .merge(crate::provider_routes::router())
+        .merge(crate::certificate_routes::router())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

@@ -37,7 +37,9 @@ mod template;
 pub(crate) mod trace;
 mod vapp;
 mod vcenter;
+mod vcenter_ca;
 mod vm;
+mod vm_ek;
 mod vm_moves;
 
 use std::ffi::{OsStr, OsString};

@@ -121,7 +121,10 @@ async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
     let stop = Arc::new(Notify::new());
     let web = {
         let traces = crate::daemon::traces(Arc::clone(&operations), Arc::clone(&running));
-        let router = vm_web::router(Arc::clone(&operations), jobs.clone()).merge(traces);
+        let verifier = crate::daemon::verifier(Arc::clone(&operations), &data.join("attest"))?;
+        let router = vm_web::router(Arc::clone(&operations), jobs.clone())
+            .merge(traces)
+            .merge(verifier);
         let stop = Arc::clone(&stop);
         tokio::spawn(async move {
             axum::serve(listener, router)

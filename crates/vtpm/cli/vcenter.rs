@@ -28,6 +28,8 @@ enum Verb {
     List(List),
     /// Let two vCenters trust each other's certificates, which everything between them needs
     Trust(Trust),
+    /// The authority that signs the certificates of TPMs
+    Ca(super::vcenter_ca::Ca),
 }
 
 #[derive(Args, Debug)]
@@ -115,6 +117,7 @@ impl VCenter {
                         verb.one, verb.other
                     ))?)
                 }
+                Verb::Ca(verb) => verb.execute(&client).await,
             }
         })
     }

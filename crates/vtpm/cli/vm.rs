@@ -59,6 +59,8 @@ enum Verb {
     Forget(snapshot::Forget),
     /// Show the snapshots of a VM as a tree
     Snapshots(snapshot::Show),
+    /// The endorsement keys of a VM's TPM and their certificates
+    Ek(super::vm_ek::Ek),
     #[command(flatten)]
     Moves(super::vm_moves::Verb),
 }
@@ -218,6 +220,7 @@ impl Vm {
                 Verb::Revert(verb) => verb.execute(&client).await,
                 Verb::Forget(verb) => verb.execute(&client).await,
                 Verb::Snapshots(verb) => verb.execute(&client).await,
+                Verb::Ek(verb) => verb.execute(&client).await,
                 Verb::Moves(verb) => verb.execute(&client).await,
             }
         })
@@ -446,6 +449,18 @@ fn describe(vm: &VmView) -> String {
     if let Some(ek_name) = &vm.tpm.ek_name {
         put("EK name", ek_name);
     }
+    for certificate in &vm.tpm.certificates {
+        put(
+            "certificate",
+            &format!(
+                "{} at {:#010x}, of {}, SHA-256 {}",
+                certificate.key,
+                certificate.nv_index,
+                certificate.facts.issuer,
+                short_digest(&certificate.facts.fingerprint)
+            ),
+        );
+    }
     if let Some(tcti) = &vm.tpm.tcti {
         put("TCTI", tcti);
     }
@@ -453,6 +468,10 @@ fn describe(vm: &VmView) -> String {
         put("control", control);
     }
     text
+}
+
+fn short_digest(digest: &str) -> String {
+    digest.chars().take(16).collect::<String>() + ".."
 }
 
 fn power_of(vm: &VmView) -> String {

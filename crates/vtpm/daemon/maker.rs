@@ -11,6 +11,7 @@ use tpm_server::{Signals, wipe_stack};
 use tpm_wire::commands::{CreatePrimaryResponse, Startup};
 use tpm_wire::constants::TpmSu;
 use tpm_wire::handles::TpmHandle;
+use vm_inventory::certificates::Certifier;
 use vm_inventory::{TpmBytes, TpmMaker, TpmMakerError};
 
 use crate::cli::profile;
@@ -58,6 +59,10 @@ impl TpmMaker for EngineMaker {
         })
     }
 
+    fn certifier(&self) -> Option<&dyn Certifier> {
+        Some(self)
+    }
+
     fn ek_name(&self, state: &[u8]) -> Result<String, TpmMakerError> {
         guarded(|| {
             // A TPM of its own, thrown away afterwards: the VM's notices nothing.
@@ -71,7 +76,9 @@ impl TpmMaker for EngineMaker {
 }
 
 /// A defect of the engine costs this one operation.
-fn guarded<T>(work: impl FnOnce() -> Result<T, TpmMakerError>) -> Result<T, TpmMakerError> {
+pub(super) fn guarded<T>(
+    work: impl FnOnce() -> Result<T, TpmMakerError>,
+) -> Result<T, TpmMakerError> {
     let done = catch_unwind(AssertUnwindSafe(work));
     // A whole TPM stood there.
     wipe_stack();
@@ -90,7 +97,7 @@ fn scratch_platform() -> Box<dyn Platform> {
     platform::real()(&Arc::new(Signals::default()))
 }
 
-fn load(state: &[u8]) -> Result<Tpm, TpmMakerError> {
+pub(super) fn load(state: &[u8]) -> Result<Tpm, TpmMakerError> {
     Tpm::load(state, scratch_platform())
         .map_err(|error| TpmMakerError(format!("its state was refused: {error}")))
 }

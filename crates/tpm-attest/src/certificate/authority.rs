@@ -4,9 +4,8 @@ use std::time::SystemTime;
 
 use der::asn1::{BitString, Ia5String, ObjectIdentifier};
 use der::pem::LineEnding;
-use der::{Document, Encode, EncodePem};
+use der::{Encode, EncodePem};
 use rand_core::CryptoRng;
-use signature::Keypair;
 use x509_cert::Certificate;
 use x509_cert::builder::profile::BuilderProfile;
 use x509_cert::builder::{Builder, CertificateBuilder};
@@ -20,13 +19,11 @@ use x509_cert::ext::pkix::{
 use x509_cert::ext::{Extension, ToExtension};
 use x509_cert::name::Name;
 use x509_cert::request::RequestBuilder;
-use x509_cert::spki::{
-    self, AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey,
-    SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef,
-};
+use x509_cert::spki::{self, SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef};
 
 use super::issue::{Lifetime, Request, serial_bytes};
 use super::key::{AuthorityAlgorithm, SigningKey};
+use super::request::Signer;
 use super::{public_key::subject_public_key_info, random_serial};
 use crate::Error;
 
@@ -273,46 +270,13 @@ fn finish<B: Builder>(
     key: &SigningKey,
     rng: &mut impl CryptoRng,
 ) -> Result<B::Output, Error> {
-    let signer = Signer::new(key)?;
+    let signer = Signer {
+        public: key.public()?,
+        algorithm: key.signature_algorithm(),
+    };
     let message = builder.finalize(&signer)?;
     let signature: BitString = key.sign(&message, rng)?;
     Ok(builder.assemble(signature, &signer)?)
-}
-
-/// What the builder wants to know of whoever signs.
-#[derive(Clone)]
-struct Signer {
-    public: SubjectPublicKeyInfoOwned,
-    algorithm: AlgorithmIdentifierOwned,
-}
-
-impl Signer {
-    fn new(key: &SigningKey) -> Result<Self, Error> {
-        Ok(Self {
-            public: key.public()?,
-            algorithm: key.signature_algorithm(),
-        })
-    }
-}
-
-impl Keypair for Signer {
-    type VerifyingKey = Self;
-
-    fn verifying_key(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl EncodePublicKey for Signer {
-    fn to_public_key_der(&self) -> spki::Result<Document> {
-        Ok(Document::encode_msg(&self.public)?)
-    }
-}
-
-impl DynSignatureAlgorithmIdentifier for Signer {
-    fn signature_algorithm_identifier(&self) -> spki::Result<AlgorithmIdentifierOwned> {
-        Ok(self.algorithm.clone())
-    }
 }
 
 /// What a certificate says beside its key, number and time (RFC 5280, 4.2).

@@ -77,9 +77,9 @@ struct RsaPrivateKey<'a> {
 
 /// `ECDSA-Sig-Value` (RFC 3279, 2.2.3).
 #[derive(Sequence)]
-struct EcdsaSignature<'a> {
-    r: UintRef<'a>,
-    s: UintRef<'a>,
+pub(super) struct EcdsaSignature<'a> {
+    pub(super) r: UintRef<'a>,
+    pub(super) s: UintRef<'a>,
 }
 
 impl SigningKey {

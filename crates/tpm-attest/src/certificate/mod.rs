@@ -4,16 +4,19 @@
 //! the form that swtpm gives them, and "TPM 2.0 Keys for Device Identity and Attestation"; all of them RFC 5280.
 
 mod authority;
+mod facts;
 mod identity;
 mod issue;
 mod key;
 mod name;
 mod public_key;
+mod request;
 mod revocation;
 #[cfg(test)]
 mod tests;
 
 pub use authority::{Authority, AuthorityNames, Locations};
+pub use facts::Facts;
 pub use identity::{PlatformIdentity, Specification, TpmIdentity};
 pub use issue::{Lifetime, Purpose, Request};
 pub use key::{AuthorityAlgorithm, SigningKey};
@@ -28,8 +31,12 @@ pub use x509_cert::name::Name;
 use der::pem::LineEnding;
 use der::{Decode, Encode, EncodePem};
 use rand_core::CryptoRng;
+use tpm_crypto::ecc::Curve;
+use tpm_wire::object::TpmtPublic;
+use x509_cert::ext::pkix::BasicConstraints;
 
-use crate::Error;
+use crate::ek::KeyAlgorithm;
+use crate::{Error, verify};
 
 /// A certificate as it stands in NV memory and in `.crt` files.
 ///
@@ -62,19 +69,130 @@ pub fn read(bytes: &[u8]) -> Result<Certificate, Error> {
     Ok(certificate)
 }
 
-/// Reads every certificate of a text, or the one that the bytes are.
+/// A list of revoked certificates in bytes.
 ///
 /// # Errors
-/// If one of them is none. A text without any gives an empty list.
+/// None for a list that was made or read here.
+pub fn list_to_der(list: &CertificateList) -> Result<Vec<u8>, Error> {
+    Ok(list.to_der()?)
+}
+
+/// What the first block of a PEM text holds.
+///
+/// # Errors
+/// If there is none.
+pub fn pem_bytes(text: &str) -> Result<Vec<u8>, Error> {
+    let block = key::pem_blocks(text.as_bytes())
+        .next()
+        .ok_or_else(|| Error::Certificate("there is none in the text".to_owned()))?;
+    let (_, bytes) =
+        der::pem::decode_vec(block).map_err(|error| Error::Certificate(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// Whether a certificate is for this key.
+///
+/// # Errors
+/// If the key cannot be certified.
+pub fn certifies(certificate: &Certificate, key: &TpmtPublic) -> Result<bool, Error> {
+    let of_key = subject_public_key_info(key)?;
+    let certified = certificate.tbs_certificate().subject_public_key_info();
+    Ok(of_key.algorithm.oid == certified.algorithm.oid
+        && of_key.subject_public_key == certified.subject_public_key)
+}
+
+/// Whether a certificate is for a key of this type and size.
+#[must_use]
+pub fn may_certify(certificate: &Certificate, algorithm: KeyAlgorithm) -> bool {
+    let info = certificate.tbs_certificate().subject_public_key_info();
+    match algorithm.rsa_bits() {
+        Some(bits) => {
+            // The key is a sequence of a modulus, whose first bit is set, and a small exponent: little more than the modulus.
+            let modulus = usize::from(bits) / 8;
+            let size = info.subject_public_key.raw_bytes().len();
+            info.algorithm.oid == RSA_ENCRYPTION && (modulus..modulus + 32).contains(&size)
+        }
+        None => {
+            let curve = info.algorithm.parameters.as_ref();
+            let curve = curve
+                .and_then(|any| any.decode_as().ok())
+                .and_then(curve_of);
+            info.algorithm.oid == EC_PUBLIC_KEY
+                && matches!(
+                    (algorithm, curve),
+                    (KeyAlgorithm::EccP256, Some(Curve::NistP256))
+                        | (KeyAlgorithm::EccP384, Some(Curve::NistP384))
+                        | (KeyAlgorithm::EccP521, Some(Curve::NistP521))
+                )
+        }
+    }
+}
+
+/// Reads every certificate of a PEM text, or the one that the bytes are.
+///
+/// # Errors
+/// If one of them is none, or there is none at all.
 pub fn read_all(bytes: &[u8]) -> Result<Vec<Certificate>, Error> {
-    const BEGIN: &str = "-----BEGIN ";
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text
-            .split_inclusive("-----END CERTIFICATE-----")
-            .filter(|part| part.contains(BEGIN))
-            .map(|part| read(part.as_bytes()))
-            .collect(),
-        Err(_) => Ok(vec![read(bytes)?]),
+    let certificates: Vec<Certificate> = key::pem_blocks(bytes)
+        .filter(|block| block.starts_with(b"-----BEGIN CERT"))
+        .map(read)
+        .collect::<Result<_, _>>()?;
+    if certificates.is_empty() {
+        return match std::str::from_utf8(bytes) {
+            Ok(_) => Err(Error::Certificate("there is none in the text".to_owned())),
+            Err(_) => Ok(vec![read(bytes)?]),
+        };
+    }
+    Ok(certificates)
+}
+
+/// The certificate of the authority with this key out of several, then those above it, each of which signed the one before.
+///
+/// # Errors
+/// If none is for that key, one of them may not sign, or one is left over.
+pub fn chain_of(
+    key: &SigningKey,
+    mut certificates: Vec<Certificate>,
+) -> Result<Vec<Certificate>, Error> {
+    let refused = |reason: String| Error::Certificate(reason);
+    let own = key.public()?;
+    let first = certificates
+        .iter()
+        .position(|it| *it.tbs_certificate().subject_public_key_info() == own)
+        .ok_or_else(|| refused("none of them is for the key that was made here".to_owned()))?;
+    let first = certificates.swap_remove(first);
+    Authority::from_parts(key.clone(), first.clone())?;
+    let mut chain = vec![first];
+    while let Some(last) = chain.last() {
+        let above = certificates.iter().position(|it| {
+            it.tbs_certificate().subject() == last.tbs_certificate().issuer()
+                && verify::signed_by(last, it).is_ok()
+        });
+        let Some(above) = above else { break };
+        let above = certificates.swap_remove(above);
+        let constraints = above
+            .tbs_certificate()
+            .get_extension::<BasicConstraints>()?;
+        let allowed = constraints.is_some_and(|(_, it)| {
+            it.ca
+                && it
+                    .path_len_constraint
+                    .is_none_or(|most| chain.len() <= usize::from(most))
+        });
+        if !allowed {
+            return Err(refused(format!(
+                "{} may not sign authorities",
+                above.tbs_certificate().subject()
+            )));
+        }
+        chain.push(above);
+    }
+    match certificates.first() {
+        None => Ok(chain),
+        Some(left) => Err(refused(format!(
+            "{} signed none of the others",
+            left.tbs_certificate().subject()
+        ))),
     }
 }
 

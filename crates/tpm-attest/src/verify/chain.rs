@@ -160,7 +160,11 @@ impl<'a: 'b, 'b> Search<'a, 'b> {
     }
 }
 
-fn signed_by(certificate: &Certificate, issuer: &Certificate) -> Result<(), String> {
+/// Checks that a certificate carries a signature of the key in another.
+///
+/// # Errors
+/// Why it does not.
+pub fn signed_by(certificate: &Certificate, issuer: &Certificate) -> Result<(), String> {
     if certificate.signature_algorithm() != certificate.tbs_certificate().signature() {
         return Err("the certificate names two signature algorithms".to_owned());
     }

@@ -18,7 +18,7 @@ pub(crate) mod signature;
 #[cfg(test)]
 mod tests;
 
-pub use chain::Trust;
+pub use chain::{Trust, signed_by};
 pub use check::{Check, Outcome, Rule, Verdict};
 pub use enrolment::{Candidate, Challenge, Enrolled, Enrolments};
 pub use evidence::{Base64, Endorsement, Evidence, Hex, MAX_EVIDENCE, QuoteBytes, public_area};

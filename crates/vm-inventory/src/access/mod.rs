@@ -1,5 +1,6 @@
 //! Who may do what: users, what their roles allow, and [`Scoped`], the operations as one user has them.
 
+mod certificates;
 mod infrastructure;
 mod packages;
 mod scoped;

@@ -12,6 +12,7 @@ pub use cloud::{
     CloudSettings, Organization, Privilege, Role, User, Vapp, VappMember, VappRef, Vdc,
 };
 
+use crate::certificates::TpmCertificates;
 use crate::guest::GuestOs;
 use crate::key_server::KeyServer;
 use crate::{Name, VcVersion};
@@ -267,6 +268,9 @@ pub struct VmTpm {
     pub made: Timestamp,
     /// Name of the RSA-2048 endorsement key of the default template, in hexadecimal.
     pub ek_name: String,
+    /// Its endorsement keys and their certificates.
+    #[serde(default, skip_serializing_if = "TpmCertificates::is_empty")]
+    pub certificates: TpmCertificates,
 }
 
 /// A VM that another one was made from. It may be gone.

@@ -160,6 +160,7 @@ impl Operations {
             made: Timestamp::now(),
             // The key is derived from a seed that the copy keeps.
             ek_name: tpm.ek_name.clone(),
+            certificates: tpm.certificates.clone(),
         });
         Ok(forked)
     }

@@ -1,6 +1,7 @@
 //! Creating a VM.
 
 use super::{Job, Like, Operations, TpmBytes, TpmMakerError, planned};
+use crate::certificates::TpmCertificates;
 use crate::files::contents;
 use crate::guest::GuestOs;
 use crate::inventory::Transaction;
@@ -188,12 +189,22 @@ impl Operations {
             reason,
         };
         let state = made.map_err(|error| fail(error.0))?;
-        let ek_name = self.maker.ek_name(&state).map_err(|error| fail(error.0))?;
+        let (state, ek_name, certificates) = match self.maker.certifier() {
+            Some(certifier) => {
+                let certified = self.certify(certifier, vm, &state)?;
+                (certified.state, certified.ek_name, certified.certificates)
+            }
+            None => {
+                let ek_name = self.maker.ek_name(&state).map_err(|error| fail(error.0))?;
+                (state, ek_name, TpmCertificates::default())
+            }
+        };
         vm.tpm = Some(VmTpm {
             origin,
             source: None,
             made: Timestamp::now(),
             ek_name,
+            certificates,
         });
         Ok(state)
     }

@@ -5,6 +5,7 @@
 
 mod batch;
 mod catalog_sync;
+mod certificate;
 mod clone;
 mod cloud;
 mod create;
@@ -51,6 +52,7 @@ pub use template::{Capture, Import, Instantiate, Offer};
 pub use vapp::{CopyVapp, CreateVapp, MoveVapp, MoveVm, NewVappVm, VappItem, VappView};
 pub use view::{TpmView, VmView};
 
+use crate::certificates::Certifier;
 use crate::files::Files;
 use crate::generations::{GenerationNote, GenerationNotes};
 use crate::inventory::{Inventory, Stored, Transaction};
@@ -119,6 +121,11 @@ pub trait TpmMaker: Send + Sync {
     /// # Errors
     /// When `state` is not the state of a TPM, or it lets nobody make that key.
     fn ek_name(&self, state: &[u8]) -> Result<String, TpmMakerError>;
+
+    /// Who makes certificates for the TPMs; without one they get none.
+    fn certifier(&self) -> Option<&dyn Certifier> {
+        None
+    }
 }
 
 /// What powering a VM on takes.
@@ -196,6 +203,8 @@ pub struct Operations {
     cancels: Mutex<BTreeMap<TaskId, bool>>,
     /// Held while the files of a VM that is off are read.
     reading: Mutex<()>,
+    /// Held while the authority of a vCenter is made: two first TPMs at once get certificates of one.
+    authorities: Mutex<()>,
 }
 
 /// The work of a job: gets the task as accepted, records the outcome, returns the task as it ended.
@@ -305,6 +314,7 @@ impl Operations {
             progress: Mutex::new(BTreeMap::new()),
             cancels: Mutex::new(BTreeMap::new()),
             reading: Mutex::new(()),
+            authorities: Mutex::new(()),
         });
         this.recover()?;
         Ok(this)

@@ -222,6 +222,13 @@ impl Operations {
             });
             let mut failed: Vec<String> = outcomes.into_iter().flatten().collect();
             failed.sort();
+            match this.rewrap_authority(&from, &*new.held, &new.key_id) {
+                Ok(true) => task
+                    .notes
+                    .push("the certificate authority of the vCenter is under it, too".to_owned()),
+                Ok(false) => {}
+                Err(error) => failed.push(error.to_string()),
+            }
             if !failed.is_empty() {
                 return Err(Error::Rekey {
                     provider: from.name.clone(),

@@ -1,6 +1,7 @@
 //! VMs as people and programs see them.
 
 use super::Operations;
+use crate::certificates::CertificateView;
 use crate::guest::GuestOs;
 use crate::model::{
     Firmware, Locked, PowerState, SocketKind, SourceVm, Timestamp, VappRef, Vm, VmId,
@@ -69,6 +70,9 @@ pub struct TpmView {
     pub origin: Option<TpmAction>,
     /// The VM it was copied from, or whose TPM it replaced.
     pub source: Option<SourceVm>,
+    /// The certificates in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateView>,
     /// A value that `TPM2TOOLS_TCTI` takes, while the VM is on.
     pub tcti: Option<String>,
     /// Path or address of the control channel, while the VM is on.
@@ -111,6 +115,7 @@ impl Operations {
         let endpoint = self.machines.endpoint(vm.id);
         let (tcti, control) = endpoint.map(|at| (at.tcti, at.control)).unzip();
         let present = vm.tpm.is_some();
+        let certificates = vm.tpm.as_ref().map(|tpm| tpm.certificates.views());
         let (ek_name, origin, source) = match vm.tpm {
             Some(tpm) => (Some(tpm.ek_name), Some(tpm.origin), tpm.source),
             None => (None, None, None),
@@ -139,6 +144,7 @@ impl Operations {
                 ek_name,
                 origin,
                 source,
+                certificates: certificates.unwrap_or_default(),
                 tcti,
                 control,
             },

@@ -1,7 +1,10 @@
 //! `vtpm attest demo`: the whole story, told by real TPMs, in one process, without a network.
 
 mod machine;
+mod page;
+mod pictures;
 mod secret;
+mod serve;
 mod story;
 mod verifier;
 
@@ -13,6 +16,8 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 use tpm_attest::verify::{Outcome, Verdict};
+
+use pictures::Pictures;
 
 use crate::cli::boot::profile::BootProfile;
 use crate::cli::output;
@@ -32,7 +37,16 @@ pub(super) struct Demo {
     /// Keep the evidence, the log, the policy and the record of the enrolment in this folder
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Tell it with pictures on a page of the loopback interface, anew whenever the page is loaded, until SIGINT or SIGTERM
+    #[arg(long, conflicts_with_all = ["json", "keep"])]
+    serve: bool,
+    /// Port of the page; 0 for any that is free
+    #[arg(long, value_name = "N", default_value_t = PORT, requires = "serve")]
+    port: u16,
 }
+
+/// Where the page is if nobody says otherwise.
+const PORT: u16 = 8717;
 
 /// One step of the story.
 #[derive(Serialize)]
@@ -49,11 +63,21 @@ struct Step {
 
 /// Tells the steps as they happen.
 struct Teller {
-    json: bool,
+    aloud: bool,
     steps: Vec<Step>,
+    pictures: Pictures,
 }
 
 impl Teller {
+    /// One that says nothing before the end.
+    fn silent() -> Self {
+        Self {
+            aloud: false,
+            steps: Vec::new(),
+            pictures: Pictures::default(),
+        }
+    }
+
     /// Tells a step that a verdict ends.
     fn judged(
         &mut self,
@@ -95,7 +119,7 @@ impl Teller {
             held,
             verdict,
         };
-        if !self.json {
+        if self.aloud {
             print_step(&step)?;
         }
         self.steps.push(step);
@@ -136,13 +160,16 @@ fn print_step(step: &Step) -> anyhow::Result<()> {
 
 impl Demo {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
+        if self.serve {
+            return serve::serve(self.profile, self.port);
+        }
         let start = Instant::now();
         if !self.json {
             output::line(story::PREFACE)?;
         }
         let mut teller = Teller {
-            json: self.json,
-            steps: Vec::new(),
+            aloud: !self.json,
+            ..Teller::silent()
         };
         let papers = story::tell(&mut teller, self.profile)?;
         if let Some(folder) = &self.keep {
@@ -157,6 +184,7 @@ impl Demo {
                 "held": held,
                 "milliseconds": milliseconds,
                 "steps": teller.steps,
+                "pictures": teller.pictures,
             }))?;
         } else {
             let ending = if held {

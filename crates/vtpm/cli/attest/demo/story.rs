@@ -9,6 +9,7 @@ use tpm_wire::rc::Rc;
 
 use super::Teller;
 use super::machine::{Hosts, Machine};
+use super::pictures::Measured;
 use super::secret::Sealed;
 use super::verifier::{Verifier, activate, answer};
 use crate::cli::attest::files;
@@ -113,6 +114,8 @@ fn beginning(
     let mut web01 = hosts.start("web01", None)?;
     verifier.certify(&mut web01)?;
     let log = measure(&mut web01.client(), profile, KERNEL)?;
+    teller.pictures.chain = verifier.chain(&mut web01)?;
+    teller.pictures.golden = Measured::new(&log)?;
     let bank = log.replay(TpmiAlgHash::Sha256)?;
     let mut told = vec![
         "A VM 'web01' is made. Its TPM is made with it, its file is encrypted under the key provider 'demo-keys'.".to_owned(),
@@ -253,6 +256,7 @@ fn copy(
         .as_ref()
         .is_some_and(|alarm| alarm.twin.source == "web01-copy");
     let held = twin_is_named && !verdict.is_trusted();
+    teller.pictures.draw_twins(record);
     let title = "The clone alarm: two machines live under one identity";
     teller.step(title, told, false, held, Some(verdict))?;
     twin.stop()?;
@@ -330,6 +334,7 @@ fn tampered_kernel(
     let generation = web02.stop()?;
     let mut web02 = hosts.start("web02", Some(generation))?;
     let log = measure(&mut web02.client(), profile, TAMPERED)?;
+    teller.pictures.tampered = Measured::new(&log)?;
     let question = verifier.ask()?;
     let evidence = answer(&mut web02, &log, &question)?;
     let verdict = verifier.judge(&evidence, record, Some(policy));

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tpm_attest::attester::{self, AttestationAlgorithm};
 use tpm_attest::certificate::{
-    Authority, AuthorityAlgorithm, AuthorityNames, Certificate, Lifetime, Purpose, Request,
+    self, Authority, AuthorityAlgorithm, AuthorityNames, Certificate, Lifetime, Purpose, Request,
     TpmIdentity, common_name, random_serial, to_der,
 };
 use tpm_attest::ek::{EkTemplate, Usage};
@@ -16,6 +16,7 @@ use tpm_attest::verify::{
 use tpm_wire::codec::Marshal as _;
 
 use super::machine::Machine;
+use super::pictures::Link;
 
 const EK: EkTemplate = EkTemplate::L2;
 const PCRS: &str = "sha256:0,1,2,3,4,5,6,7,8,9,11,14";
@@ -74,6 +75,24 @@ impl Verifier {
         attester::release(&mut client, &ek)?;
         client.write_certificate(EK.indices().certificate, &to_der(&certificate)?, false)?;
         Ok(())
+    }
+
+    /// The certificates from the root down to a machine's endorsement key, to be drawn.
+    pub(super) fn chain(&self, machine: &mut Machine) -> anyhow::Result<Vec<Link>> {
+        let mut links = Vec::new();
+        for root in &self.roots {
+            links.push(Link::new("root", "demo root authority", root)?);
+        }
+        for issuer in &self.intermediates {
+            links.push(Link::new("issuer", "demo vCenter authority", issuer)?);
+        }
+        let index = EK.indices().certificate;
+        let bytes = machine.client().read_certificate(index)?;
+        if let Some(bytes) = bytes {
+            let name = format!("endorsement key of {}", machine.name);
+            links.push(Link::new("identity", &name, &certificate::read(&bytes)?)?);
+        }
+        Ok(links)
     }
 
     /// Checks the keys of a machine, and makes a credential that only its TPM can open.

@@ -3,6 +3,11 @@
 
 #![cfg(test)]
 
+mod certificates;
+mod keylime;
+mod page;
+mod service;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;

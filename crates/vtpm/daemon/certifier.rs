@@ -1,0 +1,461 @@
+//! Makes certificates for the inventory, to which they are bytes, and puts them into TPMs.
+
+use std::time::{Duration, SystemTime};
+
+use subtle::ConstantTimeEq as _;
+use tpm_attest::Error;
+use tpm_attest::attester::{self, AttestationAlgorithm, LoadedKey};
+use tpm_attest::certificate::{
+    self, Authority, AuthorityAlgorithm, AuthorityNames, Certificate, Facts, Lifetime, Name,
+    PlatformIdentity, Purpose, Request, Revocation, RevocationReason, SigningKey, TpmIdentity,
+    common_name, random_serial, to_der,
+};
+use tpm_attest::client::{Client, Transmit};
+use tpm_attest::credential::{Credential, object_name};
+use tpm_attest::ek::{CHAIN, EkTemplate, KeyAlgorithm, PLATFORM_CERTIFICATE, Usage};
+use tpm_attest::verify::{Base64, Challenge, Hex};
+use tpm_engine::Tpm;
+use tpm_wire::algorithm::{TpmiAlgHash, TpmtSignature};
+use tpm_wire::commands::{Shutdown, Startup};
+use tpm_wire::constants::TpmSu;
+use vm_inventory::certificates::{
+    CertificateFacts, Certified, Certifier, Der, EkAlgorithm, EndorsementKey, IssuedCertificate,
+    Issuer, NewAuthority, PrivateKey, Revoked, TpmCertificates,
+};
+use vm_inventory::{TpmBytes, TpmMakerError};
+
+use super::maker::{EngineMaker, guarded, load};
+
+/// How long an authority of a vCenter signs.
+const AUTHORITY_DAYS: u32 = 25 * 365;
+/// How long a list of revoked certificates counts.
+const LIST_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Most bytes of the chain in one NV Index, which every profile has room for.
+const LARGEST_CHAIN: usize = 2048;
+/// What the TPM has to open to show that it has a key.
+const PROOF_SIZE: usize = 32;
+
+type Result<T, E = TpmMakerError> = std::result::Result<T, E>;
+
+impl Certifier for EngineMaker {
+    fn new_authority(&self, vcenter: &str) -> Result<NewAuthority> {
+        let names = AuthorityNames {
+            root: name(vcenter, "root")?,
+            issuer: name(vcenter, "issuing")?,
+        };
+        let lifetime = Lifetime::Days(AUTHORITY_DAYS);
+        let algorithm = AuthorityAlgorithm::EcdsaP256;
+        let (root, issuer) =
+            Authority::root_and_issuer(&names, algorithm, now(), lifetime, &mut rand::rng())
+                .map_err(said)?;
+        Ok(NewAuthority {
+            root_key: private(root.key())?,
+            issuer_key: private(issuer.key())?,
+            chain: vec![der(issuer.certificate())?, der(root.certificate())?],
+        })
+    }
+
+    fn authority_request(&self, vcenter: &str) -> Result<(PrivateKey, Der)> {
+        let key = SigningKey::generate(AuthorityAlgorithm::EcdsaP256, &mut rand::rng());
+        let request = key
+            .certificate_request(name(vcenter, "issuing")?, &mut rand::rng())
+            .map_err(said)?;
+        Ok((
+            private(&key)?,
+            Der(certificate::pem_bytes(&request).map_err(said)?),
+        ))
+    }
+
+    fn accept_authority(&self, key: &[u8], certificates: &str) -> Result<Vec<Der>> {
+        let key = SigningKey::from_pem(key, None).map_err(said)?;
+        let chain = certificate::read_all(certificates.as_bytes())
+            .and_then(|all| certificate::chain_of(&key, all))
+            .map_err(said)?;
+        chain.iter().map(der).collect()
+    }
+
+    fn certify(
+        &self,
+        state: &[u8],
+        issuer: Option<Issuer<'_>>,
+        keys: &[EkAlgorithm],
+        hardware_version: u16,
+    ) -> Result<Certified> {
+        guarded(|| {
+            let mut tpm = load(state)?;
+            let authority = issuer.map(authority_of).transpose()?;
+            let work = Work {
+                authority: authority.as_ref(),
+                chain: issuer.map_or(&[], |issuer| issuer.chain),
+                hardware_version,
+            };
+            let mut certified = work.certify(&mut tpm, keys).map_err(said)?;
+            certified.state = tpm.permanent_state();
+            Ok(certified)
+        })
+    }
+
+    fn set_certificate(
+        &self,
+        state: &[u8],
+        certificate: &str,
+    ) -> Result<(TpmBytes, EndorsementKey)> {
+        guarded(|| {
+            let given = read_given(certificate)?;
+            let mut tpm = load(state)?;
+            let key = put(&mut tpm, &given).map_err(said)?;
+            Ok((tpm.permanent_state(), key))
+        })
+    }
+
+    fn facts(&self, certificate: &Der) -> Result<CertificateFacts> {
+        Facts::of_der(&certificate.0).map(facts).map_err(said)
+    }
+
+    fn revocation_list(&self, issuer: Issuer<'_>, number: u64, revoked: &[Revoked]) -> Result<Der> {
+        let authority = authority_of(issuer)?;
+        let revocations: Vec<Revocation> = revoked
+            .iter()
+            .filter_map(|entry| {
+                Some(Revocation {
+                    serial: u128::from_str_radix(&entry.serial, 16).ok()?,
+                    since: SystemTime::UNIX_EPOCH + Duration::from_secs(entry.since.0),
+                    reason: RevocationReason::CessationOfOperation,
+                })
+            })
+            .collect();
+        let at = now();
+        let list = authority
+            .revocation_list(
+                number,
+                &revocations,
+                at,
+                at + LIST_LIFETIME,
+                &mut rand::rng(),
+            )
+            .and_then(|list| certificate::list_to_der(&list))
+            .map_err(said)?;
+        Ok(Der(list))
+    }
+}
+
+/// What is done to one TPM.
+struct Work<'a> {
+    authority: Option<&'a Authority>,
+    chain: &'a [Der],
+    hardware_version: u16,
+}
+
+impl Work<'_> {
+    /// Starts the TPM, gives it certificates, and shuts it down.
+    fn certify(&self, tpm: &mut Tpm, keys: &[EkAlgorithm]) -> Result<Certified, Error> {
+        start(tpm)?;
+        let identity = TpmIdentity::read(&mut client(tpm))?;
+        let mut certified = Certified {
+            state: TpmBytes::default(),
+            ek_name: String::new(),
+            certificates: TpmCertificates::default(),
+            notes: Vec::new(),
+        };
+        // The first key names the TPM, whether it is to have a certificate or not.
+        let first = endorsement_key(tpm, EkTemplate::L1)?;
+        certified.ek_name = hex::encode(&*object_name(&first.public)?);
+        let mut first = Some(first);
+        for algorithm in keys {
+            let template = template(*algorithm);
+            let key = match first.take_if(|_| template == EkTemplate::L1) {
+                Some(first) => first,
+                None => match endorsement_key(tpm, template) {
+                    Ok(key) => key,
+                    // Profiles need not have every algorithm.
+                    Err(Error::Refused { code, .. }) => {
+                        certified.notes.push(format!(
+                            "its profile has no {algorithm} endorsement key: {code}"
+                        ));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
+            };
+            self.add(
+                tpm,
+                &identity,
+                *algorithm,
+                &key,
+                &mut certified.certificates,
+            )?;
+            attester::release(&mut client(tpm), &key)?;
+        }
+        if let Some(first) = first {
+            attester::release(&mut client(tpm), &first)?;
+        }
+        self.add_chain(tpm)?;
+        stop(tpm)?;
+        Ok(certified)
+    }
+
+    fn add(
+        &self,
+        tpm: &mut Tpm,
+        identity: &TpmIdentity,
+        algorithm: EkAlgorithm,
+        key: &LoadedKey,
+        certificates: &mut TpmCertificates,
+    ) -> Result<(), Error> {
+        let purpose = Purpose::Endorsement {
+            tpm: identity,
+            usage: Usage::Decrypt,
+        };
+        let wanted = request(&key.public, purpose);
+        let pkcs10 = signed_request(tpm, key, &wanted)?;
+        let index = template(algorithm).indices().certificate;
+        let certificate = self.issue(tpm, &wanted, index)?;
+        certificates.keys.push(EndorsementKey {
+            algorithm,
+            request: Der(pkcs10),
+            certificate,
+        });
+        if certificates.platform.is_none() {
+            let platform = PlatformIdentity {
+                manufacturer: "vtpm".to_owned(),
+                model: "virtual machine".to_owned(),
+                version: format!("vmx-{}", self.hardware_version),
+            };
+            let purpose = Purpose::Platform {
+                tpm: identity,
+                platform: &platform,
+                usage: Usage::Decrypt,
+            };
+            let wanted = request(&key.public, purpose);
+            certificates.platform = self.issue(tpm, &wanted, PLATFORM_CERTIFICATE)?;
+        }
+        Ok(())
+    }
+
+    /// A certificate, in its NV Index; none without an authority.
+    fn issue(
+        &self,
+        tpm: &mut Tpm,
+        request: &Request<'_>,
+        index: u32,
+    ) -> Result<Option<IssuedCertificate>, Error> {
+        let Some(authority) = self.authority else {
+            return Ok(None);
+        };
+        let certificate = authority.issue(request, &mut rand::rng())?;
+        let issued = issued(&certificate, index)?;
+        client(tpm).replace_certificate(index, &issued.der.0)?;
+        Ok(Some(issued))
+    }
+
+    /// Puts the issuer's certificate and those above it where guests look for them.
+    fn add_chain(&self, tpm: &mut Tpm) -> Result<(), Error> {
+        let mut chain = Vec::new();
+        for certificate in self.chain {
+            if chain.len() + certificate.0.len() > LARGEST_CHAIN {
+                break;
+            }
+            chain.extend_from_slice(&certificate.0);
+        }
+        if chain.is_empty() {
+            return Ok(());
+        }
+        client(tpm).replace_certificate(CHAIN, &chain)
+    }
+}
+
+/// Puts a certificate of another authority into a TPM.
+fn put(tpm: &mut Tpm, given: &Certificate) -> Result<EndorsementKey, Error> {
+    start(tpm)?;
+    let mut others = Vec::new();
+    for algorithm in EkAlgorithm::ALL {
+        if !certificate::may_certify(given, key_algorithm(algorithm)) {
+            continue;
+        }
+        let template = template(algorithm);
+        let key = endorsement_key(tpm, template)?;
+        if certificate::certifies(given, &key.public)? {
+            prove(tpm, &key)?;
+            let identity = TpmIdentity::read(&mut client(tpm))?;
+            let purpose = Purpose::Endorsement {
+                tpm: &identity,
+                usage: Usage::Decrypt,
+            };
+            let pkcs10 = signed_request(tpm, &key, &request(&key.public, purpose))?;
+            let index = template.indices().certificate;
+            let issued = issued(given, index)?;
+            client(tpm).replace_certificate(index, &issued.der.0)?;
+            attester::release(&mut client(tpm), &key)?;
+            stop(tpm)?;
+            return Ok(EndorsementKey {
+                algorithm,
+                request: Der(pkcs10),
+                certificate: Some(issued),
+            });
+        }
+        attester::release(&mut client(tpm), &key)?;
+        others.push(algorithm.as_str());
+    }
+    Err(Error::Certificate(match others.first() {
+        Some(algorithm) => format!(
+            "it is for another key than the {algorithm} endorsement key of this TPM; have the request of `vtpm vm ek csr` signed"
+        ),
+        None => "it is for no kind of key that a TPM has: RSA 2048, 3072 or 4096, P-256 or P-384"
+            .to_owned(),
+    }))
+}
+
+/// Lets the TPM open a credential, which only the one with the key can (Part 1, 24).
+fn prove(tpm: &mut Tpm, key: &LoadedKey) -> Result<(), Error> {
+    let mut proof = zeroize::Zeroizing::new([0; PROOF_SIZE]);
+    rand::Rng::fill_bytes(&mut rand::rng(), &mut *proof);
+    let mut client = client(tpm);
+    let object = attester::attestation_key(&mut client, AttestationAlgorithm::EcdsaP256)?;
+    let credential = Credential::make(
+        &key.public,
+        &object_name(&object.public)?,
+        &*proof,
+        &mut rand::rng(),
+    )?;
+    let challenge = Challenge {
+        session: Hex(Vec::new()),
+        credential: Base64(credential.blob.to_vec()),
+        secret: Base64(credential.secret.to_vec()),
+    };
+    let opened = attester::activate(&mut client, &object, key, &challenge)?;
+    attester::release(&mut client, &object)?;
+    if bool::from(opened.as_slice().ct_eq(&*proof)) {
+        Ok(())
+    } else {
+        Err(Error::Certificate(
+            "the TPM did not open the credential for its key".to_owned(),
+        ))
+    }
+}
+
+/// The request for a key's certificate, with a signature that commands would not give.
+fn signed_request(tpm: &mut Tpm, key: &LoadedKey, request: &Request<'_>) -> Result<Vec<u8>, Error> {
+    request.signing_request(
+        |hash: TpmiAlgHash, digest: &[u8]| -> Result<TpmtSignature, Error> {
+            tpm.sign_as_manufacturer(key.handle, hash, digest)
+                .map_err(|code| Error::Refused {
+                    command: "Sign",
+                    about: " for a certificate request".to_owned(),
+                    code,
+                })
+        },
+    )
+}
+
+/// A request as every TPM gets it: the alternative name describes the TPM, so that a copy of the VM has no foreign name in it.
+fn request<'a>(key: &'a tpm_wire::object::TpmtPublic, purpose: Purpose<'a>) -> Request<'a> {
+    Request {
+        key,
+        purpose,
+        subject: Name::default(),
+        serial: random_serial(&mut rand::rng()),
+        start: now(),
+        lifetime: Lifetime::Endless,
+    }
+}
+
+fn client(tpm: &mut Tpm) -> Client<impl Transmit + '_> {
+    Client::new(|command: &[u8]| Ok(tpm.execute(command).to_vec()))
+}
+
+fn start(tpm: &mut Tpm) -> Result<(), Error> {
+    client(tpm)
+        .run(&Startup {
+            startup_type: TpmSu::Clear,
+        })
+        .map(drop)
+}
+
+fn stop(tpm: &mut Tpm) -> Result<(), Error> {
+    client(tpm)
+        .run(&Shutdown {
+            shutdown_type: TpmSu::Clear,
+        })
+        .map(drop)
+}
+
+fn endorsement_key(tpm: &mut Tpm, template: EkTemplate) -> Result<LoadedKey, Error> {
+    attester::endorsement_key(&mut client(tpm), template)
+}
+
+const fn template(algorithm: EkAlgorithm) -> EkTemplate {
+    EkTemplate::usual(key_algorithm(algorithm))
+}
+
+const fn key_algorithm(algorithm: EkAlgorithm) -> KeyAlgorithm {
+    match algorithm {
+        EkAlgorithm::Rsa2048 => KeyAlgorithm::Rsa2048,
+        EkAlgorithm::Rsa3072 => KeyAlgorithm::Rsa3072,
+        EkAlgorithm::Rsa4096 => KeyAlgorithm::Rsa4096,
+        EkAlgorithm::Secp256r1 => KeyAlgorithm::EccP256,
+        EkAlgorithm::Secp384r1 => KeyAlgorithm::EccP384,
+    }
+}
+
+fn authority_of(issuer: Issuer<'_>) -> Result<Authority> {
+    let key = SigningKey::from_pem(issuer.key, None).map_err(said)?;
+    let certificate = issuer
+        .chain
+        .first()
+        .ok_or_else(|| TpmMakerError("it has no certificate".to_owned()))?;
+    certificate::read(&certificate.0)
+        .and_then(|certificate| Authority::from_parts(key, certificate))
+        .map_err(said)
+}
+
+/// A certificate as PEM, or as base64 of DER.
+fn read_given(text: &str) -> Result<Certificate> {
+    if text.contains("-----BEGIN") {
+        return certificate::read(text.as_bytes()).map_err(said);
+    }
+    let bytes = Der::try_from(text.split_whitespace().collect::<String>());
+    let bytes = bytes.map_err(|error| TpmMakerError(format!("the certificate: {error}")))?;
+    certificate::read(&bytes.0).map_err(said)
+}
+
+fn issued(certificate: &Certificate, nv_index: u32) -> Result<IssuedCertificate, Error> {
+    Ok(IssuedCertificate {
+        der: Der(to_der(certificate)?),
+        nv_index,
+        facts: facts(Facts::of(certificate)?),
+    })
+}
+
+fn facts(facts: Facts) -> CertificateFacts {
+    CertificateFacts {
+        subject: facts.subject,
+        issuer: facts.issuer,
+        serial: facts.serial,
+        not_before: facts.not_before,
+        not_after: facts.not_after,
+        fingerprint: facts.fingerprint,
+    }
+}
+
+fn name(vcenter: &str, role: &str) -> Result<Name> {
+    // A common name has 64 characters at most.
+    let short: String = vcenter.chars().take(32).collect();
+    common_name(&format!("{short} TPM {role} authority")).map_err(said)
+}
+
+fn private(key: &SigningKey) -> Result<PrivateKey> {
+    let pem = key.to_pem(None, &mut rand::rng()).map_err(said)?;
+    Ok(pem.as_bytes().to_vec().into())
+}
+
+fn der(certificate: &Certificate) -> Result<Der> {
+    to_der(certificate).map(Der).map_err(said)
+}
+
+fn said(error: Error) -> TpmMakerError {
+    TpmMakerError(error.to_string())
+}
+
+fn now() -> SystemTime {
+    SystemTime::now()
+}
