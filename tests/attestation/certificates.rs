@@ -259,7 +259,7 @@ fn a_company_signs_the_authority_and_single_keys() {
         openssl_ok(here, "verify -x509_strict -CAfile root.pem own.der");
     }
     // Re-keying its provider takes the authority along; without the provider it is locked, and no TPM is made half.
-    let said = daemon.ok(["provider", "rekey", "vc01-nkp"]);
+    let said = daemon.ok(["provider", "rekey", "vc01-nkp", "--all"]);
     assert!(said.contains("certificate authority"), "{said}");
     daemon.ok(["vcenter", "ca", "crl", "vc01"]);
     let providers = here.join("data/providers/vc01");
