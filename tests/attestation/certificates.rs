@@ -258,6 +258,20 @@ fn a_company_signs_the_authority_and_single_keys() {
         assert_eq!(bytes("own.der"), bytes("expected.der"));
         openssl_ok(here, "verify -x509_strict -CAfile root.pem own.der");
     }
+    // Re-keying its provider takes the authority along; without the provider it is locked, and no TPM is made half.
+    let said = daemon.ok(["provider", "rekey", "vc01-nkp", "--all"]);
+    assert!(said.contains("certificate authority"), "{said}");
+    daemon.ok(["vcenter", "ca", "crl", "vc01"]);
+    let providers = here.join("data/providers/vc01");
+    fs::rename(&providers, here.join("aside")).expect("moved");
+    let refused = daemon.refused(["vcenter", "ca", "crl", "vc01"]);
+    assert!(refused.contains("cannot sign"), "{refused}");
+    assert!(refused.contains("key provider vc01-nkp"), "{refused}");
+    daemon.refused(["vm", "create", "half", "--tpm"]);
+    fs::remove_dir_all(&providers).ok();
+    fs::rename(here.join("aside"), &providers).expect("moved back");
+    daemon.ok(["vcenter", "ca", "crl", "vc01"]);
+    assert!(!daemon.ok(["vm", "list"]).contains("half"));
     // Switched off: no certificates; they can be had later.
     daemon.ok(["vcenter", "ca", "set", "vc01", "--issue", "off"]);
     daemon.ok(["vm", "create", "bare", "--tpm"]);

@@ -222,9 +222,8 @@ impl Operations {
     ///
     /// # Errors
     /// When there is no such VM, it has no TPM, or its state cannot be read.
-    pub fn endorsement_keys(&self, reference: &str) -> Result<Vec<EndorsementKey>> {
-        let stored = self.inventory.vm(reference)?;
-        let vm = &stored.record;
+    pub fn endorsement_keys(self: &Arc<Self>, reference: &str) -> Result<Vec<EndorsementKey>> {
+        let vm = &self.inventory.vm(reference)?.record;
         let Some(tpm) = &vm.tpm else {
             return Err(Error::NoTpm {
                 vm: vm.name.clone(),
@@ -244,17 +243,17 @@ impl Operations {
         let looked = certifier
             .certify(state, None, &keys, vm.hardware_version)
             .map_err(|error| failed(vm, error.0))?;
-        let mut changed = vm.clone();
-        if let Some(tpm) = &mut changed.tpm {
-            tpm.certificates = looked.certificates.clone();
+        // Kept only if nobody is at work on the VM: the next who asks looks again.
+        if let Ok((stored, _busy)) = self.occupy_vm(&vm.id.to_string(), "a look at its keys") {
+            let mut changed = stored.record.clone();
+            if let Some(tpm) = &mut changed.tpm {
+                tpm.certificates = looked.certificates.clone();
+            }
+            let mut transaction = Transaction::default();
+            transaction.update(&stored, &changed)?;
+            self.inventory.commit(transaction)?;
         }
-        let mut transaction = Transaction::default();
-        transaction.update(&stored, &changed)?;
-        match self.inventory.commit(transaction) {
-            // Somebody else changes the VM now: then the next who asks looks again.
-            Ok(()) | Err(Error::Conflict { .. }) => Ok(looked.certificates.keys),
-            Err(error) => Err(error),
-        }
+        Ok(looked.certificates.keys)
     }
 
     /// Puts a certificate (PEM, or base64 of DER) into the TPM of a VM that is off, in the place of the one that it has for that key.

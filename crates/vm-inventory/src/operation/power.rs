@@ -36,14 +36,20 @@ impl Operations {
                 task.notes
                     .push("an older state was accepted: counters and failed authorizations since then are forgotten".to_owned());
             }
-            for twin in this.running_twins(&vm.record)? {
-                tracing::warn!(vm = %vm.record.name, twin = %twin, "two VMs with one TPM identity run");
-                task.notes.push(format!(
-                    "event: the VM {twin} runs with the same endorsement key: to a verifier both are one machine"
-                ));
-            }
+            this.note_twins(&vm.record, &mut task)?;
             this.record_power(task, &vm, PowerState::On)
         }))
+    }
+
+    /// Notes, for the audit log, which other VMs run with the same TPM identity.
+    fn note_twins(&self, vm: &Vm, task: &mut Task) -> Result<()> {
+        for twin in self.running_twins(vm)? {
+            tracing::warn!(vm = %vm.name, twin = %twin, "two VMs with one TPM identity run");
+            task.notes.push(format!(
+                "event: the VM {twin} runs with the same endorsement key: to a verifier both are one machine"
+            ));
+        }
+        Ok(())
     }
 
     /// The other VMs that run with the same TPM identity.
@@ -122,8 +128,9 @@ impl Operations {
         let task = self.record_task("power_on", &vm)?;
         let job = self.job(task, vec![busy], {
             let vm = vm.clone();
-            move |this, task| {
+            move |this, mut task| {
                 this.start_or_lock(&task, &vm.record, false)?;
+                this.note_twins(&vm.record, &mut task)?;
                 this.record_power(task, &vm, PowerState::On)
             }
         });
