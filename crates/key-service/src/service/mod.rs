@@ -498,11 +498,9 @@ fn read_policy(bytes: &[u8]) -> Result<Policy, String> {
 }
 
 fn read_authorities(bytes: &[u8]) -> Result<Vec<Certificate>, String> {
-    let all = certificate::read_all(bytes).map_err(|error| error.to_string())?;
-    if all.is_empty() {
-        return Err("no authority of endorsement keys is trusted; name one with --ca".to_owned());
-    }
-    Ok(all)
+    certificate::read_all(bytes).map_err(|error| {
+        format!("{error}; name authorities of endorsement keys to trust with --ca")
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ServiceError> {

@@ -15,8 +15,8 @@ use tpm_attest::ek::{EkTemplate, Usage};
 use tpm_engine::testing::{TestTpm, started};
 use tpm_wire::algorithm::{TpmiAlgHash, TpmtHa};
 use tpm_wire::buffers::Small;
-use tpm_wire::commands::PcrExtend;
-use tpm_wire::handles::{TpmHandle, TpmiDhPcr};
+use tpm_wire::commands::{ChangeEps, PcrExtend};
+use tpm_wire::handles::{TpmHandle, TpmiDhPcr, TpmiRhPlatform};
 use tpm_wire::pcr::TpmlDigestValues;
 
 #[derive(Clone)]
@@ -47,7 +47,20 @@ struct Rig {
 
 /// A service that listens, and a host that satisfies its policy.
 fn rig() -> Rig {
+    with_tpm(Tpm(Arc::new(Mutex::new(started()))))
+}
+
+/// The same with a TPM of other seeds: those of all tests begin alike.
+fn other_rig() -> Rig {
     let tpm = Tpm(Arc::new(Mutex::new(started())));
+    let auth_handle = TpmiRhPlatform(TpmHandle::PLATFORM);
+    Client::new(tpm.clone())
+        .run(&ChangeEps { auth_handle })
+        .unwrap();
+    with_tpm(tpm)
+}
+
+fn with_tpm(tpm: Tpm) -> Rig {
     let mut client = Client::new(tpm.clone());
     let rng = &mut rand::rng();
     let names = AuthorityNames {
@@ -239,7 +252,7 @@ fn a_question_is_good_once_in_its_time_for_what_was_asked() {
 
 #[test]
 fn another_tpm_is_nobody_whatever_it_sends() {
-    let (rig, stranger) = (rig(), rig());
+    let (rig, stranger) = (rig(), other_rig());
     rig.host.new_key().unwrap();
     // Certified by somebody else.
     let settings = Settings {
