@@ -1,17 +1,15 @@
 //! The group committer: saves of many VMs leave the threads that serve sockets, and wait for the disk together.
 //!
-//! Each VM belongs to one thread, so its saves stay in order. A thread takes all jobs that wait for it at once; of several
-//! saves of one VM only the last is written, since each is the whole state, and all of them are told its outcome. The
-//! threads' syncs run side by side, and the kernel merges the flushes.
+//! Any thread takes the next VM that waits, so that none waits for the disk behind another. A VM is with one thread at a time, which
+//! keeps its saves in order; of several saves that came meanwhile only the last is written, since each is the whole state, and all of
+//! them are told its outcome. The threads' syncs run side by side, and the kernel merges the flushes.
 
 use crate::{contents::Contents, error::StoreError, vm_file::VmFile};
 use std::{
-    fmt, io, iter,
+    collections::{BTreeMap, VecDeque},
+    fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{self, Receiver, Sender},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread::{self, JoinHandle},
 };
 
@@ -23,36 +21,53 @@ pub type SaveResult = Result<u64, Arc<StoreError>>;
 
 /// Threads that write the saves of many VMs.
 pub struct Committer {
-    threads: Vec<Worker>,
+    queue: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-struct Worker {
-    jobs: Option<Sender<Job>>,
-    handle: Option<JoinHandle<()>>,
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    work: Condvar,
 }
 
-struct Job {
+#[derive(Default)]
+struct State {
+    /// Files with something to save that no thread has, by where they are in memory.
+    ready: VecDeque<usize>,
+    /// Files that have something to save, or that a thread has.
+    files: BTreeMap<usize, Waiting>,
+    stopped: bool,
+}
+
+struct Waiting {
     file: SharedVmFile,
-    contents: Contents,
-    done: Box<dyn FnOnce(SaveResult) + Send>,
+    next: Option<Batch>,
 }
+
+/// The latest contents, and everybody who waits for them.
+struct Batch {
+    contents: Contents,
+    done: Vec<Done>,
+}
+
+type Done = Box<dyn FnOnce(SaveResult) + Send>;
 
 impl Committer {
-    /// Starts that many threads, at least one. Sixteen keep a disk busy with 64 VMs.
+    /// Starts that many threads, at least one: as many VMs wait for the disk at a time.
     pub fn start(threads: usize) -> io::Result<Self> {
-        let threads = (0..threads.max(1)).map(|number| {
-            let (sender, receiver) = mpsc::channel();
-            let handle = thread::Builder::new()
+        let mut committer = Self {
+            queue: Arc::default(),
+            threads: Vec::new(),
+        };
+        for number in 0..threads.max(1) {
+            let queue = Arc::clone(&committer.queue);
+            let thread = thread::Builder::new()
                 .name(format!("commit-{number}"))
-                .spawn(move || serve(&receiver))?;
-            Ok(Worker {
-                jobs: Some(sender),
-                handle: Some(handle),
-            })
-        });
-        Ok(Self {
-            threads: threads.collect::<io::Result<_>>()?,
-        })
+                .spawn(move || serve(&queue))?;
+            committer.threads.push(thread);
+        }
+        Ok(committer)
     }
 
     /// Saves contents and calls `done` when they are on stable storage, or when that failed. `done` runs on the
@@ -63,22 +78,37 @@ impl Committer {
         contents: Contents,
         done: impl FnOnce(SaveResult) + Send + 'static,
     ) {
-        let number = lock(file).number();
-        let worker = number
-            .checked_rem(self.threads.len())
-            .and_then(|at| self.threads.get(at));
-        let job = Job {
-            file: Arc::clone(file),
-            contents,
-            done: Box::new(done),
-        };
-        let refused = match worker.and_then(|worker| worker.jobs.as_ref()) {
-            Some(jobs) => jobs.send(job).err().map(|error| error.0),
-            None => Some(job),
-        };
-        if let Some(job) = refused {
-            let error = stopped(&job.file);
-            (job.done)(Err(Arc::new(error)));
+        let done: Done = Box::new(done);
+        let place = Arc::as_ptr(file).addr();
+        let mut state = self.queue.lock();
+        let waiting = state.files.get_mut(&place);
+        match waiting {
+            Some(waiting) => match &mut waiting.next {
+                Some(batch) => {
+                    batch.contents = contents;
+                    batch.done.push(done);
+                }
+                // The thread that has the file finds it.
+                None => {
+                    waiting.next = Some(Batch {
+                        contents,
+                        done: vec![done],
+                    });
+                }
+            },
+            None => {
+                let waiting = Waiting {
+                    file: Arc::clone(file),
+                    next: Some(Batch {
+                        contents,
+                        done: vec![done],
+                    }),
+                };
+                state.files.insert(place, waiting);
+                state.ready.push_back(place);
+                drop(state);
+                self.queue.work.notify_one();
+            }
         }
     }
 
@@ -104,58 +134,85 @@ impl fmt::Debug for Committer {
 impl Drop for Committer {
     /// Finishes what was submitted.
     fn drop(&mut self) {
-        for worker in &mut self.threads {
-            worker.jobs = None;
-        }
-        for worker in &mut self.threads {
-            if let Some(handle) = worker.handle.take() {
-                let _ = handle.join();
-            }
+        self.queue.lock().stopped = true;
+        self.queue.work.notify_all();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
         }
     }
 }
 
-fn serve(jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
-        let mut batches: Vec<Batch> = Vec::new();
-        for job in iter::once(first).chain(jobs.try_iter()) {
-            match batches
-                .iter_mut()
-                .find(|batch| Arc::ptr_eq(&batch.file, &job.file))
-            {
-                Some(batch) => {
-                    batch.contents = job.contents;
-                    batch.done.push(job.done);
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that may panic is done under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next file and what it has to save; `None` when everything is done and nothing will come.
+    fn next(&self) -> Option<(usize, SharedVmFile, Batch)> {
+        let mut state = self.lock();
+        loop {
+            while let Some(place) = state.ready.pop_front() {
+                let found = state.files.get_mut(&place);
+                if let Some((waiting, batch)) =
+                    found.and_then(|waiting| waiting.next.take().map(|batch| (waiting, batch)))
+                {
+                    return Some((place, Arc::clone(&waiting.file), batch));
                 }
-                None => batches.push(Batch {
-                    file: job.file,
-                    contents: job.contents,
-                    done: vec![job.done],
-                }),
             }
+            if state.stopped {
+                return None;
+            }
+            state = self
+                .work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
-        for batch in batches {
-            // A fault with one VM must not stop the saves of the others. Callbacks that are dropped uncalled tell
-            // their receivers by that.
-            if catch_unwind(AssertUnwindSafe(|| batch.commit())).is_err() {
-                tracing::error!("a save panicked; its VM was not answered");
-            }
+    }
+
+    /// A thread is done with a file; more may have come for it.
+    fn release(&self, place: usize) {
+        let mut state = self.lock();
+        let waits = state
+            .files
+            .get(&place)
+            .is_some_and(|waiting| waiting.next.is_some());
+        if waits {
+            state.ready.push_back(place);
+            drop(state);
+            self.work.notify_one();
+        } else {
+            let gone = state.files.remove(&place);
+            drop(state);
+            drop(gone);
         }
     }
 }
 
-struct Batch {
-    file: SharedVmFile,
-    contents: Contents,
-    done: Vec<Box<dyn FnOnce(SaveResult) + Send>>,
-}
-
-impl Batch {
-    fn commit(self) {
-        let result = lock(&self.file).save(&self.contents).map_err(Arc::new);
-        for done in self.done {
-            done(result.clone());
+fn serve(queue: &Queue) {
+    while let Some((place, file, batch)) = queue.next() {
+        let Batch { contents, done } = batch;
+        // A fault with one VM must not stop the saves of the others. Callbacks that are dropped uncalled tell
+        // their receivers by that.
+        let saved = catch_unwind(AssertUnwindSafe(|| {
+            lock(&file).save(&contents).map_err(Arc::new)
+        }));
+        match saved {
+            Ok(result) => {
+                let told = catch_unwind(AssertUnwindSafe(|| {
+                    for done in done {
+                        done(result.clone());
+                    }
+                }));
+                if told.is_err() {
+                    tracing::error!("whoever waited for a save panicked when it was told");
+                }
+            }
+            Err(_) => tracing::error!("a save panicked; its VM was not answered"),
         }
+        // Only now, so that those who wait for a VM's saves hear of them in their order.
+        drop(file);
+        queue.release(place);
     }
 }
 

@@ -15,10 +15,7 @@ use crate::{
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
 };
 use uuid::Uuid;
 
@@ -46,8 +43,6 @@ pub struct VmFile {
     key: DataKey,
     nvram: Nvram,
     report: OpenReport,
-    /// Spreads VMs over the committer's threads.
-    number: usize,
     _lock: Box<dyn BackendFile>,
 }
 
@@ -251,10 +246,6 @@ impl VmFile {
         self.raise_floor()
     }
 
-    pub(crate) fn number(&self) -> usize {
-        self.number
-    }
-
     /// Opens a VM in its folder.
     pub(crate) fn open(
         folder: Arc<dyn Folder>,
@@ -340,7 +331,6 @@ impl VmFile {
             key,
             nvram,
             report,
-            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             _lock: lock,
         };
         if file.generation() < file.binding.generation_floor {
@@ -419,8 +409,6 @@ pub(crate) fn unwrap_binding(
     TpmBinding::verify(settings, path, &key)?;
     Ok((binding, key))
 }
-
-static NEXT_NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 /// Name of the settings file of a VM.
 pub(crate) fn vmx_name(name: &str) -> String {

@@ -23,7 +23,7 @@ use super::sockets::{self, SocketFolder, Sockets};
 use crate::platform;
 
 /// Threads that write state: enough to keep a disk busy.
-const COMMITTER_THREADS: usize = 16;
+const COMMITTER_THREADS: usize = 32;
 
 /// What a TPM answers to a second `TPM2_Startup` (Part 2, 6.6).
 const TPM_RC_INITIALIZE: u32 = 0x100;

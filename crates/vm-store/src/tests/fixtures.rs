@@ -1,13 +1,14 @@
 //! Files written by every format version that was ever released: they open for ever.
 //!
-//! A new fixture is written only when VM_STORE_WRITE_FIXTURE names the folder for it, which must not exist.
+//! A new fixture is written only when VM_STORE_WRITE_FIXTURE names the folder for it, which must not exist; that of a snapshot when
+//! VM_STORE_WRITE_SNAPSHOT_FIXTURE does.
 
 use super::*;
 use crate::{
-    Datastore, LinuxBackend, OpenOptions, StoreError, TpmProvisioning,
+    Datastore, LinuxBackend, NewSnapshot, OpenOptions, StoreError, TpmProvisioning,
     nvram::Nvram,
     seal::{self, DataKey},
-    vm_file,
+    snapshots, vm_file,
 };
 use std::{fs, path::PathBuf};
 
@@ -27,15 +28,59 @@ fn open(folder: &Path) -> Result<(VmFile, Contents), StoreError> {
     store.open("vm", &ring(provider), &OpenOptions::default())
 }
 
-#[test]
-fn files_of_version_1_open() {
-    // A copy: opening takes a lock and syncs, and the next save must not touch what is stored.
+/// The snapshot of the fixture, of a VM that was on.
+fn snapshot() -> NewSnapshot {
+    NewSnapshot {
+        id: "5f1e7a2c-0d3b-4c59-9a54-6d1c52f2a001".parse().unwrap(),
+        parent: Some("5f1e7a2c-0d3b-4c59-9a54-6d1c52f2a000".parse().unwrap()),
+        created: 1_700_000_000,
+        name: "läuft".to_owned(),
+        description: "before the\nupdate".to_owned(),
+    }
+}
+
+/// A copy: opening takes a lock and syncs, and the next save must not touch what is stored.
+fn copy_of_v1() -> tempfile::TempDir {
     let scratch = tempfile::tempdir().unwrap();
     let stored = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/tests/data/v1");
     fs::create_dir(scratch.path().join("vm")).unwrap();
     for name in ["kp1.provider.json", "vm/vm.vmx", "vm/vm.nvram"] {
         fs::copy(stored.join(name), scratch.path().join(name)).unwrap();
     }
+    let name = format!("vm/{}", snapshots::file_name(snapshot().id));
+    if stored.join(&name).exists() {
+        fs::copy(stored.join(&name), scratch.path().join(&name)).unwrap();
+    }
+    scratch
+}
+
+#[test]
+fn a_snapshot_of_version_1_opens() {
+    let scratch = copy_of_v1();
+    let (file, _) = open(scratch.path()).unwrap();
+    let (info, found) = file.snapshot(snapshot().id).unwrap();
+    assert_eq!(info.snapshot, snapshot());
+    assert_eq!((info.generation, info.powered_on), (2, true));
+    assert_eq!(info.identity, file.identity());
+    assert_eq!(found, expected());
+}
+
+#[test]
+fn a_fixture_of_a_snapshot_is_written_when_asked_for() {
+    let Some(target) = std::env::var_os("VM_STORE_WRITE_SNAPSHOT_FIXTURE") else {
+        return;
+    };
+    let scratch = copy_of_v1();
+    let (file, contents) = open(scratch.path()).unwrap();
+    file.take_snapshot(snapshot(), &contents, 2).unwrap();
+    let name = snapshots::file_name(snapshot().id);
+    let written = scratch.path().join("vm").join(&name);
+    fs::copy(written, PathBuf::from(target).join(&name)).unwrap();
+}
+
+#[test]
+fn files_of_version_1_open() {
+    let scratch = copy_of_v1();
     let (mut file, found) = open(scratch.path()).unwrap();
     assert_eq!(found, expected());
     assert_eq!(file.generation(), 2);

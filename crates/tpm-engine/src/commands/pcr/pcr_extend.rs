@@ -69,6 +69,33 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_stored_has_extended_nothing() {
+        let mut tpm = testing::started();
+        tpm.run(extend(0)).unwrap();
+        let shutdown_type = TpmSu::State;
+        tpm.run(Shutdown { shutdown_type }).unwrap();
+        let stored = tpm.permanent_state();
+        let before = (tpm.pcrs.banks.clone(), tpm.pcrs.update_counter);
+        // The orderly shutdown is void with the first change, which therefore is stored.
+        tpm.run(extend(0)).unwrap();
+        assert!(tpm.must_persist());
+        let changed = (tpm.pcrs.banks.clone(), tpm.pcrs.update_counter);
+        assert!(changed != before);
+        tpm.restore_permanent(&stored).unwrap();
+        assert!((tpm.pcrs.banks.clone(), tpm.pcrs.update_counter) == before);
+        // Once it can be, it counts once.
+        tpm.run(extend(0)).unwrap();
+        assert!((tpm.pcrs.banks.clone(), tpm.pcrs.update_counter) == changed);
+        // What needs no storage stays when a later command is taken back.
+        let _ = tpm.permanent_state();
+        tpm.run(extend(1)).unwrap();
+        tpm.run(Shutdown { shutdown_type }).unwrap();
+        let extended = tpm.pcrs.banks.clone();
+        tpm.restore_permanent(&stored).unwrap();
+        assert!(tpm.pcrs.banks == extended);
+    }
+
+    #[test]
     fn no_pcr_is_extended_by_the_null_handle() {
         let mut tpm = testing::started();
         let before = tpm.snapshot();
