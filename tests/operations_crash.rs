@@ -498,3 +498,63 @@ fn operations_of_a_daemon_that_is_killed_are_finished_or_undone() {
         list(&vms, "items").len()
     );
 }
+
+#[test]
+fn tasks_that_are_canceled_while_others_work_leave_nothing_and_disturb_nobody() {
+    if only_for_vtpm("it has no daemon") {
+        return;
+    }
+    let mut world = World::new(0x00ca_9ce1);
+    let socket = world.socket();
+    let before: BTreeSet<PathBuf> = files_below(&world.daemon.folder().join("datastores"))
+        .into_iter()
+        .collect();
+    let tasks: Vec<(String, String)> = (0..12)
+        .map(|number| {
+            let name = format!("many{number}");
+            let request = Request::post(
+                format!(
+                    "/v1/templates/{}/instantiate",
+                    ["gold", "blank"][number % 2]
+                ),
+                &json!({"name": name, "vdc": "near", "count": 12}),
+                None,
+            );
+            let (status, answer) = request.ask(&socket).expect("an answer");
+            assert_eq!(status, 202, "{answer}");
+            (name, text(&answer, "/task/id").to_owned())
+        })
+        .collect();
+    // Some are at work, some wait for their turn, some may have ended.
+    for (_, task) in tasks.iter().filter(|_| world.dice.roll(3) > 0) {
+        let request = Request::post(format!("/v1/tasks/{task}/cancel"), &json!({}), None);
+        let (status, answer) = request.ask(&socket).expect("an answer");
+        assert!([200, 409].contains(&status), "{answer}");
+    }
+    let mut counts = BTreeMap::new();
+    for (name, task) in &tasks {
+        let _ended = world.daemon.vtpm(["task", "wait", task]);
+        let task = world.get(&format!("/v1/tasks/{task}"));
+        let status = text(&task, "/status").to_owned();
+        let there = world.names("/v1/vapps", "").contains(name);
+        match status.as_str() {
+            "success" => {
+                let vapp = world.get(&format!("/v1/vapps/{name}"));
+                assert_eq!(list(&vapp, "vms").len(), 36, "{name}");
+            }
+            "canceled" => assert!(!there, "{task}"),
+            other => panic!("{other}: {task}"),
+        }
+        *counts.entry(status).or_insert(0) += 1;
+    }
+    assert!(counts.contains_key("canceled"), "{counts:?}");
+    // Names of copies carry numbers; their keys and disks were looked at in the other test.
+    for name in world.names("/v1/vapps", "shop") {
+        world.daemon.ok(["vapp", "delete", &name]);
+    }
+    let after: BTreeSet<PathBuf> = files_below(&world.daemon.folder().join("datastores"))
+        .into_iter()
+        .collect();
+    assert_eq!(after, before, "{counts:?}");
+    eprintln!("{counts:?}");
+}

@@ -392,3 +392,94 @@ fn packages_bring_vms_with_new_tpms_and_exported_ones_are_what_others_read() {
     assert!(text.contains("document type"), "{text}");
     assert_eq!(files_below(&daemon.folder().join("datastores")), before);
 }
+
+/// The peak of a process's memory, in KiB.
+fn peak_memory(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|it| it.parse().ok()).expect("a number")
+}
+
+/// A tar header by hand, of a file of that length.
+fn tar_header(name: &str, size: u64) -> Vec<u8> {
+    let mut block = vec![0u8; 512];
+    let mut put = |at: usize, bytes: &[u8]| {
+        let field = block.get_mut(at..at + bytes.len()).expect("in the block");
+        field.copy_from_slice(bytes);
+    };
+    put(0, name.as_bytes());
+    put(100, b"0000644\0");
+    put(124, format!("{size:011o} ").as_bytes());
+    put(148, b"        ");
+    put(156, b"0ustar\x0000");
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    let field = block.get_mut(148..156).expect("in the block");
+    field.copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block
+}
+
+#[test]
+fn a_large_package_takes_no_memory_and_one_whose_sender_goes_away_no_room() {
+    const DISK: u64 = 160 << 20;
+    let Some(mut cloud) = Cloud::new() else {
+        return;
+    };
+    let work = cloud.work.path().to_str().expect("UTF-8").to_owned();
+    let ova = cloud.work.path().join("win.ova");
+    python(&["make", &work, ova.to_str().expect("UTF-8")]);
+    let descriptor = fs::read_to_string(cloud.work.path().join("win.ovf")).expect("the descriptor");
+    let descriptor = descriptor
+        .replace("ovf:size=\"3072004\"", &format!("ovf:size=\"{DISK}\""))
+        .replace(
+            "<ovf:File ovf:href=\"win-file2.nvram\" ovf:id=\"file2\" ovf:size=\"88000\"/>",
+            "",
+        );
+    let mut head = tar_header("win.ovf", descriptor.len() as u64);
+    head.extend_from_slice(descriptor.as_bytes());
+    head.resize(head.len().next_multiple_of(512), 0);
+    head.extend(tar_header("win-disk1.vmdk", DISK));
+    let length = head.len() as u64 + DISK + 1024;
+    let socket = cloud.daemon.folder().join("vtpm.sock");
+    let begin = |name: &str| {
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).expect("the daemon");
+        write!(
+            stream,
+            "POST /v1/packages?catalog=shelf&name={name} HTTP/1.1\r\nhost: vtpm\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        )
+        .and_then(|()| stream.write_all(&head))
+        .expect("it reads");
+        stream
+    };
+    let part = vec![7u8; 1 << 20];
+    let files = || files_below(&cloud.daemon.folder().join("datastores"));
+    let before = files();
+    let mut stream = begin("left");
+    for _ in 0..8 {
+        stream.write_all(&part).expect("it reads");
+    }
+    support::wait_for("the file that is being written", || {
+        (files().len() > before.len()).then_some(())
+    });
+    drop(stream);
+    support::wait_for("nothing to be left", || (files() == before).then_some(()));
+
+    let process = cloud.daemon.process().id();
+    let memory = peak_memory(process);
+    let mut stream = begin("large");
+    for _ in 0..DISK >> 20 {
+        stream.write_all(&part).expect("it reads");
+    }
+    stream.write_all(&[0; 1024]).expect("it reads");
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    let more = peak_memory(process) - memory;
+    assert!(more < 48 << 10, "{more} KiB for a package of {DISK} bytes");
+
+    // What no package may be is refused before it is sent.
+    let mut stream = begin("large");
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
+}

@@ -5,6 +5,7 @@ use crate::support::{folder, only_for_vtpm};
 use kmip_client::RevocationReason;
 
 #[test]
+// scenario_23 of the behaviour specification.
 fn vms_outlive_their_key_servers_and_are_locked_only_without_the_key() {
     if only_for_vtpm("it has no daemon") {
         return;

@@ -2,8 +2,8 @@
 
 use crate::engine::{Change, Compare, Engine, Entry, Outcome, Revision};
 use crate::model::{
-    Datastore, GenerationFloor, Milestone, NameHolder, Organization, Provider, Record, Timestamp,
-    VCenter, Vapp, VappMember, Vm, VmId,
+    Datastore, GenerationFloor, Milestone, NameHolder, Organization, Provider, Record, Reservation,
+    Timestamp, VCenter, Vapp, VappMember, Vm, VmId,
 };
 use crate::{Error, Name, Result, audit, model};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -314,6 +314,12 @@ impl Inventory {
             Some(member) => self.find(&Vm::key_of(member.record.vm)),
             None => Ok(None),
         }
+    }
+
+    /// Whether something is being made that will have this key.
+    pub(crate) fn is_reserved(&self, key: &str) -> Result<bool> {
+        let reservation = Reservation { of: key.to_owned() };
+        Ok(self.find::<Reservation>(&reservation.key())?.is_some())
     }
 
     /// The VM that has a name: that of a vApp, or that of a vCenter.

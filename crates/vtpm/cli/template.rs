@@ -9,7 +9,7 @@ use vm_inventory::{Capture, CreateCatalog, Instantiate, Name, Offer, Task};
 use vm_web::api::{Accepted, Items, Publish};
 
 use super::client::{Client, component, talk};
-use super::operate::{How, TpmChoice, operate, report};
+use super::operate::{How, TpmChoice, delete, operate, report};
 use super::output;
 use super::package::{self, Destination};
 use crate::config::DataFolder;
@@ -165,9 +165,11 @@ impl Verb {
             }
             Self::Delete(verb) => {
                 let path = format!("/v1/templates/{}", component(&verb.template));
-                let accepted: Accepted = client.delete(&path).await?;
-                let task = client.wait(accepted).await?;
-                report(&task, verb.json, "deleted")
+                let how = How {
+                    preview: false,
+                    json: verb.json,
+                };
+                delete(client, &path, how).await
             }
             Self::List(verb) => {
                 let templates: Items<TemplateRecord> = client.get("/v1/templates").await?;
@@ -240,7 +242,7 @@ enum CatalogVerb {
     Unpublish(OneCatalog),
     /// What published catalogs offer, and what they withhold
     Published(List),
-    /// Take over what the catalog that this one follows offers
+    /// Make it what the catalog that it follows offers: take over, renew, drop
     Sync(OneCatalog),
 }
 
@@ -337,7 +339,11 @@ impl CatalogVerb {
                 let tasks: Items<Task> = client.post(&path, &serde_json::json!({})).await?;
                 for task in tasks.items {
                     let task = client.wait(Accepted { task }).await?;
-                    report(&task, verb.json, "taken over")?;
+                    let done = match task.operation.as_str() {
+                        "delete_template" => "dropped, it is not offered any more",
+                        _ => "taken over",
+                    };
+                    report(&task, verb.json, done)?;
                 }
                 Ok(())
             }

@@ -36,7 +36,12 @@ impl Scoped {
     /// The operation's, or that the user may not do it.
     pub fn import_package(&self, request: &ImportPackage, package: &mut dyn Read) -> Result<Job> {
         let request = self.may_import_package(request)?;
-        let permit = |tpm| self.need_for_tpm(tpm, Privilege::EncryptNew);
+        // Saving a template takes the same whether it comes from a vApp or from a package.
+        let privilege = match &request.catalog {
+            Some(_) => Privilege::Clone,
+            None => Privilege::EncryptNew,
+        };
+        let permit = |tpm| self.need_for_tpm(tpm, privilege);
         self.act(|operations| operations.take_package(&request, package, &permit))
     }
 

@@ -268,12 +268,15 @@ impl Operations {
     }
 }
 
+/// Keys and values of a VM's settings.
+type Settings = Vec<(String, String)>;
+
 /// The files of a VM's drives, and the settings of all its devices.
 fn drives(
     descriptor: &Descriptor,
     system: &System,
     name: &Name,
-) -> Result<(Vec<StagedFile>, Vec<(String, String)>)> {
+) -> Result<(Vec<StagedFile>, Settings)> {
     let uses = descriptor.uses();
     let mut files: Vec<StagedFile> = Vec::new();
     let mut settings = system.settings.clone();

@@ -176,7 +176,7 @@ impl Operations {
             catalog.record.name.as_str(),
             header.name.as_str(),
         );
-        if self.inventory.find::<Template>(&key)?.is_some() {
+        if self.inventory.find::<Template>(&key)?.is_some() || self.inventory.is_reserved(&key)? {
             return Err(Error::Exists {
                 what: "template",
                 name: header.name.clone(),

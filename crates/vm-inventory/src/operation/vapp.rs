@@ -216,7 +216,8 @@ impl Operations {
             vdc: vdc.record.name.clone(),
             created: Timestamp::now(),
         };
-        if self.inventory.find::<Vapp>(&vapp.key())?.is_some() {
+        let key = vapp.key();
+        if self.inventory.find::<Vapp>(&key)?.is_some() || self.inventory.is_reserved(&key)? {
             return Err(Error::Exists {
                 what: "vApp",
                 name: name.clone(),

@@ -63,3 +63,48 @@ pub fn package(data: &[u8]) {
         _ => drop(Manifest::read(data)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn changed_seeds_are_taken_or_refused_and_never_break_a_rule() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/ovf");
+        let mut seeds: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        seeds.sort();
+        let rounds = std::env::var("VTPM_FUZZ_ROUNDS").map_or(200, |it| it.parse().unwrap());
+        let mut state = 0x9E37_79B9_7F4A_7C15u64;
+        let mut roll = |sides: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state >> 16).unwrap() % sides.max(1)
+        };
+        for seed in seeds {
+            let seed = std::fs::read(seed).unwrap();
+            for _ in 0..rounds {
+                let mut bytes = seed.clone();
+                for _ in 0..=roll(4) {
+                    let at = roll(bytes.len());
+                    match roll(4) {
+                        0 => bytes[at] = u8::try_from(roll(256)).unwrap(),
+                        1 => bytes.truncate(at.max(1)),
+                        2 => {
+                            let end = (at + roll(600)).min(bytes.len());
+                            let part = bytes[at..end].to_vec();
+                            let to = roll(bytes.len());
+                            bytes.splice(to..to, part);
+                        }
+                        _ => bytes.insert(at, b"<>&\"/.=\0"[roll(8)]),
+                    }
+                }
+                package(&bytes);
+            }
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! Scenario 13: OVF packages; and everything that is wrong with packages.
 
 use super::*;
+use crate::access::Principal;
+use crate::model::Role;
 use crate::ovf::{Hashing, manifest_line};
 use std::io::{Read, Write as _};
 
@@ -342,7 +344,7 @@ fn a_package_with_something_wrong_is_refused_and_leaves_nothing() {
     says(damaged, "hash");
     let mut short = good().with_manifest(4);
     short.0[4].1.truncate(80);
-    says(short, "not of the form");
+    says(short, "hexadecimal digits");
     let unlisted = Package(good().0[..3].to_vec()).with_manifest(1);
     says(
         unlisted.with("tools disc.iso", b"CD001"),
@@ -498,4 +500,55 @@ fn what_is_exported_comes_back_with_new_tpms_and_holds_no_secret() {
         .err()
         .unwrap();
     assert!(error.to_string().contains("powered on"), "{error}");
+}
+
+#[test]
+fn packages_keep_to_the_users_organization_role_and_privileges() {
+    let world = acme("8.0.3");
+    shop(&world);
+    world.operations.create_organization(name("rival")).unwrap();
+    let user = |organization: &str, role: Role| {
+        world.operations.as_user(Principal {
+            name: name("somebody"),
+            organization: Some(name(organization)),
+            role,
+        })
+    };
+    let ova = Package::vsphere().ova();
+    let import = |user: &crate::Scoped, request: &ImportPackage, ova: &[u8]| {
+        let mut reader = ova;
+        user.import_package(request, &mut reader)
+    };
+    let what = ExportPackage::Vapp("acme/shop".to_owned());
+    let rival = user("rival", Role::Administrator);
+    for request in [to_shelf("t"), to_vapp("v")] {
+        let error = import(&rival, &request, &ova).err().unwrap();
+        assert_eq!(error.kind(), crate::ErrorKind::NotFound, "{error}");
+        let error = rival.preview_import_package(&request, &mut ova.as_slice());
+        assert_eq!(error.err().unwrap().kind(), crate::ErrorKind::NotFound);
+    }
+    let error = rival.export_package(&what).err().unwrap();
+    assert_eq!(error.kind(), crate::ErrorKind::NotFound, "{error}");
+    let forbidden = |error: Option<Error>| matches!(error, Some(Error::Forbidden { .. }));
+    let looker = user("acme", Role::VappUser);
+    assert!(forbidden(import(&looker, &to_vapp("v"), &ova).err()));
+    assert!(forbidden(import(&looker, &to_shelf("t"), &ova).err()));
+    assert!(forbidden(looker.export_package(&what).err()));
+    // Without privileges over keys a package without a TPM is all that is taken.
+    let plain = Package::vsphere()
+        .changed("vmware.vtpm", "vmware.other")
+        .ova();
+    let keyless = user("acme", Role::NoCryptographyAdministrator);
+    assert!(forbidden(import(&keyless, &to_vapp("v"), &ova).err()));
+    done(import(&keyless, &to_vapp("v"), &plain));
+    let author = user("acme", Role::CatalogAuthor);
+    assert!(forbidden(import(&author, &to_vapp("w"), &plain).err()));
+    assert!(forbidden(import(&keyless, &to_shelf("t"), &ova).err()));
+    let task = done(import(&author, &to_shelf("t"), &ova));
+    assert!(task.owner.is_some_and(|owner| owner.contains("somebody")));
+    assert!(
+        author
+            .export_package(&ExportPackage::Template("t".to_owned()))
+            .is_ok()
+    );
 }
