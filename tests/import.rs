@@ -9,7 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use support::{Client, Process, VTPM, folder, wait_for};
+use support::certified::certified;
+use support::{Client, Daemon, Process, VTPM, folder, listens, wait_for};
 
 /// Fills a TPM: storage keys of both kinds, an endorsement key and an attestation key, all persistent; sealed data and keys
 /// under them; NV indices of three kinds; passwords; settings of the lockout; a PCR.
@@ -131,7 +132,7 @@ impl Place {
         wait_for("the sockets", || {
             assert_eq!(process.ended(), None, "it ended");
             // swtpm serves one client at a time, so the control channel is not tried.
-            (control.exists() && UnixStream::connect(&data).is_ok()).then_some(())
+            (listens(&control) && UnixStream::connect(&data).is_ok()).then_some(())
         });
         process
     }
@@ -228,6 +229,74 @@ fn a_tpm_goes_on_with_all_its_keys() {
 }
 
 #[test]
+fn a_tpm_becomes_that_of_a_vm_of_the_daemon() {
+    let place = Place::new();
+    let theirs = place.swtpm(&["--flags", "startup-clear"]);
+    place.sh(FILL);
+    let ek_name = place.sh("tpm2_readpublic -Q -c 0x81010001 -n ek.name; xxd -p -c 99 ek.name");
+    place.sh("tpm2_shutdown");
+    place.end(theirs);
+    let daemon = Daemon::start(&place.path("data"));
+    let folder = place.path("theirs").display().to_string();
+    let said = daemon.refused(["import", "swtpm", &folder, "--vm", "demo"]);
+    assert!(said.contains("demo"), "{said}");
+    let said = daemon.refused([
+        "import",
+        "swtpm",
+        &folder,
+        "--vm",
+        "web01",
+        "--firmware",
+        "bios",
+    ]);
+    assert!(said.contains("EFI"), "{said}");
+
+    let said = daemon.ok([
+        "import",
+        "swtpm",
+        &folder,
+        "--vm",
+        "web01",
+        "--guest",
+        "debian12_64Guest",
+        "--json",
+    ]);
+    let report: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(report["vm"]["tpm"]["origin"], "copy");
+    // There is a password on the endorsement hierarchy; the name is known all the same.
+    assert_eq!(report["vm"]["tpm"]["ek_name"], ek_name.trim());
+    assert_eq!(report["vm"]["guest"], "debian12_64Guest");
+    let lost = report["not_carried_over"].to_string();
+    assert!(lost.contains("the PCR that"), "{lost}");
+    daemon.ok(["vm", "start", "web01"]);
+    let client = daemon.client("web01", place.0.path());
+    client.sh(&format!("set -e\n{LOCKOUT}{USE}"));
+    daemon.ok(["vm", "stop", "web01"]);
+
+    // Twice is a copy, which is said.
+    let said = daemon.ok(["import", "swtpm", &folder, "--vm", "web02"]);
+    assert!(said.contains("now that of the VM web02"), "{said}");
+    assert!(
+        said.contains("web01 has the same endorsement key"),
+        "{said}"
+    );
+}
+
+#[test]
+fn it_goes_either_into_a_folder_or_to_a_vm() {
+    let place = Place::new();
+    for arguments in [
+        &[][..],
+        &["--into", "ours", "--vm", "web01"],
+        &["--into", "ours", "--guest", "ubuntu64Guest"],
+        &["--vm", "web01", "--into-key", "file=key"],
+    ] {
+        let output = place.import(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
 fn primary_keys_are_made_again_as_they_were() {
     let place = Place::new();
     let theirs = place.swtpm(&["--flags", "startup-clear"]);
@@ -251,39 +320,14 @@ fn primary_keys_are_made_again_as_they_were() {
     place.end(ours);
 }
 
-/// A TPM of Debian's swtpm_setup, with certificates of its own authority in `certificates`.
-fn set_up(place: &Place) {
-    let path = |name: &str| place.path(name).display().to_string();
-    for name in ["theirs", "certificates", "authority"] {
-        fs::create_dir(place.path(name)).expect("a folder");
-    }
-    let authority = path("authority");
-    let settings = ["signingkey", "issuercert", "certserial"]
-        .map(|name| format!("{name} = {authority}/{name}\n"))
-        .concat();
-    fs::write(
-        path("ca.conf"),
-        format!("statedir = {authority}\n{settings}"),
-    )
-    .expect("settings");
-    fs::write(path("ca.options"), "").expect("settings");
-    let (settings, options) = (path("ca.conf"), path("ca.options"));
-    let setup = format!(
-        "create_certs_tool = /usr/bin/swtpm_localca\ncreate_certs_tool_config = {settings}\ncreate_certs_tool_options = {options}\n"
-    );
-    fs::write(path("setup.conf"), setup).expect("settings");
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg("swtpm_setup --tpm2 --create-ek-cert --tpmstate theirs --runas $(id -un) --config setup.conf --write-ek-cert-files certificates")
-        .current_dir(place.0.path())
-        .output();
-    support::finish("swtpm_setup", output.expect("it starts"));
-}
-
 #[test]
 fn an_endorsement_key_that_is_made_again_matches_its_certificate() {
     let place = Place::new();
-    set_up(&place);
+    let certificates = place.path("certificates");
+    fs::create_dir(&certificates).expect("a folder");
+    let certificates = certificates.display().to_string();
+    let options = ["--write-ek-cert-files", &certificates];
+    certified(place.0.path(), &place.path("theirs"), &options);
     place.imported(&["--into", "ours"]);
     let ours = place.vtpm("ours", &["--flags", "startup-clear"]);
     // Made from the template; no persistent key is used.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -444,7 +445,7 @@ fn no_other_process_of_its_user_reads_the_memory_of_a_server() {
         rustix::process::geteuid().as_raw()
     };
     let server = Process::start(&mut command);
-    wait_for("the socket", || socket.exists().then_some(()));
+    wait_for("the socket", || UnixStream::connect(&socket).ok());
     let facts = fs::metadata(format!("/proc/{}/mem", server.id())).expect("it runs");
     assert_eq!(facts.uid(), 0, "user {user} may read it");
 }

@@ -5,6 +5,7 @@
 mod support;
 
 use std::io::BufRead as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -437,7 +438,7 @@ impl LoudServer {
                 let _ = sender.send(line);
             }
         });
-        wait_for("the socket", || socket.exists().then_some(()));
+        wait_for("the socket", || UnixStream::connect(&socket).ok());
         Self {
             process,
             lines,
@@ -445,7 +446,7 @@ impl LoudServer {
         }
     }
 
-    fn connect(&self) -> RawTpm<std::os::unix::net::UnixStream> {
+    fn connect(&self) -> RawTpm<UnixStream> {
         RawTpm::connect_unix(&self.socket)
     }
 

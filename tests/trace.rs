@@ -320,6 +320,8 @@ fn recorded(home: &Path, name: &str, seed: &str, script: &str) -> std::path::Pat
     let output = Command::new(VTPM)
         .args(["run", "--seed", seed, "--trace-secrets", "--trace"])
         .arg(&recording)
+        .arg("--pcap")
+        .arg(home.join(format!("{name}.pcap")))
         .args(["--", "bash", "-c", &script])
         .current_dir(&work)
         .stdin(Stdio::null())
@@ -418,21 +420,17 @@ fn power_and_measured_launches_are_recorded_and_repeated() {
     std::os::unix::fs::symlink(VTPM, tools.join("swtpm_ioctl")).expect("a link");
     let script = format!("PATH={}:$PATH\n{RESET}", tools.display());
     let recording = recorded(home.path(), "a", "7", &script);
-    let lines = ok(&["trace", text(&recording), "--json"]);
-    let lines: Vec<Json> = lines
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
-    let order: Vec<&str> = lines
-        .iter()
-        .filter_map(|line| {
-            let name = line
-                .get("event")
-                .or(line.pointer("/command/name"))?
-                .as_str();
-            name.filter(|name| *name != "GetCapability")
-        })
-        .collect();
+    let order_of = |file: &Path| -> Vec<String> {
+        let lines = ok(&["trace", text(file), "--json"]);
+        let lines = lines.lines();
+        let names = lines.filter_map(|line| {
+            let line: Json = serde_json::from_str(line).expect("JSON");
+            let name = line.get("event").or(line.pointer("/command/name"))?;
+            name.as_str().map(str::to_owned)
+        });
+        names.filter(|name| name != "GetCapability").collect()
+    };
+    let order = order_of(&recording);
     let expected = [
         "power_on",
         "Startup",
@@ -452,6 +450,14 @@ fn power_and_measured_launches_are_recorded_and_repeated() {
         "PCR_Read",
     ];
     assert_eq!(order, expected);
+    // A capture has a place for power and none for the rest.
+    let capture = home.path().join("a.pcap");
+    let in_capture = expected
+        .iter()
+        .filter(|name| !name.starts_with("hash_") && **name != "locality");
+    assert_eq!(order_of(&capture), in_capture.copied().collect::<Vec<_>>());
+    let said = ok(&["trace", text(&capture)]);
+    assert!(said.contains(" power off\n"), "{said}");
     let said = ok(&["trace", text(&recording)]);
     assert!(said.contains(" power off\n"), "{said}");
     assert!(said.contains("measured launch data, 5 bytes"), "{said}");

@@ -17,6 +17,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use support::certified::certified;
 use support::{
     Client, Daemon, PortPair, Process, Protocol, TpmServer, VTPM, copy_folder, finish, folder,
     only_for_vtpm, wait_for,
@@ -248,7 +249,7 @@ fn an_enrolled_swtpm_is_trusted_and_its_copy_rings_the_alarm() {
     }
     let authority = home.path().join("ca");
     fs::create_dir_all(&authority).expect("a folder");
-    certified(home.path(), &one.join("state"));
+    certified(home.path(), &one.join("state"), &["--createek"]);
     let first = Swtpm::start(&one);
     let trust = format!(
         "--ca {0}/swtpm-localca-rootca-cert.pem --untrusted {0}/issuercert.pem",
@@ -320,33 +321,6 @@ fn an_enrolled_swtpm_is_trusted_and_its_copy_rings_the_alarm() {
     for swtpm in [first, second, third] {
         swtpm.stop();
     }
-}
-
-/// A state with endorsement keys that Debian's own authority has certified.
-fn certified(home: &Path, state: &Path) {
-    fs::create_dir_all(state).expect("a state folder");
-    let path = |name: &str| home.join(name).display().to_string();
-    let authority = path("ca");
-    let settings = format!(
-        "statedir = {authority}\nsigningkey = {authority}/signkey.pem\nissuercert = {authority}/issuercert.pem\ncertserial = {authority}/certserial\n"
-    );
-    fs::write(path("localca.conf"), settings).expect("the settings");
-    fs::write(path("localca.options"), "").expect("the options");
-    let setup = format!(
-        "create_certs_tool = /usr/bin/swtpm_localca\ncreate_certs_tool_config = {}\ncreate_certs_tool_options = {}\n",
-        path("localca.conf"),
-        path("localca.options")
-    );
-    fs::write(path("setup.conf"), setup).expect("the settings");
-    let user = Command::new("id").arg("-un").output().expect("id");
-    let user = finish("id", user);
-    let output = Command::new("swtpm_setup")
-        .args(["--tpm2", "--createek", "--create-ek-cert", "--tpmstate"])
-        .arg(state)
-        .args(["--runas", user.trim(), "--config", &path("setup.conf")])
-        .output()
-        .expect("swtpm_setup");
-    finish("swtpm_setup", output);
 }
 
 #[test]

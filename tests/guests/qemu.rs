@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::image::{self, ADVICE};
-use crate::support::{PATIENCE, Process, VTPM, against_swtpm, wait_for};
+use crate::support::{PATIENCE, Process, VTPM, against_swtpm, listens, wait_for};
 
 /// The TPM interface that the guest sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Emulator {
             if let Some(status) = process.ended() {
                 panic!("the emulator ended ({status}): {}", read_text(&log));
             }
-            control.exists().then_some(())
+            listens(&control).then_some(())
         });
         Emulator {
             process,

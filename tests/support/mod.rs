@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub(crate) mod certified;
 pub(crate) mod raw;
 
 /// How long anything may take before a test gives up on it: generous, because unoptimised builds share two cores.
@@ -63,6 +64,17 @@ pub(crate) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// Whether somebody listens on a unix socket, found out without a connection: some servers end with their first one.
+pub(crate) fn listens(socket: &Path) -> bool {
+    const LISTENING: &str = "00010000";
+    let sockets = fs::read_to_string("/proc/net/unix").expect("the kernel's list of sockets");
+    let path = socket.to_str().expect("a path in UTF-8");
+    sockets.lines().any(|line| {
+        let mut words = line.split_ascii_whitespace();
+        words.nth(3) == Some(LISTENING) && words.nth(3) == Some(path)
+    })
 }
 
 /// Two neighbouring TCP ports of the loopback interface, ours until the value is dropped.
@@ -289,10 +301,9 @@ impl TpmServer {
 
     fn accepts(&self) -> bool {
         match self.protocol {
-            Protocol::SwtpmUnix => {
-                UnixStream::connect(self.home.join("tpm")).is_ok()
-                    && self.home.join("tpm.ctrl").exists()
-            }
+            Protocol::SwtpmUnix => ["tpm", "tpm.ctrl"]
+                .iter()
+                .all(|name| UnixStream::connect(self.home.join(name)).is_ok()),
             Protocol::Swtpm | Protocol::Mssim => [self.ports.first, self.ports.first + 1]
                 .into_iter()
                 .all(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()),

@@ -43,7 +43,7 @@ pub use inventory::Inventory;
 pub use lineage::{Lineage, LineageNode};
 pub use name::{Name, NameError};
 pub use operation::{
-    BackupFile, Capture, CloneVm, CopyVapp, CreateCatalog, CreateProvider, CreateVCenter,
+    AdoptTpm, BackupFile, Capture, CloneVm, CopyVapp, CreateCatalog, CreateProvider, CreateVCenter,
     CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Export, ExportPackage, Fate, Import,
     ImportPackage, Instantiate, Job, KeyServerView, KeyUse, Machines, MoveVapp, MoveVm, NewVappVm,
     Offer, Operations, PowerOn, Preview, ProviderStatus, ProviderView, Rekey, RekeyAll,

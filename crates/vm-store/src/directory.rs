@@ -102,7 +102,7 @@ impl FolderDatastore {
         })
     }
 
-    /// Makes a VM's folder under a temporary name, lets `fill` put the files in, and gives it its name.
+    /// Makes a VM's folder under a temporary name, lets `fill` put synced files in, and gives it its name.
     fn build(
         &self,
         name: &str,
@@ -249,7 +249,7 @@ impl Datastore for FolderDatastore {
             )?;
             let mut settings = vm.settings().clone();
             binding.write(&mut settings, &key);
-            vm_file::write_settings(&**folder, &vm.name, &settings)
+            vm_file::write_first_settings(&**folder, &vm.name, &settings)
         })?;
         VmFile::open_with_key(folder, &vm.name, key)
     }
@@ -259,7 +259,7 @@ impl Datastore for FolderDatastore {
             let mut settings = vm.settings().clone();
             binding::write_identity(&mut settings, &vm.identity);
             TpmBinding::clear(&mut settings);
-            vm_file::write_settings(&**folder, &vm.name, &settings)
+            vm_file::write_first_settings(&**folder, &vm.name, &settings)
         })?;
         Ok(())
     }

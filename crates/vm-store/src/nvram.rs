@@ -105,8 +105,22 @@ impl Nvram {
         })
     }
 
-    /// Opens a file and its current contents.
+    /// Opens a file and its current contents, which are on stable storage when this returns.
     pub(crate) fn open(
+        folder: &Arc<dyn Folder>,
+        name: &str,
+        key: &DataKey,
+        identity: &Identity,
+        rescue: bool,
+    ) -> Result<(Self, Contents, OpenReport), StoreError> {
+        let opened = Self::open_synced(folder, name, key, identity, rescue)?;
+        // A killed process may have left its last save in the page cache only.
+        opened.0.sync()?;
+        Ok(opened)
+    }
+
+    /// The same for a file that is known to be on stable storage.
+    pub(crate) fn open_synced(
         folder: &Arc<dyn Folder>,
         name: &str,
         key: &DataKey,
@@ -123,8 +137,6 @@ impl Nvram {
             rescued,
         } = read_state(&path, &bytes, key, identity, rescue)?;
         let Verdict { slot, write, .. } = verdict;
-        // A killed process may have left its last save in the page cache only.
-        file.sync_data().map_err(StoreError::io("sync", &path))?;
         let nvram = Self {
             folder: Arc::clone(folder),
             name: name.to_owned(),
@@ -143,6 +155,12 @@ impl Nvram {
             rescued,
         };
         Ok((nvram, contents, report))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.file
+            .sync_data()
+            .map_err(StoreError::io("sync", &self.path()))
     }
 
     /// The generation of the last save that was acknowledged.
@@ -198,9 +216,7 @@ impl Nvram {
         self.file
             .write_all_at(&bytes, file_offset(self.header.slot_offset(slot)))
             .map_err(StoreError::io("write", &path))?;
-        self.file
-            .sync_data()
-            .map_err(StoreError::io("sync", &path))?;
+        self.sync()?;
         self.slot = slot;
         self.generation = generation;
         Ok(())

@@ -254,10 +254,10 @@ impl VmFile {
         options: &OpenOptions,
     ) -> Result<(Self, Contents), StoreError> {
         let parts = Parts::unlock(&*folder, name, providers)?;
-        Self::assemble(folder, name, parts, options)
+        Self::assemble(folder, name, parts, options, false)
     }
 
-    /// Opens a VM whose data key is at hand, since it was just made.
+    /// Opens a VM whose files were just made and synced, so that its data key is at hand.
     pub(crate) fn open_with_key(
         folder: Arc<dyn Folder>,
         name: &str,
@@ -274,7 +274,7 @@ impl VmFile {
             binding,
             key,
         };
-        let (file, _) = Self::assemble(folder, name, parts, &OpenOptions::default())?;
+        let (file, _) = Self::assemble(folder, name, parts, &OpenOptions::default(), true)?;
         Ok(file)
     }
 
@@ -283,6 +283,7 @@ impl VmFile {
         name: &str,
         parts: Parts,
         options: &OpenOptions,
+        just_made: bool,
     ) -> Result<(Self, Contents), StoreError> {
         remove_temporaries(&*folder)?;
         let Parts {
@@ -292,7 +293,12 @@ impl VmFile {
             key,
         } = parts;
         settle_switch(&folder, &binding, &key)?;
-        let opened = Nvram::open(
+        let open = if just_made {
+            Nvram::open_synced
+        } else {
+            Nvram::open
+        };
+        let opened = open(
             &folder,
             &binding.nvram,
             &key,
@@ -461,6 +467,21 @@ pub(crate) fn write_settings(
     name: &str,
     settings: &Vmx,
 ) -> Result<(), StoreError> {
+    let text = bounded_text(folder, name, settings)?;
+    nvram::put_file(folder, &vmx_name(name), text.as_bytes(), IfPresent::Replace)
+}
+
+/// Writes the settings of a VM whose folder nobody sees yet, and syncs them; the folder is the caller's to sync.
+pub(crate) fn write_first_settings(
+    folder: &dyn Folder,
+    name: &str,
+    settings: &Vmx,
+) -> Result<(), StoreError> {
+    let text = bounded_text(folder, name, settings)?;
+    write_new(folder, &vmx_name(name), text.as_bytes())
+}
+
+fn bounded_text(folder: &dyn Folder, name: &str, settings: &Vmx) -> Result<String, StoreError> {
     let text = settings.to_text();
     let size = u64::try_from(text.len()).unwrap_or(u64::MAX);
     if size > vmx::MAX_FILE_LENGTH {
@@ -470,7 +491,7 @@ pub(crate) fn write_settings(
             limit: vmx::MAX_FILE_LENGTH,
         });
     }
-    nvram::put_file(folder, &vmx_name(name), text.as_bytes(), IfPresent::Replace)
+    Ok(text)
 }
 
 /// Refuses changes of keys that are not free to edit.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use vm_inventory::model::Role;
-use vm_inventory::{Name, Task};
+use vm_inventory::{CreateVm, Name, Task};
 
 /// A list, in an object so that members can be added later.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -125,6 +125,16 @@ pub struct Restore {
     pub backup: String,
     /// Its password.
     pub password: Password,
+}
+
+/// A request to make a VM with a TPM that another program has kept. It holds the TPM's secrets, so it has no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdoptTpm {
+    /// The VM to be made.
+    pub vm: CreateVm,
+    /// The permanent state of the TPM, in base64.
+    pub state: zeroize::Zeroizing<String>,
 }
 
 /// Which of several providers of one name.

@@ -1,7 +1,7 @@
 //! Which request does what.
 
 use crate::api::{
-    Accepted, BackUp, BackedUp, ChangePower, CreateDatastore, Items, PowerAction, Restore,
+    self, Accepted, BackUp, BackedUp, ChangePower, CreateDatastore, Items, PowerAction, Restore,
 };
 use crate::{Jobs, Problem};
 use axum::extract::rejection::{JsonRejection, PathRejection};
@@ -20,11 +20,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 use vm_inventory::model::{Datastore, VCenter};
 use vm_inventory::{
-    CloneVm, CreateProvider, CreateVCenter, CreateVm, Error, Job, Name, Operations, ProviderView,
-    RestoreProvider, SnapshotTree, TakeSnapshot, Task, TaskId, VmView,
+    AdoptTpm, CloneVm, CreateProvider, CreateVCenter, CreateVm, Error, Job, Name, Operations,
+    ProviderView, RestoreProvider, SnapshotTree, TakeSnapshot, Task, TaskId, VmView,
 };
 
-/// Requests are small; a restore carries a backup of at most 1 MiB in base64.
+/// Requests are small; a restore carries a backup of at most 1 MiB in base64, and a TPM is smaller.
 const BODY_LIMIT: usize = 64 * 1024;
 const RESTORE_LIMIT: usize = 2 * 1024 * 1024;
 /// Whoever is slower holds a connection for nothing.
@@ -54,6 +54,10 @@ pub fn router(operations: Arc<Operations>, jobs: Jobs) -> Router {
             post(restore_provider).layer(DefaultBodyLimit::max(RESTORE_LIMIT)),
         )
         .route("/v1/vms", get(list_vms).post(create_vm))
+        .route(
+            "/v1/adoptions",
+            post(adopt_tpm).layer(DefaultBodyLimit::max(RESTORE_LIMIT)),
+        )
         .route("/v1/vms/{vm}", get(show_vm).delete(delete_vm))
         .route("/v1/vms/{vm}/power", post(change_power))
         .route("/v1/vms/{vm}/clone", post(clone_vm))
@@ -195,6 +199,20 @@ async fn show_vm(State(api): State<Api>, InPath(vm): InPath) -> Answer<VmView> {
     Ok(Json(
         api.blocking(move |operations| operations.vm(&vm)).await?,
     ))
+}
+
+async fn adopt_tpm(
+    State(api): State<Api>,
+    Body(request): Body<api::AdoptTpm>,
+) -> Result<Response, Problem> {
+    let state = STANDARD
+        .decode(request.state.as_bytes())
+        .map_err(|error| Problem::bad_request(format!("the state is not base64: {error}")))?;
+    let request = AdoptTpm {
+        vm: request.vm,
+        state: state.into(),
+    };
+    api.accept(|operations| operations.adopt_tpm(request)).await
 }
 
 async fn create_vm(

@@ -516,6 +516,19 @@ async fn wrong_requests_get_problem_documents() {
 }
 
 #[tokio::test]
+async fn a_tpm_that_was_elsewhere_is_adopted() {
+    let api = Api::ready().await;
+    let path = "/v1/adoptions";
+    let request = |state: &str| Some(json!({"vm": {"name": "web01"}, "state": state}));
+    let (status, problem) = api.send(Method::POST, path, request("not base64")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+    api.done(Method::POST, path, request("AAAAAAAAAAAAAAAAAAAAAA=="))
+        .await;
+    let vm = api.get("/v1/vms/web01").await;
+    assert_eq!(vm["tpm"]["ek_name"], format!("000b{}", "00".repeat(16)));
+}
+
+#[tokio::test]
 async fn requests_larger_than_the_limit_are_refused_before_they_are_read() {
     let api = Api::ready().await;
     let mut stream = UnixStream::connect(&api.socket).await.unwrap();

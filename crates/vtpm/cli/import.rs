@@ -7,19 +7,26 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use rustix::fs::{FlockOperation, fcntl_lock};
 use serde::Serialize;
 use tpm_engine::Tpm;
 use tpm_engine::import::{Imported, PowerLoss};
 use tpm_server::{Signals, StateStore, Stored};
+use vm_inventory::{Name, VmView};
 use vm_store::StateKey;
+use vm_web::api::AdoptTpm;
 use vtpm_host::FolderStore;
 use zeroize::Zeroizing;
 
+use super::client::talk;
 use super::profile::ProfileOption;
 use super::swtpm::KeyOption;
-use super::{Threads, runtime};
+use super::vm_settings::VmSettings;
+use super::{Threads, output, runtime, vm};
+use crate::config::DataFolder;
 use crate::import::{Libtpms, STATE_FILE, open_file, read_state};
 use crate::platform;
 
@@ -29,6 +36,8 @@ const LOCK_FILE: &str = ".lock";
 const VOLATILE_FILE: &str = "tpm2-00.volatilestate";
 /// A state is never larger than this.
 const LARGEST: u64 = 4 * 1024 * 1024;
+
+const SAVED_PCRS: &str = "the PCR that TPM2_Shutdown(STATE) saved, for TPM2_Startup(STATE)";
 
 /// Takes over a TPM that another program has kept
 #[derive(Args, Debug)]
@@ -51,19 +60,28 @@ impl Import {
 }
 
 /// From swtpm: its state folder, or the file tpm2-00.permall in it
+///
+/// The settings of a VM (--vcenter to --no-startup) go with --vm.
 #[derive(Args, Debug)]
 struct FromSwtpm {
     /// The folder that swtpm has kept its state in; it is only read
     #[arg(value_name = "DIR")]
     from: PathBuf,
     /// The folder that gets the state, for `vtpm swtpm socket --tpmstate dir=` and the like; it must not hold a TPM yet
-    #[arg(long, value_name = "DIR")]
-    into: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "vm", conflicts_with_all = ["vm", "VmSettings"])]
+    into: Option<PathBuf>,
+    /// Make a VM of the daemon with this name; the TPM becomes its TPM, under a key of its key provider
+    #[arg(long, value_name = "NAME")]
+    vm: Option<Name>,
+    #[command(flatten)]
+    settings: VmSettings,
+    #[command(flatten)]
+    data: DataFolder,
     /// The key that swtpm was started with, as its --key takes it
     #[arg(long, value_name = "OPTIONS")]
     key: Option<KeyOption>,
     /// The key that the state is to be kept under from now on, in the same words; without, one is made beside it
-    #[arg(long, value_name = "OPTIONS")]
+    #[arg(long, value_name = "OPTIONS", requires = "into", conflicts_with = "vm")]
     into_key: Option<KeyOption>,
     /// What the TPM can do from now on
     #[arg(long, value_name = "PROFILE", default_value = "default")]
@@ -99,15 +117,34 @@ impl FromSwtpm {
         let permanent = tpm.permanent_state();
         Tpm::load(&permanent, make_platform(&signals))
             .context("the imported state does not load, so it is not stored")?;
+        let Some(into) = self.into else {
+            let vm = self.vm.context("no name for the VM")?;
+            report.goes_to_vm();
+            let request = AdoptTpm {
+                vm: self.settings.request(vm),
+                state: Zeroizing::new(STANDARD.encode(&*permanent)),
+            };
+            return talk(&self.data, |client| async move {
+                let accepted = client.post("/v1/adoptions", &request).await?;
+                let task = client.wait(accepted).await?;
+                if !self.json {
+                    report.print(&file, &format!("that of the VM {}", task.vm_name))?;
+                    return vm::report(&client, task, false, "created").await;
+                }
+                let path = format!("/v1/vms/{}", task.vm);
+                report.vm = Some(client.get(&path).await?);
+                output::json(&report)
+            });
+        };
         let state_key = match &self.into_key {
             Some(key) => StateKey::Given(Arc::new(key.load()?.provider()?)),
             None => StateKey::Beside,
         };
-        let mut store = FolderStore::new(self.into.clone(), state_key);
+        let mut store = FolderStore::new(into.clone(), state_key);
         if store.load()?.is_some() {
             bail!(
                 "{} holds a TPM already; name an empty folder",
-                self.into.display()
+                into.display()
             );
         }
         let state = Stored {
@@ -115,7 +152,15 @@ impl FromSwtpm {
             volatile: None,
         };
         runtime(Threads::One)?.block_on(store.save(&state))?;
-        report.print(&file, &self.into, self.json)?;
+        if self.json {
+            output::json(&report)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let folder = into.display();
+        report.print(&file, &format!("in {folder}"))?;
+        output::line(format!(
+            "go on with: vtpm swtpm socket --tpm2 --tpmstate dir={folder} ..."
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -155,6 +200,9 @@ struct Report {
     pcr_banks: Vec<String>,
     carried_over: Vec<String>,
     not_carried_over: Vec<String>,
+    /// The VM that it was made, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vm: Option<VmView>,
 }
 
 impl Report {
@@ -180,6 +228,7 @@ impl Report {
             pcr_banks: banks.map(str::to_owned).collect(),
             carried_over: carried_over(imported),
             not_carried_over: Vec::new(),
+            vm: None,
         };
         report.lost("saved contexts of objects and sessions, such as tpm2-tools' .ctx files");
         if let Some(theirs) = &libtpms.profile {
@@ -198,13 +247,20 @@ impl Report {
         self.not_carried_over.push(what.into());
     }
 
-    fn print(&self, file: &Path, into: &Path, json: bool) -> anyhow::Result<()> {
-        let mut out = io::stdout();
-        if json {
-            writeln!(out, "{}", serde_json::to_string_pretty(self)?)?;
-            return Ok(());
+    /// VMs are powered on with TPM2_Startup(CLEAR).
+    fn goes_to_vm(&mut self) {
+        let before = self.carried_over.len();
+        self.carried_over.retain(|what| what != SAVED_PCRS);
+        if self.carried_over.len() != before {
+            self.lost(
+                "the PCR that TPM2_Shutdown(STATE) saved: a VM begins with TPM2_Startup(CLEAR)",
+            );
         }
-        writeln!(out, "{} is now in {}", file.display(), into.display())?;
+    }
+
+    fn print(&self, file: &Path, place: &str) -> anyhow::Result<()> {
+        let mut out = io::stdout();
+        writeln!(out, "the TPM of {} is now {place}", file.display())?;
         writeln!(out, "carried over:")?;
         let lists = [
             ("NV indices", &self.nv_indices),
@@ -221,11 +277,6 @@ impl Report {
         for what in &self.not_carried_over {
             writeln!(out, "  {what}")?;
         }
-        writeln!(
-            out,
-            "go on with: vtpm swtpm socket --tpm2 --tpmstate dir={} ...",
-            into.display()
-        )?;
         Ok(())
     }
 }
@@ -251,7 +302,7 @@ fn carried_over(imported: &Imported) -> Vec<String> {
         ),
     ];
     if matches!(imported.power_loss, PowerLoss::State(_)) {
-        carried.push("the PCR that TPM2_Shutdown(STATE) saved, for TPM2_Startup(STATE)".to_owned());
+        carried.push(SAVED_PCRS.to_owned());
     }
     carried
 }

@@ -41,6 +41,7 @@ mod vcenter_ca;
 mod vm;
 mod vm_ek;
 mod vm_moves;
+mod vm_settings;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -3,8 +3,6 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
-use vm_inventory::guest::GuestOs;
-use vm_inventory::model::{Firmware, SocketKind};
 use vm_inventory::provisioning::TpmProvisioning;
 use vm_inventory::{CloneVm, CreateVm, Name, Task, VmView};
 use vm_web::api::{Accepted, ChangePower, Items, PowerAction};
@@ -14,6 +12,7 @@ use super::output;
 use super::profile::ProfileOption;
 use super::provider::{RekeyVm, Unlock};
 use super::snapshot;
+use super::vm_settings::VmSettings;
 use crate::config::DataFolder;
 
 /// Create, look at, start, stop, clone, snapshot and delete VMs
@@ -75,32 +74,8 @@ struct Create {
     /// What its TPM is like: a profile's name, JSON, or name=|profile=|file=|fd= as swtpm has it
     #[arg(long, value_name = "PROFILE", requires = "tpm")]
     profile: Option<ProfileOption>,
-    /// vCenter that holds it [default: the only one there is]
-    #[arg(long, value_name = "NAME")]
-    vcenter: Option<Name>,
-    /// Datastore for its files [default: the first that the vCenter sees]
-    #[arg(long, value_name = "NAME")]
-    datastore: Option<Name>,
-    /// Key provider that holds its key [default: that of the vCenter]
-    #[arg(long, value_name = "NAME")]
-    provider: Option<Name>,
-    /// Firmware; a TPM needs EFI
-    #[arg(long, value_enum, default_value_t = FirmwareArg::Efi)]
-    firmware: FirmwareArg,
-    /// Hardware version; a TPM needs 14 or newer [default: the newest of the vCenter]
-    #[arg(long, value_name = "N")]
-    hardware: Option<u16>,
-    /// Guest, by vSphere's identifier [default: ubuntu64Guest]
-    #[arg(long, value_name = "ID")]
-    guest: Option<GuestOs>,
-    /// How its TPM is reached
-    #[arg(long, value_enum, default_value_t = SocketArg::Unix)]
-    socket: SocketArg,
-    /// Leave TPM2_Startup to the guest's firmware or to the client
-    ///
-    /// tpm2-tools need a TPM that was started. By default power-on sends TPM2_Startup(CLEAR).
-    #[arg(long)]
-    no_startup: bool,
+    #[command(flatten)]
+    settings: VmSettings,
     /// Power it on as well
     #[arg(long, requires = "tpm")]
     start: bool,
@@ -181,22 +156,6 @@ struct Delete {
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]
-enum FirmwareArg {
-    Efi,
-    Bios,
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug)]
-enum SocketArg {
-    /// swtpm's protocol on a pair of unix sockets in the data folder
-    Unix,
-    /// swtpm's protocol on two free TCP ports of 127.0.0.1
-    Tcp,
-    /// The simulator's protocol on two free TCP ports of 127.0.0.1
-    Mssim,
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug)]
 enum TpmArg {
     Copy,
     Replace,
@@ -230,24 +189,9 @@ impl Vm {
 impl Create {
     async fn execute(self, client: &Client) -> anyhow::Result<()> {
         let request = CreateVm {
-            name: self.name,
-            vcenter: self.vcenter,
-            datastore: self.datastore,
             tpm: self.tpm,
             profile: self.profile.as_ref().map(ProfileOption::text).transpose()?,
-            firmware: Some(match self.firmware {
-                FirmwareArg::Efi => Firmware::Efi,
-                FirmwareArg::Bios => Firmware::Bios,
-            }),
-            hardware_version: self.hardware,
-            guest: self.guest,
-            provider: self.provider,
-            socket: match self.socket {
-                SocketArg::Unix => SocketKind::Unix,
-                SocketArg::Tcp => SocketKind::Tcp,
-                SocketArg::Mssim => SocketKind::Mssim,
-            },
-            no_startup: self.no_startup,
+            ..self.settings.request(self.name)
         };
         let task = client.wait(client.post("/v1/vms", &request).await?).await?;
         if self.start {

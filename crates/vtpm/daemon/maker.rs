@@ -8,9 +8,9 @@ use tpm_attest::client::{Client, Transmit};
 use tpm_attest::ek::{EkTemplate, Usage};
 use tpm_engine::{Platform, Profile, Tpm};
 use tpm_server::{Signals, wipe_stack};
-use tpm_wire::commands::{CreatePrimaryResponse, Startup};
+use tpm_wire::commands::{Clear, ClearControl, CreatePrimaryResponse, Startup};
 use tpm_wire::constants::TpmSu;
-use tpm_wire::handles::TpmHandle;
+use tpm_wire::handles::{TpmHandle, TpmiRhClear};
 use vm_inventory::certificates::Certifier;
 use vm_inventory::{TpmBytes, TpmMaker, TpmMakerError};
 
@@ -68,8 +68,15 @@ impl TpmMaker for EngineMaker {
             // A TPM of its own, thrown away afterwards: the VM's notices nothing.
             let mut tpm = load(state)?;
             let mut client = Client::new(|command: &[u8]| Ok(tpm.execute(command).to_vec()));
-            let created =
-                create_ek(&mut client).map_err(|error| TpmMakerError(error.to_string()))?;
+            let failed = |error: Error| TpmMakerError(error.to_string());
+            let created = match create_ek(&mut client) {
+                Err(Error::Refused { .. }) => {
+                    free_endorsement(&mut client).map_err(failed)?;
+                    ek(&mut client)
+                }
+                other => other,
+            };
+            let created = created.map_err(failed)?;
             Ok(hex::encode(&*created.name))
         })
     }
@@ -107,15 +114,34 @@ fn create_ek<T: Transmit>(client: &mut Client<T>) -> Result<CreatePrimaryRespons
     client.run(&Startup {
         startup_type: TpmSu::Clear,
     })?;
+    ek(client)
+}
+
+fn ek<T: Transmit>(client: &mut Client<T>) -> Result<CreatePrimaryResponse, Error> {
     client.create_primary(
         TpmHandle::ENDORSEMENT,
         &EkTemplate::L1.public(Usage::Decrypt),
     )
 }
 
+/// Takes password and policy of the endorsement hierarchy away; its seed stays. Only for a TPM that is thrown away.
+fn free_endorsement<T: Transmit>(client: &mut Client<T>) -> Result<(), Error> {
+    client.run(&ClearControl {
+        auth: TpmiRhClear(TpmHandle::PLATFORM),
+        disable: false,
+    })?;
+    client.run(&Clear {
+        auth_handle: TpmiRhClear(TpmHandle::PLATFORM),
+    })?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tpm_wire::buffers::Tpm2bAuth;
+    use tpm_wire::commands::HierarchyChangeAuth;
+    use tpm_wire::handles::TpmiRhHierarchyAuth;
 
     #[test]
     fn a_copy_has_the_endorsement_key_of_its_source_and_a_new_tpm_has_not() {
@@ -148,6 +174,35 @@ mod tests {
         assert_eq!(one.len(), 16);
         assert_ne!(one, two);
         assert!(maker.fork_running(&permanent, b"not a TPM").is_err());
+    }
+
+    #[test]
+    fn a_password_keeps_nobody_from_knowing_which_tpm_it_is() {
+        let mut tpm = load(&EngineMaker.new_tpm().unwrap()).unwrap();
+        let name = EngineMaker.ek_name(&tpm.permanent_state()).unwrap();
+        let mut client = Client::new(|command: &[u8]| Ok(tpm.execute(command).to_vec()));
+        client
+            .run(&Startup {
+                startup_type: TpmSu::Clear,
+            })
+            .unwrap();
+        client
+            .run(&ClearControl {
+                auth: TpmiRhClear(TpmHandle::LOCKOUT),
+                disable: true,
+            })
+            .unwrap();
+        client
+            .run(&HierarchyChangeAuth {
+                auth_handle: TpmiRhHierarchyAuth(TpmHandle::ENDORSEMENT),
+                new_auth: Tpm2bAuth::new(b"secret").unwrap(),
+            })
+            .unwrap();
+        let state = tpm.permanent_state();
+        assert_eq!(EngineMaker.ek_name(&state).unwrap(), name);
+        let mut again = load(&state).unwrap();
+        let mut client = Client::new(|command: &[u8]| Ok(again.execute(command).to_vec()));
+        assert!(create_ek(&mut client).is_err(), "the password is there");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Reading captures: our own, swtpm's, and what tcpdump saw of a TPM's TCP port.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::pcap::{MAGIC, MAGIC_NANOSECONDS, SECTION};
-use super::record::Record;
+use super::event::{Occurrence, What};
+use super::pcap::{MAGIC, MAGIC_NANOSECONDS, PLATFORM_PORT, SECTION, platform};
+use super::record::{Entry, Record};
 
 /// Tags that a message begins with: of commands and of responses.
 const TAGS: [u16; 3] = [0x8001, 0x8002, 0x00C4];
@@ -21,8 +22,8 @@ const LINK_LINUX_2: u32 = 276;
 const INTERFACE: u32 = 1;
 const PACKET: u32 = 6;
 
-/// Finds the exchanges with TPMs in a capture (pcap or pcapng, in either byte order).
-pub(crate) fn read_capture(file: &[u8]) -> anyhow::Result<Vec<Record>> {
+/// Finds the exchanges with TPMs in a capture (pcap or pcapng, in either byte order), and what their platforms were told.
+pub(crate) fn read_capture(file: &[u8]) -> anyhow::Result<Vec<Entry>> {
     let mut packets = Vec::new();
     match word(file, 0, Order::Network) {
         Some(SECTION) => newer_format(file, &mut packets)?,
@@ -249,6 +250,37 @@ struct Flow {
     /// The sequence number that comes next.
     next: Option<u32>,
     bytes: Vec<u8>,
+    /// The same bytes, read as what the simulator's platform port is told.
+    signals: Signals,
+}
+
+/// What a platform port was told.
+#[derive(Default)]
+struct Signals {
+    bytes: Vec<u8>,
+    /// It was something else.
+    foreign: bool,
+}
+
+impl Signals {
+    /// What the next bytes say, as far as it can be told from one that is for something else.
+    fn take(&mut self, bytes: &[u8]) -> Vec<u32> {
+        let mut codes = Vec::new();
+        if self.foreign {
+            return codes;
+        }
+        self.bytes.extend_from_slice(bytes);
+        while let Some(code) = word(&self.bytes, 0, Order::Network) {
+            if !platform::CODES.contains(&code) {
+                self.foreign = true;
+                self.bytes = Vec::new();
+                break;
+            }
+            self.bytes.drain(..4);
+            codes.push(code);
+        }
+        codes
+    }
 }
 
 #[derive(Default)]
@@ -256,7 +288,16 @@ struct Streams {
     flows: HashMap<(Side, Side), Flow>,
     /// Commands that wait for their answer, by who sent them.
     waiting: HashMap<(Side, Side), (u64, Vec<u8>)>,
-    found: BTreeMap<(u64, usize), Record>,
+    /// By moment, then in the order in which they were seen.
+    found: BTreeMap<(u64, usize), Found>,
+    /// Who has answered commands.
+    tpms: HashSet<Side>,
+}
+
+enum Found {
+    Exchange(Box<Record>),
+    /// A code that may have been for the platform behind a port.
+    Signal(Side, u32),
 }
 
 impl Streams {
@@ -266,7 +307,7 @@ impl Streams {
         if segment.opens {
             *flow = Flow {
                 next: Some(segment.sequence.wrapping_add(1)),
-                bytes: Vec::new(),
+                ..Flow::default()
             };
             return;
         }
@@ -283,6 +324,7 @@ impl Streams {
             if ahead != 0 {
                 // A part was not captured: what came before it will never be whole.
                 flow.bytes.clear();
+                flow.signals.bytes.clear();
             }
             segment.payload
         };
@@ -290,6 +332,11 @@ impl Streams {
             return;
         }
         flow.bytes.extend_from_slice(fresh);
+        for code in flow.signals.take(fresh) {
+            let number = self.found.len();
+            let signal = Found::Signal(segment.to, code);
+            self.found.insert((at, number), signal);
+        }
         let length = u32::try_from(segment.payload.len()).unwrap_or_default();
         flow.next = Some(segment.sequence.wrapping_add(length));
         let messages = cut(&mut flow.bytes);
@@ -304,14 +351,49 @@ impl Streams {
         if let Some((asked, command)) = self.waiting.remove(&(to, from)) {
             let record = Record::of_bytes(asked, at.saturating_sub(asked), command, message);
             let number = self.found.len();
-            self.found.insert((asked, number), record);
+            self.tpms.insert(from);
+            self.found
+                .insert((asked, number), Found::Exchange(Box::new(record)));
         } else {
             self.waiting.insert(key, (at, message));
         }
     }
 
-    fn finish(self) -> Vec<Record> {
-        self.found.into_values().collect()
+    fn finish(self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let mut powered: HashMap<Side, bool> = HashMap::new();
+        for ((at, _), found) in self.found {
+            match found {
+                Found::Exchange(record) => entries.push(Entry::Exchange(record)),
+                Found::Signal(side, code) => {
+                    let tpm = side.port.checked_sub(1).map(|port| Side { port, ..side });
+                    let known = side.port == PLATFORM_PORT
+                        || tpm.is_some_and(|tpm| self.tpms.contains(&tpm));
+                    if known {
+                        let events = happened(powered.entry(side).or_default(), code).into_iter();
+                        entries.extend(events.map(|what| Entry::Event(Occurrence { at, what })));
+                    }
+                }
+            }
+        }
+        entries
+    }
+}
+
+/// What a code means for a TPM that has power or not, as far as is known. Clients say that it is to have power each time they come.
+fn happened(powered: &mut bool, code: u32) -> Vec<What> {
+    const ON: What = What::PowerOn { resumed: false };
+    match (code, *powered) {
+        (platform::POWER_ON, false) => {
+            *powered = true;
+            vec![ON]
+        }
+        (platform::POWER_OFF, _) => {
+            *powered = false;
+            vec![What::PowerOff]
+        }
+        (platform::RESET, true) => vec![What::PowerOff, ON],
+        _ => Vec::new(),
     }
 }
 
@@ -352,6 +434,51 @@ mod tests {
         held.extend([0; 4]);
         assert_eq!(cut(&mut held), [frame]);
         assert!(held.len() < HEADER);
+    }
+
+    #[test]
+    fn power_is_read_where_a_platform_is_told_of_it() {
+        let frame = hex::decode("80010000000c0000017b0004").unwrap();
+        let (tpm, other) = (12_000, 13_000);
+        let mut streams = Streams::default();
+        let mut sequence = 0;
+        let mut send = |from: u16, to: u16, payload: &[u8]| {
+            let side = |port| Side {
+                address: [0; 16],
+                port,
+            };
+            sequence += 1;
+            streams.take(
+                sequence,
+                &Segment {
+                    from: side(from),
+                    to: side(to),
+                    sequence: 0,
+                    opens: false,
+                    payload,
+                },
+            );
+        };
+        // A capture that began in the middle of things, with a simulator and something that only looks like one.
+        send(1, tpm + 1, &[0, 0, 0, 1, 0, 0, 0, 11]);
+        send(1, other + 1, &[0, 0, 0, 1]);
+        send(2, tpm, &frame);
+        send(tpm, 2, &frame);
+        send(3, tpm + 1, &[0, 0, 0, 1, 0, 0]);
+        send(4, tpm + 1, &[0, 0, 0, 17]);
+        send(5, tpm + 1, &[0, 0, 0, 2]);
+        send(6, tpm + 1, b"GET / HTTP/1.1");
+        let lines: Vec<String> = streams
+            .finish()
+            .iter()
+            .map(|entry| match entry {
+                Entry::Event(event) => event.what.to_string(),
+                Entry::Exchange(_) => "command".to_owned(),
+            })
+            .collect();
+        let cycle = ["power off", "power on"];
+        assert_eq!(lines[..2], ["power on", "command"]);
+        assert_eq!(lines[2..], [&cycle[..], &cycle[..1]].concat());
     }
 
     #[test]

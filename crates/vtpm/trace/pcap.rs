@@ -11,7 +11,7 @@ use super::record::Record;
 pub(super) const TPM_PORT: u16 = 2321;
 const CLIENT_PORT: u16 = 50_000;
 /// The port beside it, where it looks for what the simulator's platform is told.
-const PLATFORM_PORT: u16 = TPM_PORT + 1;
+pub(super) const PLATFORM_PORT: u16 = TPM_PORT + 1;
 /// Microseconds, and the byte order by how it reads.
 pub(super) const MAGIC: u32 = 0xA1B2_C3D4;
 /// The same with nanoseconds.
@@ -20,6 +20,15 @@ pub(super) const MAGIC_NANOSECONDS: u32 = 0xA1B2_3C4D;
 pub(super) const SECTION: u32 = 0x0A0D_0D0A;
 /// Packets begin with the IP header.
 pub(super) const LINK_RAW: u32 = 101;
+
+/// What the simulator's platform can be told (TpmTcpProtocol.h of the reference implementation).
+pub(super) mod platform {
+    pub(in crate::trace) const POWER_ON: u32 = 1;
+    pub(in crate::trace) const POWER_OFF: u32 = 2;
+    pub(in crate::trace) const RESET: u32 = 17;
+    /// All of it.
+    pub(in crate::trace) const CODES: std::ops::RangeInclusive<u32> = 1..=31;
+}
 
 const SYN: u8 = 0x02;
 const PUSH: u8 = 0x08;
@@ -81,8 +90,8 @@ impl Platform {
     /// The packets of an event.
     pub(super) fn signal(&mut self, at: u64, event: &Event) -> Vec<u8> {
         let code: u32 = match event {
-            Event::PowerOn { .. } => 1,
-            Event::PowerOff | Event::PowerCut => 2,
+            Event::PowerOn { .. } => platform::POWER_ON,
+            Event::PowerOff | Event::PowerCut => platform::POWER_OFF,
             _ => return Vec::new(),
         };
         let mut out = Vec::new();
@@ -211,7 +220,7 @@ fn checksum(bytes: impl Iterator<Item = u8>) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::read_capture;
+    use crate::trace::{Entry, Occurrence, What, read_capture};
 
     #[test]
     fn what_is_written_is_read_again() {
@@ -233,7 +242,10 @@ mod tests {
         file.extend(platform.signal(8, &Event::PowerOff));
         assert!(is_capture(&file));
         let read = read_capture(&file).unwrap();
-        assert_eq!(read, records);
+        let [one, two] = records.map(|record| Entry::Exchange(Box::new(record)));
+        let power = |at, what| Entry::Event(Occurrence { at, what });
+        let on = power(1, What::PowerOn { resumed: false });
+        assert_eq!(read, [on, power(8, What::PowerOff), one, two]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::model::{Privilege, Template, Vapp, Vm, VmId};
 use crate::operation::{EditTpm, Job, Operations, Preview, TakeSnapshot, VmView, belongs};
 use crate::snapshot::SnapshotTree;
 use crate::task::{Task, TaskId};
-use crate::{CloneVm, CreateVm, Error, Import, MoveVm, Name, Rekey, Result, acting};
+use crate::{AdoptTpm, CloneVm, CreateVm, Error, Import, MoveVm, Name, Rekey, Result, acting};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -137,6 +137,16 @@ impl Scoped {
         self.principal.need(Right::Infrastructure)?;
         self.need_for_tpm(request.tpm, Privilege::EncryptNew)?;
         self.act(|operations| operations.create_vm(request))
+    }
+
+    /// See [`Operations::adopt_tpm`]. The VM is outside vApps, so it is the system's.
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn adopt_tpm(&self, request: AdoptTpm) -> Result<Job> {
+        self.principal.need(Right::Infrastructure)?;
+        self.need_for_tpm(true, Privilege::EncryptNew)?;
+        self.act(|operations| operations.adopt_tpm(request))
     }
 
     /// See [`Operations::clone_vm`]. The clone is outside vApps, so it is the system's.

@@ -347,6 +347,9 @@ fn what_belongs_to_no_organization_is_the_systems() {
         .create_vm(crate::CreateVm::named(name("x")))
         .map(|_| ());
     forbidden(error);
+    let state = vec![7; 32].into();
+    let vm = crate::CreateVm::named(name("x"));
+    forbidden(acme.adopt_tpm(crate::AdoptTpm { vm, state }).map(|_| ()));
     let administrator = world.operations.as_user(user(SYSTEM, Role::Administrator));
     assert_eq!(administrator.vms().unwrap().len(), 3);
 }

@@ -1,5 +1,6 @@
 //! Creating a VM.
 
+use super::adopt::Adopted;
 use super::{Job, Like, Operations, TpmBytes, TpmMakerError, planned};
 use crate::certificates::TpmCertificates;
 use crate::files::contents;
@@ -76,6 +77,15 @@ impl Operations {
     /// # Errors
     /// Every rule that is not met; then nothing was changed.
     pub fn create_vm(self: &Arc<Self>, request: CreateVm) -> Result<Job> {
+        self.make_vm(request, None)
+    }
+
+    /// Makes a VM, with a new TPM or one that is there already.
+    pub(super) fn make_vm(
+        self: &Arc<Self>,
+        request: CreateVm,
+        adopted: Option<Adopted>,
+    ) -> Result<Job> {
         let vcenter = self.inventory.vcenter_or_only(request.vcenter.as_ref())?;
         let datastore = self
             .inventory
@@ -132,7 +142,11 @@ impl Operations {
             self.require(&vm, &vcenter.record)?;
         }
 
-        let task = Task::of(Operation::CreateVm.as_str(), &vm);
+        let operation = match adopted {
+            Some(_) => "adopt_tpm",
+            None => Operation::CreateVm.as_str(),
+        };
+        let task = Task::of(operation, &vm);
         let busy = self.occupy(vm.id, &vm.name, "its creation")?;
         let mut transaction = Transaction::default();
         transaction.unchanged(&vcenter);
@@ -144,15 +158,21 @@ impl Operations {
             let mut vm = vm;
             if action.is_some() {
                 this.report(&task, 10, "making the TPM");
-                let state = match &profile {
-                    Some(profile) => this.maker.new_tpm_of(profile),
-                    None => this.maker.new_tpm(),
+                let (kind, state) = if let Some(adopted) = adopted {
+                    let (state, notes) = adopted.give(&mut vm);
+                    task.notes.extend(notes);
+                    ("the TPM that was brought", state)
+                } else {
+                    let state = match &profile {
+                        Some(profile) => this.maker.new_tpm_of(profile),
+                        None => this.maker.new_tpm(),
+                    };
+                    ("a new TPM", this.install(&mut vm, TpmAction::New, state)?)
                 };
-                let state = this.install(&mut vm, TpmAction::New, state)?;
                 this.report(&task, 80, "writing the files");
                 this.files.create(&vm, &datastore, &contents(state, None))?;
                 task.notes.push(format!(
-                    "{} has a new TPM; its key is held by the key provider {}",
+                    "{} has {kind}; its key is held by the key provider {}",
                     vm.name,
                     vm.provider.as_ref().map_or("", Name::as_str)
                 ));

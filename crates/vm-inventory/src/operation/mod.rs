@@ -3,6 +3,7 @@
 //! Every operation on a VM is a [`Job`]: making one has carried out all checks and recorded the task, running it does the
 //! work. Nothing here is asynchronous; whoever serves requests runs jobs where blocking is allowed.
 
+mod adopt;
 mod batch;
 mod catalog_sync;
 mod certificate;
@@ -35,6 +36,7 @@ mod tests;
 
 pub(crate) use own::belongs;
 
+pub use adopt::AdoptTpm;
 pub use clone::CloneVm;
 pub use cloud::{CreateCatalog, CreateVdc, UserView, VdcView};
 pub use create::CreateVm;

@@ -40,6 +40,66 @@ fn a_vm_is_created_with_a_new_tpm_in_encrypted_files() {
 }
 
 #[test]
+fn a_tpm_that_was_elsewhere_becomes_that_of_a_new_vm() {
+    let world = World::with_vcenter("7.0.3");
+    let state = TpmBytes::new([7; 32].to_vec());
+    let adopt = |vm: CreateVm| {
+        world.operations.adopt_tpm(AdoptTpm {
+            vm,
+            state: state.clone(),
+        })
+    };
+    done(adopt(CreateVm::named(name("web01"))));
+    let vm = world.operations.vm("web01").unwrap();
+    assert_eq!(vm.tpm.origin, Some(TpmAction::Copy));
+    assert_eq!(vm.tpm.source, None);
+    assert_eq!(world.seed("web01"), [7; 16]);
+    let ek_name = format!("000b{}", "07".repeat(16));
+    assert_eq!(vm.tpm.ek_name, Some(ek_name));
+    let contents = world.operations.contents_for_tests("web01");
+    let kept = contents.get(vm_store::SectionKind::TPM_PERMANENT).unwrap();
+    assert_ne!(kept, &**state, "it repeats no randomness");
+    // A second one of the kind is a copy, which is worth a word.
+    let task = done(adopt(CreateVm::named(name("web02"))));
+    assert!(
+        task.notes[0].contains("web01 has the same"),
+        "{:?}",
+        task.notes
+    );
+    assert_eq!(task.operation, "adopt_tpm");
+}
+
+#[test]
+fn a_tpm_that_was_elsewhere_is_held_to_the_rules_of_new_ones() {
+    let world = World::with_vcenter("8.0.3");
+    let adopt = |vm: CreateVm, state: &[u8]| {
+        let state = state.to_vec().into();
+        refused(world.operations.adopt_tpm(AdoptTpm { vm, state }))
+    };
+    let state = [7; 32];
+    let bios = CreateVm {
+        firmware: Some(Firmware::Bios),
+        ..CreateVm::named(name("web01"))
+    };
+    assert_eq!(rules(&adopt(bios, &state)), [Rule::EfiFirmware]);
+    let other = CreateVm {
+        profile: Some("default".to_owned()),
+        ..CreateVm::named(name("web01"))
+    };
+    assert!(adopt(other, &state).to_string().contains("profile"));
+    adopt(CreateVm::named(name("web01")), b"no TPM");
+    assert!(world.operations.vms().unwrap().is_empty());
+    assert!(
+        world
+            .operations
+            .tasks()
+            .unwrap()
+            .iter()
+            .all(|task| task.operation != "adopt_tpm")
+    );
+}
+
+#[test]
 fn a_clone_without_a_choice_copies_and_leaves_the_source_as_it_was() {
     let world = World::with_vcenter("8.0.3");
     world.create("web01");

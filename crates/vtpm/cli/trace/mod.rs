@@ -192,9 +192,5 @@ fn read_file(path: &Path) -> anyhow::Result<Vec<Entry>> {
     from.take(LARGEST_CAPTURE)
         .read_to_end(&mut head)
         .with_context(|| name.clone())?;
-    let records = read_capture(&head).context(name)?;
-    let entries = records
-        .into_iter()
-        .map(|record| Entry::Exchange(Box::new(record)));
-    Ok(entries.collect())
+    read_capture(&head).context(name)
 }
