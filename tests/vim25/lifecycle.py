@@ -23,6 +23,36 @@ assert content.searchIndex.FindChild(vm.parent, "web") == vm
 datacenter = content.rootFolder.childEntity[0]
 assert content.searchIndex.FindByDatastorePath(datacenter, vm.config.files.vmPathName) == vm
 
+# Certificates of its endorsement keys: one is signed anew by somebody else, from the request.
+def tpm_of(vm):
+    return next(it for it in vm.config.hardware.device if isinstance(it, vim.vm.device.VirtualTPM))
+
+
+def openssl(*arguments, stdin):
+    return subprocess.run(["openssl", *arguments], input=stdin, capture_output=True, check=True).stdout
+
+
+device = tpm_of(vm)
+certificates, requests = device.endorsementKeyCertificate, device.endorsementKeyCertificateSigningRequest
+assert len(certificates) >= 1 and len(requests) >= 2, device
+keys = {openssl("req", "-inform", "DER", "-noout", "-pubkey", stdin=it): it for it in requests}
+own = {openssl("x509", "-inform", "DER", "-noout", "-pubkey", stdin=it): it for it in certificates}
+assert set(own) <= set(keys)
+public, mine = next((key, it) for key, it in own.items() if b"BEGIN" in key)
+with tempfile.TemporaryDirectory() as folder:
+    ca = [os.path.join(folder, name) for name in ("ca.key", "ca.pem", "of.req")]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", ca[0], "-out", ca[1], "-subj",
+                    "/CN=another authority"], check=True, capture_output=True)
+    with open(ca[2], "wb") as file:
+        file.write(keys[public])
+    signed = openssl("x509", "-req", "-inform", "DER", "-in", ca[2], "-CA", ca[1], "-CAkey", ca[0], "-outform", "DER",
+                     "-set_serial", "7", "-days", "30", stdin=b"")
+edit = vim.vm.device.VirtualTPM(key=device.key, endorsementKeyCertificate=[signed])
+change = vim.vm.ConfigSpec(deviceChange=[vim.vm.device.VirtualDeviceSpec(operation="edit", device=edit)])
+wait(vm.ReconfigVM_Task(change))
+after = tpm_of(vm).endorsementKeyCertificate
+assert signed in after and mine not in after and len(after) == len(certificates)
+
 # Power, and what the states refuse.
 refused(vim.fault.InvalidPowerState, vm.PowerOffVM_Task)
 task = vm.PowerOnVM_Task()

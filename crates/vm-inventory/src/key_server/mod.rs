@@ -150,6 +150,8 @@ impl KeyServerRequest {
             client_certificate: None,
             server_certificates: self.server_certificates.clone(),
             keep_keys: self.keep_keys.unwrap_or(KEEP_KEYS),
+            names: BTreeMap::new(),
+            request: None,
         })
     }
 }

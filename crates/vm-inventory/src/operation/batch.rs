@@ -188,7 +188,7 @@ impl Plan {
         let standalone = self.items.iter().filter(|item| match &item.work {
             // A VM that keeps its place has its name already.
             Work::Carry(source) | Work::Stay(source) => source.vm.name_key() != item.vm.name_key(),
-            Work::New { .. } | Work::Like(..) => true,
+            Work::New { .. } | Work::Like(..) | Work::Packed { .. } => true,
         });
         standalone
             .map(|item| &item.vm)

@@ -173,6 +173,7 @@ impl Operations {
                 server_certificates: String::new(),
                 keep_keys: KEEP_KEYS,
                 request: None,
+                host_tpm: None,
             }),
         };
         let mut transaction = Transaction::default();

@@ -50,19 +50,30 @@ pub(crate) fn clusters(call: &Call) -> Outcome<Vec<Object>> {
         .collect()
 }
 
+/// Who manages a provider, by the word of the API.
+fn managed_by(kind: ProviderKind) -> &'static str {
+    match kind {
+        ProviderKind::Native => "nativeProvider",
+        ProviderKind::Standard => "vCenter",
+        ProviderKind::Trusted => "trustAuthority",
+    }
+}
+
 fn cluster(call: &Call, act: &Act, provider: &ProviderView) -> Outcome<Object> {
     let object = Object::new("KmipClusterInfo")
         .with("clusterId", inventory::provider_id(provider.name.as_str()))
         .with("useAsDefault", provider.default);
     Ok(match provider.kind {
         ProviderKind::Native => object
-            .with("managementType", "nativeProvider")
+            .with("managementType", managed_by(provider.kind))
             .with("hasBackup", provider.status == "active")
             .with("tpmRequired", false),
-        _ => object.with("managementType", "vCenter").with(
-            "servers",
-            Value::objects("KmipServerInfo", servers(call, act, provider)?),
-        ),
+        _ => object
+            .with("managementType", managed_by(provider.kind))
+            .with(
+                "servers",
+                Value::objects("KmipServerInfo", servers(call, act, provider)?),
+            ),
     })
 }
 
@@ -196,6 +207,7 @@ pub(super) fn list_clusters(request: &Request<'_>) -> Outcome<Option<Value>> {
     for info in clusters(request.call)? {
         let bit = match info.get("managementType") {
             Some(Value::Text(kind)) if kind == "nativeProvider" => NATIVE,
+            Some(Value::Text(kind)) if kind == "trustAuthority" => TRUSTED,
             _ => STANDARD,
         };
         if filter & bit != 0 {
@@ -349,7 +361,7 @@ fn status_of(call: &Call, act: &Act, provider: &ProviderView) -> Outcome<Object>
         };
         return Ok(object
             .with("overallStatus", Value::choice("ManagedEntityStatus", word))
-            .with("managementType", "nativeProvider")
+            .with("managementType", managed_by(provider.kind))
             .with(
                 "servers",
                 Value::objects("CryptoManagerKmipServerStatus", []),
@@ -360,7 +372,8 @@ fn status_of(call: &Call, act: &Act, provider: &ProviderView) -> Outcome<Object>
         .map_err(failed)?;
     let trusts = !setup.server_certificates.is_empty();
     // Before both sides trust each other there is nothing to ask.
-    let asked = if trusts && setup.client_certificate.is_some() {
+    let by_tpm = provider.kind == ProviderKind::Trusted;
+    let asked = if by_tpm || (trusts && setup.client_certificate.is_some()) {
         act.provider_status(Some(&provider.vcenter), &provider.name)
             .map_err(failed)?
             .servers
@@ -390,7 +403,7 @@ fn status_of(call: &Call, act: &Act, provider: &ProviderView) -> Outcome<Object>
         .collect();
     Ok(object
         .with("overallStatus", color(any))
-        .with("managementType", "vCenter")
+        .with("managementType", managed_by(provider.kind))
         .with(
             "servers",
             Value::objects("CryptoManagerKmipServerStatus", servers),

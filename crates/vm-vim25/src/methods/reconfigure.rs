@@ -4,11 +4,13 @@ use super::Request;
 use super::create::{Hardware, change_hardware, datastore_of, device_fault};
 use super::power::target;
 use crate::arguments::Read as _;
-use crate::fault::{About, Fault, Outcome};
+use crate::fault::{self, About, Fault, Outcome};
 use crate::properties::TPM_KEY;
 use crate::server::Work;
 use crate::value::Value;
 use crate::xml::Element;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use vm_inventory::{EditTpm, Name, Rekey, VmView};
 
 /// What a configuration says, as far as it is read here.
@@ -233,6 +235,8 @@ pub(super) struct Steps {
     edit: Option<EditTpm>,
     /// The key that the VM goes under.
     rekey: Option<(Key, bool)>,
+    /// The certificates that the TPM's endorsement keys are to have (DER each).
+    certificates: Vec<Vec<u8>>,
     hardware: Hardware,
 }
 
@@ -250,22 +254,26 @@ impl Steps {
         let mut steps = Self {
             edit: None,
             rekey: None,
+            certificates: Vec::new(),
             hardware: spec.hardware,
         };
         let wrong = |message: &str| Fault::invalid_argument("configSpec.crypto", message);
         match (spec.tpm, spec.crypto) {
-            (Some(TpmChange::Edit(_)), _) => {
-                return Err(Fault::not_supported(
-                    "the certificates of a TPM are not changed through this API yet",
-                ));
+            (Some(TpmChange::Remove | TpmChange::Edit(_)), _) if !present => {
+                return Err(device_fault("the VM has no TPM"));
+            }
+            (Some(TpmChange::Edit(certificates)), crypto) => {
+                if !matches!(crypto, None | Some(Crypto::Nothing)) {
+                    return Err(wrong(
+                        "change the certificates and the keys one after the other",
+                    ));
+                }
+                steps.certificates = certificates;
             }
             (Some(TpmChange::Add), _) if present => {
                 return Err(device_fault(
                     "the VM has a TPM already; there is at most one",
                 ));
-            }
-            (Some(TpmChange::Remove), _) if !present => {
-                return Err(device_fault("the VM has no TPM"));
             }
             (Some(TpmChange::Add), crypto) => {
                 let key = match crypto {
@@ -339,8 +347,30 @@ impl Steps {
             }
             rekeyed?;
         }
+        if !self.certificates.is_empty() {
+            put_certificates(work, vm, &self.certificates, about)?;
+        }
         change_hardware(work, vm, &self.hardware, about)
     }
+}
+
+/// Puts certificates into the TPM, each in the place of the one of the same key. Those that it has stay.
+fn put_certificates(work: &Work, vm: &str, certificates: &[Vec<u8>], about: &About) -> Outcome<()> {
+    let keys = work
+        .act
+        .endorsement_keys(vm)
+        .map_err(|error| fault::of(&error, about))?;
+    for certificate in certificates {
+        let known = keys
+            .iter()
+            .filter_map(|key| key.certificate.as_ref())
+            .any(|it| it.der.0 == *certificate);
+        if !known {
+            let text = STANDARD.encode(certificate);
+            work.run(work.act.set_ek_certificate(vm, text), about)?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts a VM under a key: that of an id, or a new one if the id is empty.

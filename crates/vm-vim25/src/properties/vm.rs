@@ -165,8 +165,16 @@ fn config(call: &Call, of: &MoRef) -> Outcome<Object> {
 type Certificates = (Vec<Vec<u8>>, Vec<Vec<u8>>);
 
 fn certificates(call: &Call, of: &MoRef) -> Outcome<Certificates> {
-    let _ = (call, of);
-    Ok((Vec::new(), Vec::new()))
+    let id = inventory::vm_id(of).ok_or_else(|| Fault::object_not_found(of))?;
+    let keys = call
+        .act()?
+        .endorsement_keys(&id.to_string())
+        .map_err(Call::about(of))?;
+    let certificates = keys.iter().filter_map(|key| key.certificate.as_ref());
+    Ok((
+        certificates.map(|it| it.der.0.clone()).collect(),
+        keys.iter().map(|key| key.request.0.clone()).collect(),
+    ))
 }
 
 fn runtime(vm: &VmView) -> Object {
