@@ -47,7 +47,7 @@ with tempfile.TemporaryDirectory() as folder:
         file.write(keys[public])
     signed = openssl("x509", "-req", "-inform", "DER", "-in", ca[2], "-CA", ca[1], "-CAkey", ca[0], "-outform", "DER",
                      "-set_serial", "7", "-days", "30", stdin=b"")
-edit = vim.vm.device.VirtualTPM(key=device.key, endorsementKeyCertificate=[signed])
+edit = vim.vm.device.VirtualTPM(key=device.key, endorsementKeyCertificate=[VmomiSupport.binary(signed)])
 change = vim.vm.ConfigSpec(deviceChange=[vim.vm.device.VirtualDeviceSpec(operation="edit", device=edit)])
 wait(vm.ReconfigVM_Task(change))
 after = tpm_of(vm).endorsementKeyCertificate

@@ -11,7 +11,7 @@ import tempfile
 
 from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
-from pyVmomi import vim, vmodl
+from pyVmomi import VmomiSupport, vim, vmodl
 
 HOST = "127.0.0.1"
 PORT = int(os.environ["VTPM_PORT"])

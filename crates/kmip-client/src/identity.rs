@@ -40,18 +40,12 @@ pub struct ClientKey {
 impl ClientKey {
     /// Makes a key for the client `common_name`, which key servers take as the name of the user.
     pub fn generate(common_name: &str) -> Result<Self, String> {
-        let key = SigningKey::try_generate_from_rng(&mut SysRng)
-            .map_err(|_| "the operating system gave no random bytes".to_owned())?;
-        let pem = key
-            .to_pkcs8_pem(LineEnding::LF)
-            .map_err(|error| error.to_string())?;
-        let subject = Name::from_str(&format!("CN={}", escaped(common_name)))
-            .map_err(|error| format!("{common_name:?} cannot stand in a certificate: {error}"))?;
+        let (key, pem, subject) = fresh(common_name)?;
         let request = RequestBuilder::new(subject)
             .and_then(|builder| builder.build::<_, DerSignature>(&key))
             .map_err(|error| error.to_string())?;
         Ok(Self {
-            key: Zeroizing::new(pem.as_bytes().to_vec()),
+            key: pem,
             request: request
                 .to_pem(LineEnding::LF)
                 .map_err(|error| error.to_string())?,
@@ -60,13 +54,7 @@ impl ClientKey {
 
     /// Makes a key for the client `common_name`, and in the place of the request a certificate for ten years that the key signs itself.
     pub fn self_signed(common_name: &str) -> Result<Self, String> {
-        let key = SigningKey::try_generate_from_rng(&mut SysRng)
-            .map_err(|_| "the operating system gave no random bytes".to_owned())?;
-        let pem = key
-            .to_pkcs8_pem(LineEnding::LF)
-            .map_err(|error| error.to_string())?;
-        let subject = Name::from_str(&format!("CN={}", escaped(common_name)))
-            .map_err(|error| format!("{common_name:?} cannot stand in a certificate: {error}"))?;
+        let (key, pem, subject) = fresh(common_name)?;
         let mut serial = [0u8; 16];
         SysRng
             .try_fill_bytes(&mut serial)
@@ -84,12 +72,24 @@ impl ClientKey {
         })();
         let certificate = certificate.map_err(|error| error.to_string())?;
         Ok(Self {
-            key: Zeroizing::new(pem.as_bytes().to_vec()),
+            key: pem,
             request: certificate
                 .to_pem(LineEnding::LF)
                 .map_err(|error| error.to_string())?,
         })
     }
+}
+
+/// A new key, the same as PEM, and the name of whoever has it.
+fn fresh(common_name: &str) -> Result<(SigningKey, Zeroizing<Vec<u8>>, Name), String> {
+    let key = SigningKey::try_generate_from_rng(&mut SysRng)
+        .map_err(|_| "the operating system gave no random bytes".to_owned())?;
+    let pem = key
+        .to_pkcs8_pem(LineEnding::LF)
+        .map_err(|error| error.to_string())?;
+    let subject = Name::from_str(&format!("CN={}", escaped(common_name)))
+        .map_err(|error| format!("{common_name:?} cannot stand in a certificate: {error}"))?;
+    Ok((key, Zeroizing::new(pem.as_bytes().to_vec()), subject))
 }
 
 /// What a client's certificate that signs itself says (RFC 5280, 4.2): whose it is, and that it is for clients of TLS.
