@@ -112,3 +112,88 @@ impl Operations {
 fn organization(vm: &Vm) -> Option<Name> {
     vm.vapp.as_ref().map(|vapp| vapp.organization.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::{CreateProvider, RestoreProvider};
+    use crate::testing::{PASSWORD, World, clone_request, done, name};
+
+    fn to(vcenter: Option<&str>, datastore: Option<&str>) -> Relocate {
+        Relocate {
+            vcenter: vcenter.map(name),
+            datastore: datastore.map(name),
+        }
+    }
+
+    fn refused(job: Result<Job>) -> String {
+        job.err().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_vm_keeps_its_name_and_tpm_on_another_datastore_and_what_is_said_of_its_hardware() {
+        let world = World::with_vcenter("8.0.3");
+        let ops = &world.operations;
+        world.create("vm");
+        let vcenter = ops.vm("vm").unwrap().vcenter;
+        ops.create_datastore(name("other"), vec![vcenter]).unwrap();
+        ops.change_vm_hardware("vm", |it| it.cpus = 4).unwrap();
+        assert!(ops.change_vm_hardware("vm", |it| it.cpus = 0).is_err());
+        let before = world.seed("vm");
+        done(ops.relocate_vm("vm", &to(None, Some("other"))));
+        let moved = ops.vm("vm").unwrap();
+        assert_eq!(moved.datastore, name("other"));
+        assert_eq!(world.seed("vm"), before);
+        assert_eq!(ops.vm_hardware("vm").unwrap().cpus, 4);
+        let again = refused(ops.relocate_vm("vm", &to(None, Some("other"))));
+        assert!(again.contains("there already"), "{again}");
+        done(ops.delete_vm("vm"));
+        world.create("vm");
+        assert_eq!(ops.vm_hardware("vm").unwrap().cpus, 1);
+    }
+
+    #[test]
+    fn another_vcenter_takes_a_vm_with_the_keys_of_its_provider_only() {
+        let world = World::with_vcenter("8.0.3");
+        let ops = &world.operations;
+        world.create("vm");
+        let vm = ops.vm("vm").unwrap();
+        let provider = vm.provider.clone().unwrap();
+        world.add_vcenter("far", "8.0.3");
+        ops.share_datastore(&vm.datastore, &name("far")).unwrap();
+        ops.trust(&vm.vcenter, &name("far")).unwrap();
+        for other in ops.providers().unwrap() {
+            if other.vcenter == name("far") {
+                ops.remove_provider(&name("far"), &other.name).unwrap();
+            }
+        }
+        let missing = refused(ops.relocate_vm("vm", &to(Some("far"), None)));
+        assert!(missing.contains(provider.as_str()), "{missing}");
+        let native = CreateProvider::native(provider.clone(), Some(name("far")), true);
+        ops.create_provider(native).unwrap();
+        assert!(refused(ops.relocate_vm("vm", &to(Some("far"), None))).contains("another key"));
+        // The key goes with the provider, so that its backup can take the place.
+        ops.remove_provider(&name("far"), &provider).unwrap();
+        let backup = ops
+            .back_up_provider(Some(&vm.vcenter), &provider, PASSWORD)
+            .unwrap();
+        ops.restore_provider(RestoreProvider {
+            name: provider.clone(),
+            vcenter: Some(name("far")),
+            default: true,
+            backup: &backup.bytes,
+            password: PASSWORD,
+        })
+        .unwrap();
+        let before = world.seed("vm");
+        let request = clone_request("copy", None);
+        done(ops.clone_vm_to("vm", &name("far"), &request));
+        assert_eq!(ops.vm("copy").unwrap().vcenter, name("far"));
+        assert_eq!(world.seed("copy"), before);
+        done(ops.relocate_vm("vm", &to(Some("far"), None)));
+        assert_eq!(ops.vm("vm").unwrap().vcenter, name("far"));
+        assert_eq!(world.seed("vm"), before);
+        let used = ops.remove_provider(&name("far"), &provider).unwrap_err();
+        assert!(used.to_string().contains("2 VMs"), "{used}");
+    }
+}
