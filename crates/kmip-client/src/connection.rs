@@ -202,7 +202,7 @@ impl Connection {
     }
 }
 
-fn connect(server: &ServerAddress, deadline: Instant) -> Result<TcpStream, Fault> {
+pub(crate) fn connect(server: &ServerAddress, deadline: Instant) -> Result<TcpStream, Fault> {
     let unreachable = |error: io::Error| Fault::Unreachable(error.to_string());
     let addresses = (server.host.as_str(), server.port)
         .to_socket_addrs()
@@ -283,9 +283,9 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 /// A socket on which everything ends at a deadline, not each read for itself: a reply that trickles is late too.
-struct TimedStream {
-    socket: TcpStream,
-    deadline: Instant,
+pub(crate) struct TimedStream {
+    pub(crate) socket: TcpStream,
+    pub(crate) deadline: Instant,
 }
 
 impl TimedStream {

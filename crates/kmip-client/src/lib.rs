@@ -37,6 +37,7 @@ mod identity;
 mod key;
 mod message;
 mod settings;
+mod shown;
 mod tls;
 pub mod ttlv;
 
@@ -48,4 +49,5 @@ pub use message::{
     KeyAttributes, KeyState, Operation, ProtocolVersion, RevocationReason, ServerDescription,
 };
 pub use settings::{DEFAULT_PORT, Limits, NoServerAddress, ServerAddress, Settings, Trust};
+pub use shown::server_certificate;
 pub use tls::trusting;

@@ -45,11 +45,11 @@ pub use name::{Name, NameError};
 pub use operation::{
     AdoptTpm, BackupFile, Capture, CloneVm, CopyVapp, CreateCatalog, CreateProvider, CreateVCenter,
     CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Export, ExportPackage, Fate, Import,
-    ImportPackage, Instantiate, Job, KeyServerView, KeyUse, Machines, MoveVapp, MoveVm, NewVappVm,
-    Offer, Operations, PowerOn, Preview, ProviderStatus, ProviderView, Rekey, RekeyAll,
-    RestoreProvider, Started, TakeSnapshot, TpmBytes, TpmMaker, TpmMakerError, TpmView, UserView,
-    VappItem, VappView, VdcView, VmPreview, VmView,
+    ImportPackage, Instantiate, Job, KeyServerView, KeyState, KeyUse, Machines, MoveVapp, MoveVm,
+    NewVappVm, Offer, Operations, PowerOn, Preview, ProviderStatus, ProviderView, Rekey, RekeyAll,
+    Relocate, RestoreProvider, Started, TakeSnapshot, TpmBytes, TpmMaker, TpmMakerError, TpmView,
+    UserView, VappItem, VappView, VdcView, VmHardware, VmPreview, VmView,
 };
 pub use snapshot::{Revert, Snapshot, SnapshotTree};
-pub use task::{TargetKind, Task, TaskId, TaskStatus};
+pub use task::{TargetKind, Task, TaskError, TaskId, TaskStatus};
 pub use version::VcVersion;

@@ -38,6 +38,19 @@ impl Jobs {
         accepted
     }
 
+    /// Starts work of several jobs after another as soon as there is room.
+    pub fn run(&self, work: impl FnOnce() + Send + 'static) {
+        let permits = Arc::clone(&self.permits);
+        tokio::spawn(async move {
+            if let Ok(permit) = permits.acquire_owned().await {
+                tokio::task::spawn_blocking(move || {
+                    work();
+                    drop(permit);
+                });
+            }
+        });
+    }
+
     /// Waits for the running jobs and starts no others.
     pub async fn finish(&self) {
         if let Ok(all) = self.permits.acquire_many(AT_ONCE).await {

@@ -11,7 +11,7 @@ use crate::{Name, Result};
 
 impl Scoped {
     /// Whether the user looks after key providers, in one way or another.
-    fn need_keys(&self, privilege: Privilege) -> Result<()> {
+    pub(super) fn need_keys(&self, privilege: Privilege) -> Result<()> {
         // Nobody else is told which providers there are.
         self.look_at_infrastructure()?;
         self.principal.need_privilege(privilege)
@@ -207,7 +207,7 @@ impl Scoped {
         self.act(|operations| operations.rekey_provider(name, request))
     }
 
-    fn manage_keys(&self, privilege: Privilege) -> Result<()> {
+    pub(super) fn manage_keys(&self, privilege: Privilege) -> Result<()> {
         self.principal.need(Right::Infrastructure)?;
         self.principal.need_privilege(privilege)
     }

@@ -5,6 +5,7 @@ mod infrastructure;
 mod packages;
 mod scoped;
 mod vapps;
+mod vsphere;
 
 #[cfg(test)]
 mod tests;

@@ -391,6 +391,13 @@ impl Files {
         Ok(())
     }
 
+    /// Removes the key of a native provider that nothing needs any more. Its backups stay.
+    pub(crate) fn delete_provider(&self, provider: &Provider) -> Result<()> {
+        let folder = self.providers(&provider.vcenter)?;
+        folder.delete(provider.name.as_str())?;
+        Ok(())
+    }
+
     /// Writes a backup of a provider into the data folder and marks it as backed up.
     pub(crate) fn back_up_provider(
         &self,

@@ -10,6 +10,7 @@ pub(crate) use registry::{KeyServers, OpenProvider};
 use crate::{Error, Result};
 use kmip_client::{ServerAddress, check_certificates};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -31,6 +32,28 @@ pub struct KeyServer {
     pub server_certificates: String,
     /// For how many seconds a fetched key is kept in memory.
     pub keep_keys: u64,
+    /// What people call the servers, by `HOST:PORT`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
+    /// The request for our certificate (PEM) that was not answered yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+}
+
+impl KeyServer {
+    /// The `HOST:PORT` of the server that is called so, or has that address.
+    #[must_use]
+    pub fn address_of(&self, name: &str) -> Option<String> {
+        self.servers
+            .iter()
+            .find(|address| {
+                self.names
+                    .get(*address)
+                    .map_or(address.as_str(), String::as_str)
+                    == name
+            })
+            .cloned()
+    }
 }
 
 /// A request to register key servers.
@@ -96,6 +119,8 @@ impl KeyServerRequest {
             client_certificate: self.client_certificate.clone(),
             server_certificates: self.server_certificates.clone(),
             keep_keys: self.keep_keys.unwrap_or(KEEP_KEYS),
+            names: BTreeMap::new(),
+            request: None,
         })
     }
 }
@@ -125,6 +150,8 @@ impl KeyServerRequest {
             client_certificate: None,
             server_certificates: self.server_certificates.clone(),
             keep_keys: self.keep_keys.unwrap_or(KEEP_KEYS),
+            names: BTreeMap::new(),
+            request: None,
         })
     }
 }

@@ -4,7 +4,7 @@
 //! went are left to remove, which can be repeated. So a vApp is there as a whole or not at all.
 
 use super::power::side_by_side;
-use super::{Job, Operations, lock};
+use super::{Job, Operations, VmHardware, lock};
 use crate::files::{StagedFile, Staging, contents};
 use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry, Leftovers};
@@ -185,8 +185,13 @@ impl Plan {
         if self.is_template() {
             return Vec::new();
         }
-        let standalone = self.items.iter().map(|item| &item.vm);
+        let standalone = self.items.iter().filter(|item| match &item.work {
+            // A VM that keeps its place has its name already.
+            Work::Carry(source) | Work::Stay(source) => source.vm.name_key() != item.vm.name_key(),
+            Work::New { .. } | Work::Like(..) | Work::Packed { .. } => true,
+        });
         standalone
+            .map(|item| &item.vm)
             .filter(|vm| vm.vapp.is_none())
             .map(|vm| NameHolder {
                 vcenter: vm.vcenter.clone(),
@@ -477,6 +482,7 @@ impl Operations {
             transaction.remove_key(Vm::key_of(vm.id));
             transaction.remove_key(GenerationFloor::key_of(vm.id));
             transaction.remove_key(SnapshotTree::key_of(vm.id));
+            transaction.remove_key(VmHardware::key_of(vm.id));
             // A VM of a template has no name on the vCenter; the VM that has it may be another.
             if self.inventory.holder(&vm.name_key())? == Some(vm.id) {
                 transaction.remove_key(vm.name_key());

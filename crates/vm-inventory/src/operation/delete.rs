@@ -1,6 +1,6 @@
 //! Deleting a VM.
 
-use super::{Job, Operations};
+use super::{Job, Operations, VmHardware};
 use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
 use crate::lineage::Lineage;
@@ -63,6 +63,7 @@ impl Operations {
         transaction.remove_key(Vm::key_of(vm.id));
         transaction.remove_key(GenerationFloor::key_of(vm.id));
         transaction.remove_key(SnapshotTree::key_of(vm.id));
+        transaction.remove_key(VmHardware::key_of(vm.id));
         transaction.remove_key(vm.name_key());
         Lineage::end(&self.inventory, &mut transaction, vm.id, Timestamp::now())?;
         transaction.put(&task)?;

@@ -12,6 +12,7 @@ mod cloud;
 mod create;
 mod delete;
 mod edit_tpm;
+mod hardware;
 mod ovf_export;
 mod ovf_import;
 mod own;
@@ -19,8 +20,10 @@ mod plan;
 mod power;
 mod preview;
 mod provider;
+mod provider_change;
 mod recover;
 mod rekey;
+mod relocate;
 mod snapshot;
 mod template;
 mod unlock;
@@ -41,6 +44,7 @@ pub use clone::CloneVm;
 pub use cloud::{CreateCatalog, CreateVdc, UserView, VdcView};
 pub use create::CreateVm;
 pub use edit_tpm::EditTpm;
+pub use hardware::VmHardware;
 pub use ovf_export::{Export, ExportPackage};
 pub use ovf_import::ImportPackage;
 pub use preview::{Effects, Fate, Preview, VmPreview};
@@ -48,7 +52,9 @@ pub use provider::{
     BackupFile, CreateProvider, KeyServerView, KeyUse, ProviderStatus, ProviderView,
     RestoreProvider,
 };
+pub use provider_change::KeyState;
 pub use rekey::{Rekey, RekeyAll};
+pub use relocate::Relocate;
 pub use snapshot::TakeSnapshot;
 pub use template::{Capture, Import, Instantiate, Offer};
 pub use vapp::{CopyVapp, CreateVapp, MoveVapp, MoveVm, NewVappVm, VappItem, VappView};

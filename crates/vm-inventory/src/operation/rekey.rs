@@ -59,6 +59,25 @@ impl Operations {
     /// # Errors
     /// When there is no such VM or provider, the provider may hold no keys, or a deep re-key is asked for a VM that runs.
     pub fn rekey_vm(self: &Arc<Self>, reference: &str, request: Rekey) -> Result<Job> {
+        self.rekey_vm_under(reference, request, None)
+    }
+
+    /// The same with a key that the provider has already, if one is named.
+    ///
+    /// # Errors
+    /// The same, and when the key is none.
+    pub fn rekey_vm_under(
+        self: &Arc<Self>,
+        reference: &str,
+        request: Rekey,
+        key_id: Option<&str>,
+    ) -> Result<Job> {
+        let named = match key_id {
+            Some(key_id) => Some(KeyId::new(key_id).ok_or_else(|| {
+                Error::BadValue("the id of the key is empty or too long".to_owned())
+            })?),
+            None => None,
+        };
         let (vm, busy) = self.occupy_vm(reference, "being re-keyed")?;
         if vm.record.tpm.is_none() {
             return Err(Error::NoTpm {
@@ -81,7 +100,10 @@ impl Operations {
         Ok(self.job(task, vec![busy], move |this, mut task| {
             this.report(&task, 10, "making the key");
             let provider = this.files.provider(&to.record)?;
-            let key_id = provider.new_key()?;
+            let key_id = match named {
+                Some(key_id) => key_id,
+                None => provider.new_key()?,
+            };
             let new = NewKey {
                 held: provider.hold(&key_id)?,
                 provider: to.record,

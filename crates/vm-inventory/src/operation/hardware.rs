@@ -1,0 +1,101 @@
+//! What a VM is said to have besides its TPM: nothing here runs on it, but who asks for it is told.
+
+use super::Operations;
+use crate::inventory::Transaction;
+use crate::model::{PowerState, Record, VmId};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Processors, memory and notes of a VM.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VmHardware {
+    /// The VM.
+    pub vm: VmId,
+    /// Virtual processors.
+    pub cpus: u32,
+    /// Memory in mebibytes.
+    pub memory_mb: u32,
+    /// What people wrote about it.
+    #[serde(default)]
+    pub annotation: String,
+}
+
+impl Record for VmHardware {
+    const PREFIX: &'static str = "vm-hardware/";
+    fn key(&self) -> String {
+        Self::key_of(self.vm)
+    }
+}
+
+impl VmHardware {
+    pub(crate) fn key_of(vm: VmId) -> String {
+        format!("{}{vm}", Self::PREFIX)
+    }
+
+    /// What a VM has of which nothing was said.
+    fn usual(vm: VmId) -> Self {
+        Self {
+            vm,
+            cpus: 1,
+            memory_mb: 1024,
+            annotation: String::new(),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let fits = (1..=768).contains(&self.cpus)
+            && (4..=24 * 1024 * 1024).contains(&self.memory_mb)
+            && self.memory_mb.is_multiple_of(4)
+            && self.annotation.len() <= 16 * 1024;
+        if fits {
+            return Ok(());
+        }
+        Err(Error::BadValue(
+            "a VM has 1 to 768 processors, memory in steps of 4 MiB from 4 MiB to 24 TiB, and notes of at most 16 KiB".to_owned(),
+        ))
+    }
+}
+
+impl Operations {
+    /// What a VM (a name or an id) is said to have.
+    ///
+    /// # Errors
+    /// When there is no such VM.
+    pub fn vm_hardware(&self, reference: &str) -> Result<VmHardware> {
+        let vm = self.inventory.vm(reference)?.record;
+        let stored = self
+            .inventory
+            .find::<VmHardware>(&VmHardware::key_of(vm.id))?;
+        Ok(stored.map_or_else(|| VmHardware::usual(vm.id), |stored| stored.record))
+    }
+
+    /// Changes that. Processors and memory change while the VM is off.
+    ///
+    /// # Errors
+    /// When there is no such VM, it runs, or a number makes no sense.
+    pub fn change_vm_hardware(
+        &self,
+        reference: &str,
+        change: impl FnOnce(&mut VmHardware),
+    ) -> Result<VmHardware> {
+        let vm = self.inventory.vm(reference)?;
+        let before = self.vm_hardware(reference)?;
+        let mut after = before.clone();
+        change(&mut after);
+        after.vm = vm.record.id;
+        after.check()?;
+        let moved = (after.cpus, after.memory_mb) != (before.cpus, before.memory_mb);
+        if moved && vm.record.power == PowerState::On {
+            return Err(Error::Power {
+                vm: vm.record.name.clone(),
+                is: PowerState::On,
+                hint: "processors and memory change while it is off",
+            });
+        }
+        let mut transaction = Transaction::default();
+        transaction.unchanged(&vm);
+        transaction.put(&after)?;
+        self.inventory.commit(transaction)?;
+        Ok(after)
+    }
+}

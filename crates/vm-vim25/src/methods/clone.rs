@@ -1,0 +1,156 @@
+//! Clones: the TPM is copied or replaced.
+
+use super::Request;
+use super::create::{Hardware, change_hardware, check_folder, name, or_undone};
+use super::locator;
+use super::power::target;
+use super::reconfigure::{Spec, Steps};
+use crate::arguments::Read as _;
+use crate::fault::{About, Fault, Outcome};
+use crate::inventory;
+use crate::server::{Call, Work};
+use crate::value::Value;
+use crate::xml::Element;
+use vm_inventory::provisioning::TpmProvisioning;
+use vm_inventory::{CloneVm, VmView};
+
+/// What the clone becomes besides a clone.
+struct Then {
+    /// What is said about the source's hardware.
+    hardware: Hardware,
+    config: Option<Spec>,
+    power_on: bool,
+}
+
+pub(super) fn clone(request: &Request<'_>) -> Outcome<Option<Value>> {
+    let (vm, about) = target(request)?;
+    let world = request.world()?;
+    let name = name(request.text("name")?, "name")?;
+    let spec = request.object("spec")?;
+    let folder = request
+        .args
+        .reference("folder")?
+        .ok_or_else(|| Fault::invalid_argument("folder", "folder is missing"))?;
+    for missing in ["snapshot", "customization"] {
+        if spec.child(missing).is_some() {
+            return Err(Fault::not_supported(format!(
+                "a clone with a {missing} is not supported here"
+            )));
+        }
+    }
+    if spec.flag("template") {
+        return Err(Fault::not_supported(
+            "templates are kept in catalogs; clone the VM as a VM",
+        ));
+    }
+    let tpm = policy(spec)?;
+    let location = spec
+        .child("location")
+        .ok_or_else(|| Fault::invalid_argument("spec.location", "it is missing"))?;
+    let away = match location.child("service") {
+        Some(service) => Some(locator::other(request, service)?),
+        None => None,
+    };
+    let there = away.as_ref().unwrap_or(world);
+    if !there.has(&folder) {
+        return Err(Fault::object_not_found(&folder));
+    }
+    check_folder(&folder)?;
+    locator::check_place(there, location)?;
+    let clone = CloneVm {
+        name: name.clone(),
+        tpm,
+        datastore: locator::datastore(there, location)?,
+    };
+    let to = there.vcenter.name.clone();
+    let crossing = to != request.call.vcenter.name;
+    let own = request
+        .call
+        .act()?
+        .vm_hardware(&vm.id.to_string())
+        .map_err(Call::about(&request.this))?;
+    let then = Then {
+        hardware: Hardware {
+            cpus: Some(own.cpus),
+            memory_mb: Some(own.memory_mb),
+            annotation: Some(own.annotation),
+        },
+        config: spec.child("config").map(Spec::read).transpose()?,
+        power_on: spec.flag("powerOn"),
+    };
+    if let Some(config) = &then.config {
+        check_config(vm, config)?;
+    }
+    let about = About {
+        key: key_of(request, vm).or(about.key),
+        ..about
+    };
+    let id = vm.id.to_string();
+    let task = request.call.start(
+        "CloneVM_Task",
+        &request.this,
+        vm.name.as_str(),
+        move |work| {
+            let job = if crossing {
+                work.act.clone_vm_to(&id, &to, &clone)
+            } else {
+                work.act.clone_vm(&id, clone)
+            };
+            let made = work.run(job, &about)?.vm;
+            finish(work, &made.to_string(), then, &about)?;
+            Ok(Some(inventory::vm(made).into()))
+        },
+    )?;
+    Ok(Some(task))
+}
+
+/// The provider and key that a VM is under.
+pub(super) fn key_of(request: &Request<'_>, vm: &VmView) -> Option<(String, String)> {
+    let full = request.call.act().ok()?.vm(&vm.id.to_string()).ok()?;
+    Some((full.provider?.to_string(), full.key_id?))
+}
+
+fn policy(spec: &Element) -> Outcome<Option<TpmProvisioning>> {
+    match spec.text_of("tpmProvisionPolicy").map(str::trim) {
+        None | Some("") => Ok(None),
+        Some("copy") => Ok(Some(TpmProvisioning::Copy)),
+        Some("replace") => Ok(Some(TpmProvisioning::Replace)),
+        Some(_) => Err(Fault::invalid_argument(
+            "spec.tpmProvisionPolicy",
+            "the policy for the TPM is copy or replace",
+        )),
+    }
+}
+
+/// What a clone keeps of its source cannot be changed on the way; its TPM can go, and what is said about its hardware can change.
+fn check_config(vm: &VmView, config: &Spec) -> Outcome<()> {
+    let kept = config.firmware()?.is_none_or(|it| it == vm.firmware)
+        && config
+            .hardware_version()?
+            .is_none_or(|it| it == vm.hardware_version)
+        && config.guest()?.is_none_or(|it| it == vm.guest);
+    if !kept {
+        return Err(Fault::not_supported(
+            "a clone has the firmware, hardware version and guest of its source",
+        ));
+    }
+    Steps::of(vm, config.clone()).map(|_| ())
+}
+
+fn finish(work: &Work, vm: &str, then: Then, about: &About) -> Outcome<()> {
+    let told = change_hardware(work, vm, &then.hardware, about);
+    or_undone(work, vm, told)?;
+    if let Some(config) = then.config {
+        let configured = work
+            .act
+            .vm(vm)
+            .map_err(|error| crate::fault::of(&error, about))
+            .and_then(|view| Steps::of(&view, config))
+            .and_then(|steps| steps.take(work, vm, about));
+        or_undone(work, vm, configured)?;
+    }
+    if then.power_on {
+        work.run(work.act.power_on(vm, false), about)?;
+    }
+    Ok(())
+}

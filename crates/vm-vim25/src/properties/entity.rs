@@ -1,0 +1,194 @@
+//! Properties of entities that are not VMs: folders, the datacenter, the cluster with host and pool, datastores.
+
+use crate::fault::{Fault, Outcome};
+use crate::inventory::{self, World};
+use crate::server::Call;
+use crate::value::{MoRef, Object, Value};
+use vm_inventory::model::Datastore;
+
+/// What every entity has.
+pub(super) fn common(call: &Call, world: &World, of: &MoRef, name: &str) -> Option<Value> {
+    match name {
+        "name" => world.name(of).map(Value::from),
+        "parent" => world.parent(of).map(Value::from),
+        "overallStatus" | "configStatus" => Some(Value::choice("ManagedEntityStatus", "green")),
+        "recentTask" => Some(Value::refs(
+            call.server
+                .board
+                .recent(&call.vcenter.name)
+                .iter()
+                .filter(|task| task.start.entity == *of)
+                .map(|task| task.reference()),
+        )),
+        "alarmActionsEnabled" => Some(true.into()),
+        _ => None,
+    }
+}
+
+pub(super) fn property(
+    call: &Call,
+    world: &World,
+    of: &MoRef,
+    name: &str,
+) -> Outcome<Option<Value>> {
+    let own = match of.kind {
+        "Folder" => folder(world, of, name),
+        "Datacenter" => match name {
+            "vmFolder" => Some(inventory::vm_folder().into()),
+            "hostFolder" => Some(inventory::host_folder().into()),
+            "datastoreFolder" => Some(inventory::datastore_folder().into()),
+            "networkFolder" => Some(inventory::network_folder().into()),
+            "datastore" => Some(datastores(world)),
+            "network" => Some(Value::refs([])),
+            "configuration" => Some(
+                Object::new("DatacenterConfigInfo")
+                    .with(
+                        "defaultHardwareVersionKey",
+                        format!("vmx-{}", world.vcenter.version.newest_hardware()),
+                    )
+                    .into(),
+            ),
+            _ => None,
+        },
+        "ClusterComputeResource" => match name {
+            "host" => Some(Value::refs([inventory::host()])),
+            "resourcePool" => Some(inventory::resource_pool().into()),
+            "datastore" => Some(datastores(world)),
+            "network" => Some(Value::refs([])),
+            "summary" => Some(
+                Object::new("ClusterComputeResourceSummary")
+                    .with("numHosts", 1)
+                    .with("numEffectiveHosts", 1)
+                    .with(
+                        "overallStatus",
+                        Value::choice("ManagedEntityStatus", "green"),
+                    )
+                    .into(),
+            ),
+            _ => None,
+        },
+        "ResourcePool" => match name {
+            "owner" => Some(inventory::cluster().into()),
+            "vm" => Some(Value::refs(world.vms.iter().map(|vm| inventory::vm(vm.id)))),
+            "resourcePool" => Some(Value::refs([])),
+            "summary" => Some(
+                Object::new("ResourcePoolSummary")
+                    .with("name", inventory::POOL)
+                    .into(),
+            ),
+            _ => None,
+        },
+        "HostSystem" => host(world, name),
+        "Datastore" => datastore(world, of, world.datastore(of)?, name),
+        _ => return Err(Fault::object_not_found(of)),
+    };
+    Ok(own.or_else(|| common(call, world, of, name)))
+}
+
+fn datastores(world: &World) -> Value {
+    Value::refs(
+        world
+            .datastores
+            .iter()
+            .map(|it| inventory::datastore(&it.name)),
+    )
+}
+
+fn folder(world: &World, of: &MoRef, name: &str) -> Option<Value> {
+    match name {
+        "childEntity" => Some(Value::refs(world.children(of))),
+        "childType" => {
+            let types: &[&str] = if *of == inventory::root_folder() {
+                &["Folder", "Datacenter"]
+            } else if *of == inventory::host_folder() {
+                &["Folder", "ComputeResource"]
+            } else if *of == inventory::datastore_folder() {
+                &["Folder", "Datastore"]
+            } else if *of == inventory::network_folder() {
+                &["Folder", "Network"]
+            } else {
+                &["Folder", "VirtualMachine"]
+            };
+            let types = types.iter().map(|it| Value::from(*it)).collect();
+            Some(Value::List("string", types))
+        }
+        _ => None,
+    }
+}
+
+fn host(world: &World, name: &str) -> Option<Value> {
+    let runtime = || {
+        Object::new("HostRuntimeInfo")
+            .with(
+                "connectionState",
+                Value::choice("HostSystemConnectionState", "connected"),
+            )
+            .with(
+                "powerState",
+                Value::choice("HostSystemPowerState", "poweredOn"),
+            )
+            .with("inMaintenanceMode", false)
+            .with("cryptoState", "safe")
+    };
+    match name {
+        "runtime" => Some(runtime().into()),
+        "summary" => Some(
+            Object::new("HostListSummary")
+                .with("host", inventory::host())
+                .with("runtime", runtime())
+                .with(
+                    "config",
+                    Object::new("HostConfigSummary")
+                        .with("name", world.host_name())
+                        .with("port", 443)
+                        .with("vmotionEnabled", true)
+                        .with("faultToleranceEnabled", false),
+                )
+                .with("quickStats", Object::new("HostListSummaryQuickStats"))
+                .with(
+                    "overallStatus",
+                    Value::choice("ManagedEntityStatus", "green"),
+                )
+                .with("rebootRequired", false)
+                .into(),
+        ),
+        "vm" => Some(Value::refs(world.vms.iter().map(|vm| inventory::vm(vm.id)))),
+        "datastore" => Some(datastores(world)),
+        "network" => Some(Value::refs([])),
+        _ => None,
+    }
+}
+
+fn datastore(world: &World, of: &MoRef, datastore: &Datastore, name: &str) -> Option<Value> {
+    let url = format!("ds:///vmfs/volumes/{}/", datastore.name);
+    match name {
+        "summary" => Some(
+            Object::new("DatastoreSummary")
+                .with("datastore", of.clone())
+                .with("name", datastore.name.as_str())
+                .with("url", url)
+                .with("accessible", true)
+                .with("multipleHostAccess", datastore.vcenters.len() > 1)
+                .with("type", "VMFS")
+                .with("maintenanceMode", "normal")
+                .into(),
+        ),
+        "info" => Some(
+            Object::new("DatastoreInfo")
+                .with("name", datastore.name.as_str())
+                .with("url", url)
+                .into(),
+        ),
+        "capability" => Some(
+            Object::new("DatastoreCapability")
+                .with("directoryHierarchySupported", true)
+                .with("rawDiskMappingsSupported", false)
+                .with("perFileThinProvisioningSupported", true)
+                .with("storageIORMSupported", false)
+                .with("nativeSnapshotSupported", false)
+                .into(),
+        ),
+        "vm" => Some(Value::refs(world.vms_on(&datastore.name))),
+        _ => None,
+    }
+}

@@ -1,0 +1,289 @@
+//! Properties of managed objects.
+
+mod entity;
+mod vm;
+
+pub(crate) use vm::{TPM_KEY, of_snapshot, settings_path};
+
+use crate::fault::{Fault, Outcome};
+use crate::inventory::{self, World};
+use crate::schema::schema;
+use crate::server::Call;
+use crate::value::{MoRef, Object, Value};
+use vm_inventory::model::Timestamp;
+
+/// Whether there is such an object.
+pub(crate) fn exists(call: &Call, world: Option<&World>, of: &MoRef) -> bool {
+    let fixed = [
+        inventory::service_instance(),
+        inventory::session_manager(),
+        inventory::property_collector(),
+        inventory::view_manager(),
+        inventory::search_index(),
+        inventory::task_manager(),
+        inventory::crypto_manager(),
+        inventory::option_manager(),
+    ];
+    if fixed.contains(of) {
+        return true;
+    }
+    match of.kind {
+        "Task" => call.server.board.find(&call.vcenter.name, of).is_ok(),
+        "ContainerView" | "ListView" | "PropertyCollector" | "PropertyFilter" => call
+            .login
+            .as_ref()
+            .is_some_and(|login| login.objects().has(of)),
+        "VirtualMachineSnapshot" => vm::of_snapshot(call, world, of).is_ok(),
+        _ => world.is_some_and(|world| world.has(of) || *of == inventory::host()),
+    }
+}
+
+/// A property of an object; `None` if it is not set. The object is there, and has such a property.
+pub(crate) fn property(
+    call: &Call,
+    world: Option<&World>,
+    of: &MoRef,
+    name: &str,
+) -> Outcome<Option<Value>> {
+    let missing = || Fault::object_not_found(of);
+    Ok(match of.kind {
+        "ServiceInstance" => match name {
+            "content" => Some(content(call).into()),
+            "serverClock" => Some(Timestamp::now().into()),
+            _ => None,
+        },
+        "SessionManager" => {
+            let own = call.login.as_ref().map(|login| login.session());
+            match name {
+                "currentSession" => own.map(Value::from),
+                "sessionList" => Some(Value::objects("UserSession", own)),
+                "defaultLocale" => Some("en_US".into()),
+                "messageLocaleList" | "supportedLocaleList" => {
+                    Some(Value::List("string", vec!["en_US".into()]))
+                }
+                "message" => Some("".into()),
+                _ => None,
+            }
+        }
+        "TaskManager" => match name {
+            "recentTask" => Some(Value::refs(
+                call.server
+                    .board
+                    .recent(&call.vcenter.name)
+                    .iter()
+                    .map(|task| task.reference()),
+            )),
+            "maxCollector" => Some(0.into()),
+            _ => None,
+        },
+        "Task" => match name {
+            "info" => {
+                let task = call.server.board.find(&call.vcenter.name, of)?;
+                Some(call.task_info(&task)?.into())
+            }
+            _ => None,
+        },
+        "CryptoManagerKmip" => match name {
+            "enabled" => Some(true.into()),
+            "kmipServers" => Some(Value::objects(
+                "KmipClusterInfo",
+                crate::methods::crypto::clusters(call)?,
+            )),
+            _ => None,
+        },
+        "OptionManager" => match name {
+            "setting" => Some(Value::objects(
+                "OptionValue",
+                crate::methods::options::settings(call),
+            )),
+            _ => None,
+        },
+        "ContainerView" | "ListView" | "PropertyCollector" | "PropertyFilter" => {
+            let login = call.login()?;
+            let view = login.objects().view(of);
+            match (view, name) {
+                (Some(view), "view") => Some(Value::refs(view.members(world.ok_or_else(missing)?))),
+                (Some(view), _) => view.property(name),
+                (None, "filter") => Some(Value::refs(login.objects().filters(of))),
+                (None, "partialUpdates") => login.objects().partial(of).map(Value::from),
+                (None, _) => None,
+            }
+        }
+        "ViewManager" => match name {
+            "viewList" => Some(Value::refs(call.login()?.objects().views())),
+            _ => None,
+        },
+        "VirtualMachine" => vm::property(call, world.ok_or_else(missing)?, of, name)?,
+        "VirtualMachineSnapshot" => vm::snapshot_property(call, world, of, name)?,
+        _ => entity::property(call, world.ok_or_else(missing)?, of, name)?,
+    })
+}
+
+/// The managers of a vCenter.
+pub(crate) fn content(call: &Call) -> Object {
+    Object::new("ServiceContent")
+        .with("rootFolder", inventory::root_folder())
+        .with("propertyCollector", inventory::property_collector())
+        .with("viewManager", inventory::view_manager())
+        .with("about", about(call))
+        .with("setting", inventory::option_manager())
+        .with("sessionManager", inventory::session_manager())
+        .with("taskManager", inventory::task_manager())
+        .with("searchIndex", inventory::search_index())
+        .with("cryptoManager", inventory::crypto_manager())
+}
+
+fn about(call: &Call) -> Object {
+    let version = call.vcenter.version;
+    let api = crate::server::offered(version)
+        .first()
+        .copied()
+        .unwrap_or_default();
+    let numbers: Vec<String> = version
+        .to_string()
+        .split('.')
+        .take(3)
+        .map(str::to_owned)
+        .collect();
+    let release = numbers.join(".");
+    Object::new("AboutInfo")
+        .with("name", "VMware vCenter Server")
+        .with(
+            "fullName",
+            format!(
+                "VMware vCenter Server {release} (vtpm {})",
+                env!("CARGO_PKG_VERSION")
+            ),
+        )
+        .with("vendor", "vtpm")
+        .with("version", release)
+        .with("build", env!("CARGO_PKG_VERSION"))
+        .with("localeVersion", "INTL")
+        .with("localeBuild", "000")
+        .with("osType", "linux-x64")
+        .with("productLineId", "vpx")
+        .with("apiType", "VirtualCenter")
+        .with("apiVersion", api)
+        .with("instanceUuid", instance_uuid(call.vcenter.name.as_str()))
+        .with("licenseProductName", "VMware VirtualCenter Server")
+        .with("licenseProductVersion", "8.0")
+}
+
+/// Identifies a vCenter by its name, as a UUID that is always the same.
+pub(crate) fn instance_uuid(vcenter: &str) -> String {
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(format!("vtpm vCenter {vcenter}").as_bytes());
+    let mut bytes = [0u8; 16];
+    for (to, from) in bytes.iter_mut().zip(digest.iter()) {
+        *to = *from;
+    }
+    uuid::Builder::from_random_bytes(bytes)
+        .into_uuid()
+        .to_string()
+}
+
+/// A part of a property's path: a name, and for lists the key of one item.
+struct Step<'a> {
+    name: &'a str,
+    key: Option<&'a str>,
+}
+
+fn steps(path: &str) -> Option<Vec<Step<'_>>> {
+    path.split('.')
+        .map(|part| match part.split_once('[') {
+            Some((name, rest)) => Some(Step {
+                name,
+                key: Some(rest.strip_suffix(']')?.trim_matches('"')),
+            }),
+            None => Some(Step {
+                name: part,
+                key: None,
+            }),
+        })
+        .collect()
+}
+
+/// Whether a type has properties of that path in that version.
+pub(crate) fn check_path(call: &Call, kind: &str, path: &str) -> Outcome<()> {
+    let invalid = || {
+        let shown: String = path.chars().take(200).collect();
+        Fault::new(
+            "InvalidProperty",
+            format!("The type {kind} has no property \"{shown}\""),
+        )
+        .with("name", shown.as_str())
+    };
+    let mut at = kind;
+    let steps = steps(path).ok_or_else(invalid)?;
+    let count = steps.len();
+    for (number, step) in steps.iter().enumerate() {
+        let field = schema()
+            .field(at, step.name)
+            .filter(|field| field.since <= call.version)
+            .ok_or_else(invalid)?;
+        if number + 1 == count {
+            break;
+        }
+        let plain = field.of.reference || field.of.choice || is_plain(field.of.name);
+        if plain || (field.of.list && step.key.is_none()) {
+            return Err(invalid());
+        }
+        if schema().get(field.of.name).is_none() {
+            // Known by name, but nothing of what it holds is here: it is not set.
+            break;
+        }
+        at = field.of.name;
+    }
+    Ok(())
+}
+
+/// Whether values of a type have no fields.
+fn is_plain(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_lowercase())
+        || matches!(name, "PropertyPath" | "TypeName" | "MethodName")
+}
+
+/// What is at a path that [`check_path`] has passed.
+pub(crate) fn at_path(
+    call: &Call,
+    world: Option<&World>,
+    of: &MoRef,
+    path: &str,
+) -> Outcome<Option<Value>> {
+    let Some(steps) = steps(path) else {
+        return Ok(None);
+    };
+    let mut steps = steps.into_iter();
+    let Some(first) = steps.next() else {
+        return Ok(None);
+    };
+    let mut value = property(call, world, of, first.name)?;
+    value = value.and_then(|value| keyed(value, first.key));
+    for step in steps {
+        value = match value {
+            Some(Value::Object(object)) => object
+                .get(step.name)
+                .cloned()
+                .and_then(|value| keyed(value, step.key)),
+            _ => None,
+        };
+    }
+    Ok(value)
+}
+
+fn keyed(value: Value, key: Option<&str>) -> Option<Value> {
+    let Some(key) = key else {
+        return Some(value);
+    };
+    let Value::List(_, items) = value else {
+        return None;
+    };
+    items.into_iter().find(|item| match item {
+        Value::Object(object) => match object.get("key") {
+            Some(Value::Int(number)) => number.to_string() == key,
+            Some(Value::Text(text)) => text == key,
+            _ => false,
+        },
+        _ => false,
+    })
+}
