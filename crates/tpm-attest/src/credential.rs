@@ -60,7 +60,7 @@ impl Credential {
         let value = Some(value)
             .filter(|value| value.len() <= alg.digest_size())
             .and_then(Tpm2bDigest::new)
-            .ok_or_else(|| Error::TooLarge {
+            .ok_or(Error::TooLarge {
                 what: "the credential",
                 size: value.len(),
             })?;
