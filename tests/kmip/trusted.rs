@@ -539,7 +539,7 @@ fn pass(
                     thread::sleep(Duration::from_secs(2));
                 }
                 thread::sleep(Duration::from_secs(1));
-                host.write_all(&[b' ']).ok()?;
+                host.write_all(b" ").ok()?;
             },
         }
     }

@@ -121,10 +121,7 @@ impl Host {
         };
         let tls = match settings.certificates.trim().is_empty() {
             true => None,
-            false => Some(
-                kmip_client::trusting(settings.certificates.as_bytes())
-                    .map_err(|reason| fault(reason))?,
-            ),
+            false => Some(kmip_client::trusting(settings.certificates.as_bytes()).map_err(&fault)?),
         };
         if let Some(remote) = settings.services.iter().find(|server| server.is_remote())
             && tls.is_none()

@@ -90,7 +90,7 @@ async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
                 inventory,
                 Arc::new(EngineMaker),
                 machines,
-                Some(Arc::new(AttestingHost::default())),
+                Some(Arc::new(AttestingHost)),
             )?)
         }
     })

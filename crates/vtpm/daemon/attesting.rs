@@ -13,7 +13,7 @@ use crate::cli::attest;
 use crate::cli::trace::tcti::Tcti;
 
 /// Opens key services for trusted providers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct AttestingHost;
 
 impl AttestedKeys for AttestingHost {
