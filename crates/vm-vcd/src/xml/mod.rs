@@ -1,0 +1,7 @@
+//! Bodies in XML.
+
+mod read;
+mod write;
+
+pub(crate) use read::{invalid, parsed, read, shown};
+pub(crate) use write::write;
