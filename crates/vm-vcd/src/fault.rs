@@ -7,7 +7,7 @@ use vm_inventory::{Error, ErrorKind};
 
 /// A request that was not done.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// The HTTP status, which is the `majorErrorCode`.
     pub status: u16,
     /// The `minorErrorCode`.
@@ -40,6 +40,14 @@ impl Fault {
             "UNAUTHORIZED",
             "log in first: POST /api/sessions or /cloudapi/1.0.0/sessions with USER@ORGANIZATION, and send the token of the answer",
         )
+    }
+
+    pub(crate) fn unauthorized_because(why: &str) -> Self {
+        Self::new(401, "UNAUTHORIZED", why)
+    }
+
+    pub(crate) fn too_many(why: &str) -> Self {
+        Self::new(429, "TOO_MANY_REQUESTS", why)
     }
 
     /// Somebody else's, or nothing at all: the API says the same of both.
@@ -115,7 +123,7 @@ impl fmt::Display for Fault {
 pub(crate) fn codes(kind: ErrorKind) -> (u16, &'static str) {
     match kind {
         ErrorKind::BadRequest | ErrorKind::Refused => (400, "BAD_REQUEST"),
-        ErrorKind::NotFound => (403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN"),
+        ErrorKind::NotFound | ErrorKind::Forbidden => (403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN"),
         ErrorKind::Conflict => (409, "BUSY_ENTITY"),
         ErrorKind::Unavailable | ErrorKind::KeyRequired => (400, "OPERATION_DENIED"),
         ErrorKind::Internal => (500, "INTERNAL_SERVER_ERROR"),
@@ -151,6 +159,9 @@ mod tests {
         }
         .into();
         let foreign = Fault::no_access("vm", "x");
-        assert_eq!((unknown.status, unknown.code), (foreign.status, foreign.code));
+        assert_eq!(
+            (unknown.status, unknown.code),
+            (foreign.status, foreign.code)
+        );
     }
 }

@@ -19,6 +19,14 @@ fn object(node: &Node, version: ApiVersion) -> Map<String, Json> {
             continue;
         }
         let mut written: Vec<Json> = values.iter().map(|value| json(value, version)).collect();
+        if field.name == "type" {
+            for value in &mut written {
+                // Whoever follows a link in a document in JSON goes on in JSON.
+                if let Some(media) = value.as_str().and_then(|text| text.strip_suffix("+xml")) {
+                    *value = Json::from(format!("{media}+json"));
+                }
+            }
+        }
         if let Some(group) = field.group {
             if let Kind::Node(ty) = field.kind {
                 for value in &mut written {
@@ -62,7 +70,13 @@ pub(crate) fn read(text: &[u8], ty: &'static Type, version: ApiVersion) -> Resul
 }
 
 /// What objects may hold that nobody looks at.
-const READ_OVER: &[&str] = &["_type", "otherAttributes", "any", "vCloudExtension", "section"];
+const READ_OVER: &[&str] = &[
+    "_type",
+    "otherAttributes",
+    "any",
+    "vCloudExtension",
+    "section",
+];
 
 fn node(json: &Json, ty: &'static Type, version: ApiVersion) -> Result<Node, Fault> {
     let Json::Object(map) = json else {
@@ -81,10 +95,11 @@ fn node(json: &Json, ty: &'static Type, version: ApiVersion) -> Result<Node, Fau
             None if key == "section" => sections(&mut node, ty, value, version)?,
             None if READ_OVER.contains(&key.as_str()) => {}
             unknown => {
-                let later = unknown.and_then(|field| field.since).map_or_else(
-                    String::new,
-                    |since| format!("; the API has it from version {since} on"),
-                );
+                let later = unknown
+                    .and_then(|field| field.since)
+                    .map_or_else(String::new, |since| {
+                        format!("; the API has it from version {since} on")
+                    });
                 return Err(invalid(format!(
                     "Unrecognized field {} in {}{later}",
                     shown(key),

@@ -4,14 +4,14 @@ use crate::schema::{Field, Shape, Type};
 
 /// A value of a complex type.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Node {
+pub(crate) struct Node {
     ty: &'static Type,
     values: Vec<(&'static str, Value)>,
 }
 
 /// What a field of a node holds.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Value {
+pub(crate) enum Value {
     /// Text, times and URIs included.
     Text(String),
     /// True or false.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// A version of the API, such as 37.2.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct ApiVersion {
+pub(crate) struct ApiVersion {
     major: u16,
     minor: u16,
 }
@@ -17,13 +17,13 @@ impl ApiVersion {
     }
 
     /// The first one with words for TPMs (VCD 10.4.2).
-    pub const TPM: Self = Self::new(37, 2);
+    pub(crate) const TPM: Self = Self::new(37, 2);
 
     /// The one that a request has that names none: the newest.
-    pub const DEFAULT: Self = Self::new(39, 0);
+    pub(crate) const DEFAULT: Self = Self::new(39, 0);
 
     /// Every one there is, the oldest first.
-    pub const ALL: &'static [Self] = &[
+    pub(crate) const ALL: &'static [Self] = &[
         Self::new(36, 0),
         Self::new(36, 1),
         Self::new(36, 2),
@@ -58,7 +58,7 @@ impl FromStr for ApiVersion {
 
 /// How a body is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Format {
+pub(crate) enum Format {
     /// XML.
     Xml,
     /// JSON.
@@ -135,10 +135,7 @@ mod tests {
     #[test]
     fn a_request_without_a_version_has_the_newest() {
         assert_eq!(accepted(None).unwrap(), (None, ApiVersion::DEFAULT));
-        assert_eq!(
-            accepted(Some("*/*")).unwrap(),
-            (None, ApiVersion::DEFAULT)
-        );
+        assert_eq!(accepted(Some("*/*")).unwrap(), (None, ApiVersion::DEFAULT));
     }
 
     #[test]
@@ -148,9 +145,16 @@ mod tests {
             ("application/*+xml;version=36.0", Format::Xml),
             ("application/*+json; version=36.0", Format::Json),
             ("application/json;version=36.0", Format::Json),
-            ("application/vnd.vmware.vcloud.task+xml;version=36.0", Format::Xml),
+            (
+                "application/vnd.vmware.vcloud.task+xml;version=36.0",
+                Format::Xml,
+            ),
         ] {
-            assert_eq!(accepted(Some(header)).unwrap(), (Some(format), old), "{header}");
+            assert_eq!(
+                accepted(Some(header)).unwrap(),
+                (Some(format), old),
+                "{header}"
+            );
         }
     }
 

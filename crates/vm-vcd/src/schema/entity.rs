@@ -1,8 +1,8 @@
 //! The types of what the API shows.
 
 use super::{
-    Field, Namespace, Root, Type, attribute, boolean, content, flag, integer, loose, many,
-    number, one, text,
+    Field, Namespace, Root, Type, attribute, boolean, content, flag, integer, loose, many, number,
+    one, text,
 };
 use crate::version::ApiVersion;
 
@@ -19,8 +19,11 @@ pub(crate) static REFERENCE: Type = Type::new(
 );
 
 /// `LinkType`.
-pub(crate) static LINK: Type =
-    Type::extending("LinkType", &REFERENCE, &[attribute("rel"), attribute("model")]);
+pub(crate) static LINK: Type = Type::extending(
+    "LinkType",
+    &REFERENCE,
+    &[attribute("rel"), attribute("model")],
+);
 
 /// `ErrorType`.
 pub(crate) static ERROR: Type = Type::new(
@@ -242,8 +245,7 @@ pub(crate) static VAPP_TEMPLATE: Type = Type::extending(
     ],
 );
 
-static CATALOG_ITEMS: Type =
-    Type::new("CatalogItemsType", &[many("CatalogItem", &REFERENCE)]);
+static CATALOG_ITEMS: Type = Type::new("CatalogItemsType", &[many("CatalogItem", &REFERENCE)]);
 
 /// `CatalogType`.
 pub(crate) static CATALOG: Type = Type::extending(
@@ -269,8 +271,10 @@ pub(crate) static CATALOG_ITEM: Type = Type::extending(
     ],
 );
 
-static RESOURCE_ENTITIES: Type =
-    Type::new("ResourceEntitiesType", &[many("ResourceEntity", &REFERENCE)]);
+static RESOURCE_ENTITIES: Type = Type::new(
+    "ResourceEntitiesType",
+    &[many("ResourceEntity", &REFERENCE)],
+);
 
 static HARDWARE_VERSIONS: Type = Type::new(
     "SupportedHardwareVersionsType",
@@ -282,8 +286,10 @@ static CAPABILITIES: Type = Type::new(
     &[one("SupportedHardwareVersions", &HARDWARE_VERSIONS)],
 );
 
-static STORAGE_PROFILES: Type =
-    Type::new("VdcStorageProfilesType", &[many("VdcStorageProfile", &REFERENCE)]);
+static STORAGE_PROFILES: Type = Type::new(
+    "VdcStorageProfilesType",
+    &[many("VdcStorageProfile", &REFERENCE)],
+);
 
 /// `VdcType`.
 pub(crate) static VDC: Type = Type::extending(
@@ -400,8 +406,10 @@ static VERSION_INFO: Type = Type::new(
 );
 
 /// `SupportedVersionsType`.
-pub(crate) static VERSIONS: Type =
-    Type::new("SupportedVersionsType", &[many("VersionInfo", &VERSION_INFO)]);
+pub(crate) static VERSIONS: Type = Type::new(
+    "SupportedVersionsType",
+    &[many("VersionInfo", &VERSION_INFO)],
+);
 
 /// `VersionInfoType`.
 pub(crate) fn version_info() -> &'static Type {
@@ -421,6 +429,7 @@ macro_rules! roots {
         $($(#[doc = $doc])* pub(crate) static $name: Root = Root::$kind($element, &$ty, $media);)*
 
         /// Every document that the API shows.
+        #[cfg(test)]
         pub(crate) static ALL: &[&Root] = &[$(&$name,)*];
     };
 }
@@ -475,8 +484,11 @@ roots! {
 }
 
 /// `TasksListType`.
-pub(crate) static TASKS_LIST: Type =
-    Type::extending("TasksListType", &RESOURCE, &[attribute("name"), many("Task", &TASK)]);
+pub(crate) static TASKS_LIST: Type = Type::extending(
+    "TasksListType",
+    &RESOURCE,
+    &[attribute("name"), many("Task", &TASK)],
+);
 
 /// The media type of a document in XML.
 pub(crate) fn media(root: &Root) -> String {

@@ -12,7 +12,7 @@ use std::fmt;
 
 /// The namespaces of elements and attributes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Namespace {
+pub(crate) enum Namespace {
     /// The API's own; its attributes have no namespace.
     Vcloud,
     /// Its extension for administrators of the system.
@@ -55,7 +55,7 @@ impl Namespace {
 
 /// Where a field stands in XML, and how often.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// An attribute.
     Attribute,
     /// The text of the element itself.
@@ -68,7 +68,7 @@ pub enum Shape {
 
 /// What a field holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Text.
     Text,
     /// True or false.
@@ -83,7 +83,7 @@ pub enum Kind {
 
 /// One field of a type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Field {
+pub(crate) struct Field {
     /// Its name in XML; in JSON the first letter is small.
     pub name: &'static str,
     /// Its namespace.
@@ -188,7 +188,7 @@ const fn content() -> Field {
 }
 
 /// A complex type: its fields, after those of the type that it extends.
-pub struct Type {
+pub(crate) struct Type {
     /// Its name, `Type` included.
     pub name: &'static str,
     /// What it extends.
@@ -212,11 +212,7 @@ impl fmt::Debug for Type {
 }
 
 impl Type {
-    const fn extending(
-        name: &'static str,
-        base: &'static Type,
-        own: &'static [Field],
-    ) -> Self {
+    const fn extending(name: &'static str, base: &'static Type, own: &'static [Field]) -> Self {
         Self {
             name,
             base: Some(base),
@@ -248,7 +244,7 @@ impl Type {
 
 /// What may stand at the root of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Root {
+pub(crate) struct Root {
     /// The element.
     pub element: &'static str,
     /// Its namespace.

@@ -258,10 +258,11 @@ impl<'a> Reader<'a> {
                 return self.read_over();
             }
             unknown => {
-                let later = unknown.and_then(|field| field.since).map_or_else(
-                    String::new,
-                    |since| format!("; the API has it from version {since} on"),
-                );
+                let later = unknown
+                    .and_then(|field| field.since)
+                    .map_or_else(String::new, |since| {
+                        format!("; the API has it from version {since} on")
+                    });
                 return Err(invalid(format!(
                     "cvc-complex-type.2.4.a: Invalid content was found starting with element {} in {}{later}",
                     shown(&element.name),
@@ -363,7 +364,9 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 fn malformed(reason: &str) -> Fault {
-    Fault::bad_request(format!("Bad request: the body is not well-formed XML: {reason}"))
+    Fault::bad_request(format!(
+        "Bad request: the body is not well-formed XML: {reason}"
+    ))
 }
 
 /// A body that breaks the schema.
@@ -380,7 +383,9 @@ mod tests {
     const NEW: ApiVersion = ApiVersion::DEFAULT;
 
     fn recompose(inner: &str) -> String {
-        format!("<RecomposeVAppParams xmlns=\"http://www.vmware.com/vcloud/v1.5\">{inner}</RecomposeVAppParams>")
+        format!(
+            "<RecomposeVAppParams xmlns=\"http://www.vmware.com/vcloud/v1.5\">{inner}</RecomposeVAppParams>"
+        )
     }
 
     #[test]
@@ -408,10 +413,15 @@ mod tests {
 
     #[test]
     fn words_for_tpms_are_unknown_before_their_version() {
-        let text = recompose("<SourcedItem><Source href=\"h\"/><ReplaceTpm>true</ReplaceTpm></SourcedItem>");
+        let text = recompose(
+            "<SourcedItem><Source href=\"h\"/><ReplaceTpm>true</ReplaceTpm></SourcedItem>",
+        );
         let fault = read(&text, &[&RECOMPOSE_ROOT], ApiVersion::new(37, 1)).unwrap_err();
         assert_eq!((fault.status, fault.code), (400, "BAD_REQUEST"));
-        assert!(fault.message.contains("ReplaceTpm") && fault.message.contains("37.2"), "{fault}");
+        assert!(
+            fault.message.contains("ReplaceTpm") && fault.message.contains("37.2"),
+            "{fault}"
+        );
         let text = "<CaptureVAppParams xmlns=\"http://www.vmware.com/vcloud/v1.5\" name=\"t\"><CopyTpmOnInstantiate>true</CopyTpmOnInstantiate></CaptureVAppParams>";
         assert!(read(text, &[&CAPTURE_ROOT], ApiVersion::new(36, 0)).is_err());
         assert!(read(text, &[&CAPTURE_ROOT], ApiVersion::TPM).is_ok());
@@ -433,10 +443,22 @@ mod tests {
     #[test]
     fn depth_and_count_have_limits() {
         let deep = format!("{}{}", "<a>".repeat(2000), "</a>".repeat(2000));
-        let deep = recompose(&format!("<InstantiationParams>{deep}</InstantiationParams>"));
-        assert!(read(&deep, &[&RECOMPOSE_ROOT], NEW).unwrap_err().message.contains("deep"));
+        let deep = recompose(&format!(
+            "<InstantiationParams>{deep}</InstantiationParams>"
+        ));
+        assert!(
+            read(&deep, &[&RECOMPOSE_ROOT], NEW)
+                .unwrap_err()
+                .message
+                .contains("deep")
+        );
         let wide = recompose(&"<DeleteItem href=\"h\"/>".repeat(60_000));
-        assert!(read(&wide, &[&RECOMPOSE_ROOT], NEW).unwrap_err().message.contains("elements"));
+        assert!(
+            read(&wide, &[&RECOMPOSE_ROOT], NEW)
+                .unwrap_err()
+                .message
+                .contains("elements")
+        );
     }
 
     #[test]
