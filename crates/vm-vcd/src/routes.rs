@@ -234,6 +234,10 @@ pub(crate) static ROUTES: &[Route] = &[
         catalog::delete_template,
     ),
     get("/api/vAppTemplate/vm-{id}", look::show_template_vm),
+    get(
+        "/api/vAppTemplate/vm-{id}/trustedPlatformModule",
+        look::show_template_tpm,
+    ),
     get("/api/catalog/{id}", look::show_catalog),
     post(
         "/api/catalog/{id}/action/captureVApp",
@@ -243,6 +247,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/catalogItem/{id}", look::show_item),
     delete("/api/catalogItem/{id}", catalog::delete_item),
     get("/api/admin", look::show_vcloud),
+    get("/api/admin/user/{id}", look::show_user),
     post(
         "/api/admin/org/{id}/catalogs",
         &[&request::NEW_CATALOG_ROOT],

@@ -241,6 +241,13 @@ pub(crate) fn show_template_vm(call: &Call) -> Answer {
     Ok(Reply::ok(&entity::TEMPLATE_VM_ROOT, node))
 }
 
+/// `GET /api/vAppTemplate/vm-{id}/trustedPlatformModule`.
+pub(crate) fn show_template_tpm(call: &Call) -> Answer {
+    let (_, vm) = template_vm(call, call.id())?;
+    let node = show::catalog::template_tpm(call, &vm);
+    Ok(Reply::ok(&entity::TPM_ROOT, node))
+}
+
 /// `GET /api/catalog/{id}`.
 pub(crate) fn show_catalog(call: &Call) -> Answer {
     let record = catalog(call, call.id())?;
@@ -290,6 +297,24 @@ pub(crate) fn list_tasks(call: &Call) -> Answer {
 pub(crate) fn cancel_task(call: &Call) -> Answer {
     call.operations.cancel_task(TaskId(call.id()))?;
     Ok(Reply::nothing())
+}
+
+/// `GET /api/admin/user/{id}`: oneself, and for administrators everybody of the organization.
+pub(crate) fn show_user(call: &Call) -> Answer {
+    let id = call.id();
+    let own = call.operations.principal();
+    if ids::derived(Kind::User, &own.to_string()) == id {
+        let node = show::org::user(call, id, own.name.as_str(), &show::org::role(call));
+        return Ok(Reply::ok(&entity::USER_ROOT, node));
+    }
+    let users = call.operations.users(own.organization.as_ref())?;
+    let found = users.into_iter().find(|user| {
+        ids::derived(Kind::User, &format!("{}@{}", user.name, user.organization)) == id
+    });
+    let user = found.ok_or_else(|| Fault::no_access("user", &id.to_string()))?;
+    let role = show::org::role_name(user.role, false);
+    let node = show::org::user(call, id, user.name.as_str(), &role);
+    Ok(Reply::ok(&entity::USER_ROOT, node))
 }
 
 /// `GET /api/admin`.

@@ -324,6 +324,17 @@ pub(crate) static ORG: Type = Type::extending(
 pub(crate) static ORG_LIST: Type =
     Type::extending("OrgListType", &RESOURCE, &[many("Org", &REFERENCE)]);
 
+/// `UserType`.
+pub(crate) static USER: Type = Type::extending(
+    "UserType",
+    &ENTITY,
+    &[
+        text("FullName"),
+        boolean("IsEnabled"),
+        one("Role", &REFERENCE),
+    ],
+);
+
 /// `SessionType`.
 pub(crate) static SESSION: Type = Type::extending(
     "SessionType",
@@ -445,6 +456,8 @@ roots! {
     ORG_LIST_ROOT = new("OrgList", ORG_LIST, "application/vnd.vmware.vcloud.orgList");
     /// An organization.
     ORG_ROOT = new("Org", ORG, "application/vnd.vmware.vcloud.org");
+    /// A user.
+    USER_ROOT = new("User", USER, "application/vnd.vmware.admin.user");
     /// A virtual data center.
     VDC_ROOT = new("Vdc", VDC, "application/vnd.vmware.vcloud.vdc");
     /// A datastore as a virtual data center sees it.

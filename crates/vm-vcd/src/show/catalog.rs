@@ -92,13 +92,17 @@ pub(crate) fn item(call: &Call, template: &Template) -> Node {
         .with("VersionNumber", 1_i64)
 }
 
-/// A VM of a template.
-pub(crate) fn template_vm(call: &Call, template: &Template, vm: &Vm) -> Node {
+/// The TPM of a VM of a template.
+pub(crate) fn template_tpm(call: &Call, vm: &Vm) -> Node {
     let href = Kind::TemplateVm.href(&call.base, vm.id.0);
-    let tpm = Node::of(&entity::TPM)
+    Node::of(&entity::TPM)
         .with("href", format!("{href}/trustedPlatformModule"))
         .with("type", entity::media(&entity::TPM_ROOT))
-        .with("TpmPresent", vm.tpm.is_some());
+        .with("TpmPresent", vm.tpm.is_some())
+}
+
+/// A VM of a template.
+pub(crate) fn template_vm(call: &Call, template: &Template, vm: &Vm) -> Node {
     begin(
         call,
         &entity::TEMPLATE_VM_ROOT,
@@ -125,7 +129,7 @@ pub(crate) fn template_vm(call: &Call, template: &Template, vm: &Vm) -> Node {
     )
     .with("VAppScopedLocalId", vm.id.to_string())
     .with("DateCreated", date(vm.created))
-    .with("TrustedPlatformModule", tpm)
+    .with("TrustedPlatformModule", template_tpm(call, vm))
 }
 
 /// A vApp template.

@@ -5,7 +5,8 @@ use crate::call::Call;
 use crate::ids::{self, Kind};
 use crate::node::Node;
 use crate::schema::{entity, record, request};
-use vm_inventory::model::{Catalog, Vdc};
+use uuid::Uuid;
+use vm_inventory::model::{Catalog, Role, Vdc};
 
 /// What the system is called in the API.
 pub(crate) const SYSTEM: &str = "System";
@@ -60,9 +61,13 @@ pub(crate) fn session(call: &Call) -> Node {
 
 /// The role of the user by the API's names.
 pub(crate) fn role(call: &Call) -> String {
-    use vm_inventory::model::Role;
     let principal = call.operations.principal();
-    match (principal.role, principal.is_system()) {
+    role_name(principal.role, principal.is_system())
+}
+
+/// A role by the API's names.
+pub(crate) fn role_name(role: Role, system: bool) -> String {
+    match (role, system) {
         (Role::Administrator, true) => "System Administrator".to_owned(),
         (Role::Administrator, false) => "Organization Administrator".to_owned(),
         (Role::VappAuthor, _) => "vApp Author".to_owned(),
@@ -70,6 +75,14 @@ pub(crate) fn role(call: &Call) -> String {
         (Role::VappUser, _) => "vApp User".to_owned(),
         (other, _) => other.to_string(),
     }
+}
+
+/// A user.
+pub(crate) fn user(call: &Call, id: Uuid, name: &str, role: &str) -> Node {
+    begin(call, &entity::USER_ROOT, Kind::User, id, name)
+        .with("FullName", name)
+        .with("IsEnabled", true)
+        .with("Role", Node::of(&entity::REFERENCE).with("name", role))
 }
 
 /// An organization.

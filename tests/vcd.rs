@@ -1,0 +1,79 @@
+//! pyvcloud, VMware's own client of the Cloud Director API, drives the daemon unchanged; what comes of it is asked of each TPM with
+//! tpm2-tools. The scripts are in `tests/vcd`.
+
+#![cfg(test)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{Daemon, VTPM, finish, folder, only_for_vtpm};
+
+/// Runs a script of `tests/vcd` against a daemon of its own.
+fn script(name: &str) {
+    if only_for_vtpm("it has no API of Cloud Director") {
+        return;
+    }
+    let home = folder();
+    let mut daemon = Daemon::start(&home.path().join("data"));
+    daemon.stop();
+    daemon.start_again_with(&["--listen", "127.0.0.1:0"]);
+    let output = daemon.output();
+    let told = |words: &str| {
+        let line = output.lines().find_map(|line| line.strip_prefix(words));
+        let line = line.unwrap_or_else(|| panic!("the daemon does not say {words:?}:\n{output}"));
+        line.split([',', ' ']).next().unwrap_or(line).to_owned()
+    };
+    let done = Command::new("timeout")
+        .arg("900")
+        .arg(client().join("venv/bin/python"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vcd/{name}.py")))
+        .env("VTPM", VTPM)
+        .env("VTPM_DATA", daemon.folder())
+        .env("VCD_URL", told("Listening on "))
+        .env("VCD_PASSWORD", told("The user's password, shown this once: "))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .expect("the script starts");
+    print!("{}", finish(name, done));
+}
+
+/// The folder with pyvcloud, installed if it is not there yet.
+fn client() -> PathBuf {
+    // Beside the binary that is tested: the folder of the build.
+    let folder = Path::new(VTPM)
+        .ancestors()
+        .nth(2)
+        .expect("the folder of the build")
+        .join("pyvcloud");
+    let prepare = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vcd/prepare");
+    let made = Command::new(prepare).arg(&folder).output();
+    finish("tests/vcd/prepare", made.expect("the script starts"));
+    folder
+}
+
+#[test]
+fn pyvcloud_drives_vapps_vms_catalogs_and_queries() {
+    script("pyvcloud_alone");
+}
+
+#[test]
+fn the_words_for_tpms_decide_on_vcenter_8_and_7() {
+    script("words");
+}
+
+#[test]
+fn across_vcenters_the_key_provider_and_storage_decide() {
+    script("crossing");
+}
+
+#[test]
+fn organizations_do_not_see_each_other() {
+    script("tenants");
+}
+
+#[test]
+fn what_is_wrong_is_refused_and_changes_nothing() {
+    script("bad_input");
+}
