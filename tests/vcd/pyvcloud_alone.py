@@ -1,6 +1,5 @@
 """What pyvcloud does by itself, in its own version: every copy is a copy."""
 
-from pyvcloud.vcd.client import QueryResultFormat
 from pyvcloud.vcd.task import Task
 
 from world import *
@@ -109,13 +108,13 @@ web.reload()
 done(client, web.snapshot_remove_all())
 said("take a snapshot, go back to it, remove it")
 
-records = list(client.get_typed_query("vm", qfilter="name==web*;isVAppTemplate==false", sort_asc="name", page_size=2).execute())
-names = [record.get("name") for record in records]
+found = records(client, "vm", qfilter="name==web*;isVAppTemplate==false", sort_asc="name", page_size=2)
+names = [record.get("name") for record in found]
 assert names == sorted(names) and names.count("web") == 2 and "web2" in names, names
-assert [record.get("tpmPresent") for record in records] == [None] * len(records)
+assert [record.get("tpmPresent") for record in found] == [None] * len(found)
 tasks = list(Task(client).list_tasks(filter_status_list=["success"]))
 assert len(tasks) > 25 and all(task.get("status") == "success" for task in tasks)
-vapps = client.get_typed_query("vApp", query_result_format=QueryResultFormat.RECORDS, equality_filter=("name", "shop")).execute()
+vapps = records(client, "vApp", equality_filter=("name", "shop"))
 assert [(it.get("name"), it.get("status")) for it in vapps] == [("shop", "POWERED_OFF")]
 said("queries with filters, order and pages")
 

@@ -158,6 +158,6 @@ assert b"Tpm" not in etree.tostring(older.get_resource(children(shop)["web"].get
 assert log_in(version="37.2").get_resource(children(shop)["web"].get("href")).TrustedPlatformModule.TpmPresent.text == "true"
 said("before 37.2 there is no word for TPMs")
 
-records = client.get_typed_query("vm", qfilter="tpmPresent==true;firmware==efi;name==alone;isVAppTemplate==false").execute()
-assert [it.get("name") for it in records] == ["alone"]
+found = records(client, "vm", qfilter="tpmPresent==true;firmware==efi;name==alone;isVAppTemplate==false")
+assert [it.get("name") for it in found] == ["alone"]
 said("queries know tpmPresent and firmware")

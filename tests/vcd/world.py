@@ -9,7 +9,7 @@ import tempfile
 import requests
 import urllib3
 from lxml import etree
-from pyvcloud.vcd.client import E, BasicLoginCredentials, Client, EntityType
+from pyvcloud.vcd.client import E, BasicLoginCredentials, Client, EntityType, QueryResultFormat
 from pyvcloud.vcd.exceptions import VcdResponseException
 from pyvcloud.vcd.org import Org
 from pyvcloud.vcd.vapp import VApp
@@ -260,6 +260,11 @@ def instantiate(client, into, source, name, *items):
         body.append(it)
     href = into.href + "/action/instantiateVAppTemplate"
     return post(client, href, body, "instantiateVAppTemplateParams")
+
+
+def records(client, kind, **more):
+    """The records that a query finds."""
+    return list(client.get_typed_query(kind, query_result_format=QueryResultFormat.ID_RECORDS, **more).execute())
 
 
 def raw(method, path, token=None, version=NEW, kind="xml", **more):
