@@ -4,6 +4,7 @@ use crate::fault::Fault;
 use crate::ids::Kind;
 use crate::node::Node;
 use crate::schema::{Root, entity};
+use crate::uploads::Uploads;
 use crate::version::ApiVersion;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -16,6 +17,8 @@ pub(crate) struct Call {
     pub(crate) operations: Scoped,
     /// Where jobs run.
     pub(crate) jobs: Jobs,
+    /// Templates on their way.
+    pub(crate) uploads: Uploads,
     /// Scheme, host and port that the client uses.
     pub(crate) base: String,
     pub(crate) version: ApiVersion,
@@ -150,4 +153,5 @@ pub(crate) struct Server {
     pub(crate) sessions: vm_web::Sessions,
     pub(crate) jobs: Jobs,
     pub(crate) site: crate::Site,
+    pub(crate) uploads: Uploads,
 }

@@ -50,6 +50,15 @@ impl Fault {
         Self::new(429, "TOO_MANY_REQUESTS", why)
     }
 
+    pub(crate) fn duplicate(message: impl Into<String>) -> Self {
+        Self::new(400, "DUPLICATE_NAME", message)
+    }
+
+    /// A piece of an upload that is not the next one.
+    pub(crate) fn range(message: impl Into<String>) -> Self {
+        Self::new(416, "INVALID_RANGE", message)
+    }
+
     /// Somebody else's, or nothing at all: the API says the same of both.
     pub(crate) fn no_access(what: &str, id: &str) -> Self {
         Self::new(

@@ -16,12 +16,14 @@ mod routes;
 mod schema;
 mod sessions;
 mod show;
+mod uploads;
 mod version;
 mod visit;
 mod xml;
 
 use axum::Router;
-use axum::routing::{MethodFilter, any, on};
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{MethodFilter, any, on, put};
 use call::Server;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,10 +68,16 @@ pub fn router(operations: Arc<Operations>, jobs: Jobs, sessions: Sessions, site:
         .route("/cloudapi/{*rest}", any(visit::serve))
         .method_not_allowed_fallback(visit::serve)
         .merge(shared)
+        // Files of any length: what is too long for its descriptor is refused as it arrives.
+        .route(
+            "/transfer/{id}/{name}",
+            put(visit::upload).layer(DefaultBodyLimit::disable()),
+        )
         .with_state(Server {
             operations,
             sessions,
             jobs,
             site,
+            uploads: uploads::Uploads::default(),
         })
 }

@@ -8,7 +8,7 @@ use crate::schema::entity;
 use crate::version::{ApiVersion, Format, accepted, written};
 use crate::{ids, json, sessions, show, xml};
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use serde_json::json;
@@ -63,6 +63,32 @@ pub(crate) async fn serve(State(server): State<Server>, request: Request) -> Res
         None => answer(&server, request, style).await,
     };
     answer.unwrap_or_else(|fault| refuse(&fault, style))
+}
+
+/// Takes a file of a template, or a piece of one.
+pub(crate) async fn upload(
+    State(server): State<Server>,
+    Path((id, name)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    let style = Style {
+        format: Format::Xml,
+        version: ApiVersion::DEFAULT,
+        cloud: false,
+    };
+    let (parts, body) = request.into_parts();
+    let done = async {
+        let who = sessions::principal(&server.sessions, &parts.headers)?;
+        let id = ids::strict(&id).ok_or_else(|| Fault::not_found("the identifier is none"))?;
+        let uploads = &server.uploads;
+        uploads
+            .put(&server, &who, (id, name), &parts.headers, body)
+            .await
+    };
+    match done.await {
+        Ok(()) => build(StatusCode::OK, "", style.version, String::new()),
+        Err(fault) => refuse(&fault, style),
+    }
 }
 
 async fn answer(server: &Server, request: Request, style: Style) -> Result<Response, Fault> {
@@ -132,6 +158,7 @@ fn call(server: &Server, principal: Principal, base: String, style: Style) -> Ca
     Call {
         operations: server.operations.as_user(principal),
         jobs: server.jobs.clone(),
+        uploads: server.uploads.clone(),
         base,
         version: style.version,
         ids: Vec::new(),

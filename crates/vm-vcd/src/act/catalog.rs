@@ -62,6 +62,21 @@ pub(crate) fn capture(call: &Call) -> Answer {
     })
 }
 
+/// `POST /api/catalog/{id}/action/upload`: the descriptor and the files follow.
+pub(crate) fn upload(call: &Call) -> Answer {
+    let body = call.body()?;
+    let catalog = look::catalog(call, call.id())?;
+    call.uploads.begin(call, &catalog, name(body)?)
+}
+
+/// `POST /api/vdc/{id}/action/uploadVAppTemplate` names no catalog, so there is no place for the template.
+pub(crate) fn upload_to_vdc(call: &Call) -> Answer {
+    look::vdc(call, call.id())?;
+    Err(Fault::unsupported(
+        "a template belongs into a catalog; POST the same body to action/upload of the catalog",
+    ))
+}
+
 /// `DELETE /api/vAppTemplate/vappTemplate-{id}`.
 pub(crate) fn delete_template(call: &Call) -> Answer {
     let template = look::template(call, call.id())?;

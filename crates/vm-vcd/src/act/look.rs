@@ -6,6 +6,7 @@ use crate::ids::{self, Kind};
 use crate::node::Node;
 use crate::schema::entity;
 use crate::show;
+use crate::uploads::Shown;
 use uuid::Uuid;
 use vm_inventory::model::{Catalog, Template, VCenter, Vapp, Vm};
 use vm_inventory::{TargetKind, Task, TaskId, VappView, VdcView, VmView};
@@ -228,8 +229,27 @@ pub(crate) fn show_template(call: &Call) -> Answer {
         Ok(record) => show::catalog::template(call, &record, &call.operations.tasks()?),
         Err(fault) => match making(call, TargetKind::Template, call.id())? {
             Some(task) => show::catalog::coming(call, &task),
-            None => return Err(fault),
+            None => return show_upload(call, fault),
         },
+    };
+    Ok(Reply::ok(&entity::TEMPLATE_ROOT, node))
+}
+
+/// A template that is being uploaded, or that came of it under an identifier of its own.
+fn show_upload(call: &Call, fault: Fault) -> Answer {
+    let node = match call.uploads.show(call, call.id()) {
+        None => return Err(fault),
+        Some(Err(failed)) => return Err(failed),
+        Some(Ok(Shown::Node(node))) => *node,
+        Some(Ok(Shown::Task(task))) => {
+            let task = call.operations.task(task.id)?;
+            match Shown::template(&task) {
+                Some(id) => {
+                    show::catalog::template(call, &template(call, id)?, &call.operations.tasks()?)
+                }
+                None => show::catalog::coming(call, &task),
+            }
+        }
     };
     Ok(Reply::ok(&entity::TEMPLATE_ROOT, node))
 }

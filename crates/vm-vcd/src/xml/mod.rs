@@ -1,5 +1,6 @@
 //! Bodies in XML.
 
+pub(crate) mod files;
 mod read;
 mod write;
 
