@@ -77,3 +77,8 @@ fn organizations_do_not_see_each_other() {
 fn what_is_wrong_is_refused_and_changes_nothing() {
     script("bad_input");
 }
+
+#[test]
+fn packages_are_uploaded_in_pieces_and_their_tpms_are_new() {
+    script("upload");
+}

@@ -146,7 +146,11 @@ pub(crate) static ROUTES: &[Route] = &[
         &[&request::CREATE_VM_ROOT],
         vm::create,
     ),
-    post("/api/vdc/{id}/action/uploadVAppTemplate", &[&request::UPLOAD_ROOT], catalog::upload_to_vdc),
+    post(
+        "/api/vdc/{id}/action/uploadVAppTemplate",
+        &[&request::UPLOAD_ROOT],
+        catalog::upload_to_vdc,
+    ),
     get("/api/vApp/vapp-{id}", look::show_vapp),
     delete("/api/vApp/vapp-{id}", compose::delete),
     post(
@@ -245,7 +249,11 @@ pub(crate) static ROUTES: &[Route] = &[
         &[&request::CAPTURE_ROOT],
         catalog::capture,
     ),
-    post("/api/catalog/{id}/action/upload", &[&request::UPLOAD_ROOT], catalog::upload),
+    post(
+        "/api/catalog/{id}/action/upload",
+        &[&request::UPLOAD_ROOT],
+        catalog::upload,
+    ),
     get("/api/catalogItem/{id}", look::show_item),
     delete("/api/catalogItem/{id}", catalog::delete_item),
     get("/api/admin", look::show_vcloud),

@@ -13,6 +13,7 @@ use crate::xml::files::{File, list};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::HeaderMap;
 use http_body_util::BodyExt as _;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -217,7 +218,9 @@ impl Upload {
     fn node(&self, call: &Call, seen: &Seen) -> Node {
         let list = entity::inner(&entity::VAPP_TEMPLATE, "Files");
         let file = |name: &str, size: i64, done: i64| {
-            let href = format!("{}/transfer/{}/{name}", call.base, self.id);
+            let plain = percent_decode_str(name).decode_utf8_lossy();
+            let part = utf8_percent_encode(&plain, NON_ALPHANUMERIC);
+            let href = format!("{}/transfer/{}/{part}", call.base, self.id);
             let node = Node::of(&entity::FILE)
                 .with("name", name)
                 .with("size", size)
@@ -238,12 +241,7 @@ impl Upload {
     }
 
     /// Reads the descriptor and lets the operation begin.
-    async fn describe(
-        &self,
-        server: &Server,
-        stage: &mut Stage,
-        body: Body,
-    ) -> Result<(), Fault> {
+    async fn describe(&self, server: &Server, stage: &mut Stage, body: Body) -> Result<(), Fault> {
         if !matches!(stage, Stage::Waiting) {
             return Err(Fault::range("the descriptor has arrived already"));
         }
@@ -262,9 +260,8 @@ impl Upload {
         };
         let operations = server.operations.as_user(self.owner.clone());
         let (to, mut reader) = vm_web::from_body();
-        let importing = tokio::task::spawn_blocking(move || {
-            operations.import_package(&request, &mut reader)
-        });
+        let importing =
+            tokio::task::spawn_blocking(move || operations.import_package(&request, &mut reader));
         let head = header(DESCRIPTOR_NAME, bytes.len() as u64)?;
         *stage = Stage::Receiving {
             to: to.clone(),
@@ -293,7 +290,7 @@ impl Upload {
             return Err(Fault::range("the descriptor comes first"));
         };
         let next = lock(&self.seen).files.get(*file).cloned();
-        let Some((due, mut done)) = next.filter(|(due, _)| due.href == name) else {
+        let Some((due, mut done)) = next.filter(|(due, _)| due.name() == name) else {
             return Err(Fault::range(
                 "files are sent in the order of the descriptor, each once",
             ));
@@ -313,7 +310,9 @@ impl Upload {
                 Ok(Some(Err(error))) => return Err(Fault::bad_request(error.to_string())),
                 Ok(Some(Ok(frame))) => frame,
             };
-            let Ok(data) = frame.into_data() else { continue };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             done += data.len() as u64;
             if done > due.size {
                 return Err(Fault::bad_request(format!(
@@ -337,11 +336,7 @@ impl Upload {
     }
 
     /// When the last file has arrived, the operation gets its end, and its task begins.
-    async fn conclude(
-        &self,
-        server: &Server,
-        stage: &mut Stage,
-    ) -> Option<Result<Task, Fault>> {
+    async fn conclude(&self, server: &Server, stage: &mut Stage) -> Option<Result<Task, Fault>> {
         let all = lock(&self.seen).files.len();
         match stage {
             Stage::Receiving { file, .. } if *file == all => {}
@@ -398,7 +393,10 @@ async fn give_up_idle(known: Weak<Mutex<HashMap<Uuid, Arc<Upload>>>>, id: Uuid) 
 
 /// Where a piece begins, by its `Content-Range`.
 fn begins(headers: &HeaderMap) -> Option<u64> {
-    let text = headers.get(axum::http::header::CONTENT_RANGE)?.to_str().ok()?;
+    let text = headers
+        .get(axum::http::header::CONTENT_RANGE)?
+        .to_str()
+        .ok()?;
     text.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
 }
 
@@ -414,9 +412,12 @@ async fn send(to: &mpsc::Sender<io::Result<Bytes>>, piece: Bytes) -> Result<(), 
 /// The head of a file in an archive.
 fn header(name: &str, size: u64) -> Result<Bytes, Fault> {
     let mut header = tar::Header::new_gnu();
-    header
-        .set_path(name)
-        .map_err(|error| Fault::bad_request(format!("the file name {}: {error}", crate::xml::shown(name))))?;
+    header.set_path(name).map_err(|error| {
+        Fault::bad_request(format!(
+            "the file name {}: {error}",
+            crate::xml::shown(name)
+        ))
+    })?;
     header.set_size(size);
     header.set_mode(0o600);
     header.set_entry_type(tar::EntryType::Regular);

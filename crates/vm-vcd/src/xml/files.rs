@@ -3,6 +3,7 @@
 use super::{invalid, shown};
 use crate::fault::Fault;
 use crate::schema::Namespace;
+use percent_encoding::percent_decode_str;
 use quick_xml::XmlVersion;
 use quick_xml::events::Event;
 use quick_xml::name::ResolveResult;
@@ -14,10 +15,19 @@ const FILES: usize = 1000;
 /// A file of a package.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct File {
-    /// Its name.
+    /// Its name, as the descriptor writes it.
     pub(crate) href: String,
     /// Its length.
     pub(crate) size: u64,
+}
+
+impl File {
+    /// Its name in the package; the descriptor writes it as an address.
+    pub(crate) fn name(&self) -> String {
+        percent_decode_str(&self.href)
+            .decode_utf8_lossy()
+            .into_owned()
+    }
 }
 
 /// The files of a descriptor, in their order.
@@ -64,7 +74,9 @@ pub(crate) fn list(text: &str) -> Result<Vec<File>, Fault> {
         })?;
         files.push(File { href, size });
         if files.len() > FILES {
-            return Err(invalid(format!("the descriptor names more than {FILES} files")));
+            return Err(invalid(format!(
+                "the descriptor names more than {FILES} files"
+            )));
         }
     }
 }
@@ -73,13 +85,19 @@ pub(crate) fn list(text: &str) -> Result<Vec<File>, Fault> {
 mod tests {
     use super::*;
 
-    const BEGIN: &str = "<ovf:Envelope xmlns:ovf=\"http://schemas.dmtf.org/ovf/envelope/1\"><ovf:References>";
+    const BEGIN: &str =
+        "<ovf:Envelope xmlns:ovf=\"http://schemas.dmtf.org/ovf/envelope/1\"><ovf:References>";
 
     #[test]
     fn files_are_listed_in_their_order() {
-        let text = format!("{BEGIN}<ovf:File ovf:href=\"b.vmdk\" ovf:id=\"f\" ovf:size=\"7\"/><ovf:File ovf:href=\"a.nvram\" ovf:size=\"0\"></ovf:File></ovf:References></ovf:Envelope>");
+        let text = format!(
+            "{BEGIN}<ovf:File ovf:href=\"b.vmdk\" ovf:id=\"f\" ovf:size=\"7\"/><ovf:File ovf:href=\"a.nvram\" ovf:size=\"0\"></ovf:File></ovf:References></ovf:Envelope>"
+        );
         let files = list(&text).unwrap();
-        let names: Vec<(&str, u64)> = files.iter().map(|file| (file.href.as_str(), file.size)).collect();
+        let names: Vec<(&str, u64)> = files
+            .iter()
+            .map(|file| (file.href.as_str(), file.size))
+            .collect();
         assert_eq!(names, [("b.vmdk", 7), ("a.nvram", 0)]);
     }
 
@@ -88,7 +106,9 @@ mod tests {
         for text in [
             format!("{BEGIN}<ovf:File ovf:href=\"b\"/></ovf:References></ovf:Envelope>"),
             format!("{BEGIN}<ovf:File ovf:size=\"1\"/></ovf:References></ovf:Envelope>"),
-            format!("<!DOCTYPE a [<!ENTITY x SYSTEM \"file:///etc/passwd\">]>{BEGIN}</ovf:References></ovf:Envelope>"),
+            format!(
+                "<!DOCTYPE a [<!ENTITY x SYSTEM \"file:///etc/passwd\">]>{BEGIN}</ovf:References></ovf:Envelope>"
+            ),
             format!("{BEGIN}</ovf:Envelope>"),
         ] {
             assert!(list(&text).is_err(), "{text}");
