@@ -151,7 +151,7 @@ impl Uploads {
         let upload = self.find(id, call.operations.principal())?;
         let seen = lock(&upload.seen).clone();
         match seen.end {
-            Some(Ok(task)) => Some(Ok(Shown::Task(task))),
+            Some(Ok(task)) => Some(Ok(Shown::Task(Box::new(task)))),
             Some(Err(fault)) => Some(Err(fault)),
             None => Some(Ok(Shown::Node(Box::new(upload.node(call, &seen))))),
         }
@@ -203,7 +203,7 @@ pub(crate) enum Shown {
     /// Files that have arrived and that are missing.
     Node(Box<Node>),
     /// The task that makes the template.
-    Task(Task),
+    Task(Box<Task>),
 }
 
 impl Shown {
