@@ -5,10 +5,14 @@
 
 mod support;
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use support::{Daemon, VTPM, finish, folder, only_for_vtpm};
+use support::{PortPair, Process, VTPM, finish, folder, only_for_vtpm, wait_for};
+
+/// The first password of the system's administrator.
+const PASSWORD: &str = "the first password of all";
 
 /// Runs a script of `tests/vcd` against a daemon of its own.
 fn script(name: &str) {
@@ -16,23 +20,36 @@ fn script(name: &str) {
         return;
     }
     let home = folder();
-    let mut daemon = Daemon::start(&home.path().join("data"));
-    daemon.stop();
-    daemon.start_again_with(&["--listen", "127.0.0.1:0"]);
-    let output = daemon.output();
-    let told = |words: &str| {
-        let line = output.lines().find_map(|line| line.strip_prefix(words));
-        let line = line.unwrap_or_else(|| panic!("the daemon does not say {words:?}:\n{output}"));
-        line.split([',', ' ']).next().unwrap_or(line).to_owned()
-    };
+    let (data, told) = (home.path().join("data"), home.path().join("output"));
+    let port = PortPair::claim();
+    let output = File::create(&told).expect("a file for the daemon's output");
+    let mut daemon = Process::start(
+        Command::new(VTPM)
+            .args(["serve", "--listen", &format!("127.0.0.1:{}", port.first)])
+            .arg("--data")
+            .arg(&data)
+            .env("VTPM_ADMIN_PASSWORD", PASSWORD)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("the output"))
+            .stderr(output),
+    );
+    wait_for("the daemon", || {
+        let text = fs::read_to_string(&told).unwrap_or_default();
+        if let Some(status) = daemon.ended() {
+            panic!("the daemon ended ({status}):\n{text}");
+        }
+        text.lines()
+            .any(|line| line == "vtpm is ready")
+            .then_some(())
+    });
     let done = Command::new("timeout")
         .arg("900")
         .arg(client().join("venv/bin/python"))
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vcd/{name}.py")))
         .env("VTPM", VTPM)
-        .env("VTPM_DATA", daemon.folder())
-        .env("VCD_URL", told("Listening on "))
-        .env("VCD_PASSWORD", told("The user's password, shown this once: "))
+        .env("VTPM_DATA", &data)
+        .env("VCD_URL", format!("https://127.0.0.1:{}", port.first))
+        .env("VCD_PASSWORD", PASSWORD)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .expect("the script starts");
