@@ -43,12 +43,12 @@ pub use inventory::Inventory;
 pub use lineage::{Lineage, LineageNode};
 pub use name::{Name, NameError};
 pub use operation::{
-    AdoptTpm, BackupFile, Capture, CloneVm, CopyVapp, CreateCatalog, CreateProvider, CreateVCenter,
-    CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Export, ExportPackage, Fate, Import,
-    ImportPackage, Instantiate, Job, KeyServerView, KeyState, KeyUse, Machines, MoveVapp, MoveVm,
-    NewVappVm, Offer, Operations, PowerOn, Preview, ProviderStatus, ProviderView, Rekey, RekeyAll,
-    Relocate, RestoreProvider, Started, TakeSnapshot, TpmBytes, TpmMaker, TpmMakerError, TpmView,
-    UserView, VappItem, VappView, VdcView, VmHardware, VmPreview, VmView,
+    AdoptTpm, BackupFile, Capture, CloneVm, Compose, CopyVapp, CreateCatalog, CreateProvider,
+    CreateVCenter, CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Export, ExportPackage, Fate,
+    Import, ImportPackage, Instantiate, Job, KeyServerView, KeyState, KeyUse, Machines, MoveVapp,
+    MoveVm, NewVappVm, Offer, Operations, Part, PowerOn, Preview, ProviderStatus, ProviderView,
+    Rekey, RekeyAll, Relocate, RestoreProvider, Started, TakeSnapshot, TpmBytes, TpmMaker,
+    TpmMakerError, TpmView, UserView, VappItem, VappView, VdcView, VmHardware, VmPreview, VmView,
 };
 pub use snapshot::{Revert, Snapshot, SnapshotTree};
 pub use task::{TargetKind, Task, TaskError, TaskId, TaskStatus};

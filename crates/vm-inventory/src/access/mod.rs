@@ -1,6 +1,7 @@
 //! Who may do what: users, what their roles allow, and [`Scoped`], the operations as one user has them.
 
 mod certificates;
+mod compose;
 mod infrastructure;
 mod packages;
 mod scoped;

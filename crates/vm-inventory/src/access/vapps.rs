@@ -460,7 +460,7 @@ impl Scoped {
 }
 
 /// What instances of a template take: a clone of its TPMs, or new ones.
-fn needed_for(template: &Template) -> Option<Privilege> {
+pub(super) fn needed_for(template: &Template) -> Option<Privilege> {
     template.has_tpm().then_some(match template.provisioning {
         TpmProvisioning::Copy => Privilege::Clone,
         TpmProvisioning::Replace => Privilege::EncryptNew,

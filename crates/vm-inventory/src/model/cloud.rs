@@ -223,6 +223,9 @@ pub struct Vapp {
     pub vdc: Name,
     /// When it was made.
     pub created: Timestamp,
+    /// It was made to hold one standalone VM, comes and goes with it, and is not shown by itself.
+    #[serde(default)]
+    pub standalone: bool,
 }
 
 impl Record for Vapp {

@@ -9,6 +9,7 @@ mod catalog_sync;
 mod certificate;
 mod clone;
 mod cloud;
+mod compose;
 mod create;
 mod delete;
 mod edit_tpm;
@@ -26,6 +27,7 @@ mod rekey;
 mod relocate;
 mod snapshot;
 mod template;
+mod together;
 mod unlock;
 mod vapp;
 mod view;
@@ -42,6 +44,7 @@ pub(crate) use own::belongs;
 pub use adopt::AdoptTpm;
 pub use clone::CloneVm;
 pub use cloud::{CreateCatalog, CreateVdc, UserView, VdcView};
+pub use compose::{Compose, Part};
 pub use create::CreateVm;
 pub use edit_tpm::EditTpm;
 pub use hardware::VmHardware;
@@ -224,7 +227,12 @@ pub struct Job {
     work: Work,
     operations: Arc<Operations>,
     busy: Vec<Busy>,
+    /// What comes after it, as a part of the same task.
+    then: Option<Then>,
 }
+
+/// Work that goes on when the VMs of a job are free again: gets the task as it ended.
+type Then = Box<dyn FnOnce(&Arc<Operations>, &Task) -> Result<()> + Send>;
 
 impl Job {
     /// The task as accepted.
@@ -241,12 +249,13 @@ impl Job {
             work,
             operations,
             busy,
+            then,
         } = self;
         // Until its VMs are free again the job counts as running, whatever its record says:
         // who waits for its end may go on at once.
         operations.report(&task, 0, "started");
         let attempt = catch_unwind(AssertUnwindSafe(|| work(&operations, task.clone())));
-        let ended = match attempt {
+        let mut ended = match attempt {
             Ok(Ok(done)) => done,
             Ok(Err(error)) => operations.give_up(task, &error),
             Err(payload) => {
@@ -259,6 +268,11 @@ impl Job {
             }
         };
         drop(busy);
+        if let Some(then) = then
+            && ended.status == TaskStatus::Success
+        {
+            ended = operations.go_on(ended, then);
+        }
         lock(&operations.cancels).remove(&ended.id);
         lock(&operations.progress).remove(&ended.id);
         ended
@@ -498,6 +512,7 @@ impl Operations {
             work: Box::new(work),
             operations: Arc::clone(self),
             busy,
+            then: None,
         }
     }
 

@@ -215,6 +215,7 @@ impl Operations {
             name: name.clone(),
             vdc: vdc.record.name.clone(),
             created: Timestamp::now(),
+            standalone: false,
         };
         let key = vapp.key();
         if self.inventory.find::<Vapp>(&key)?.is_some() || self.inventory.is_reserved(&key)? {
@@ -269,7 +270,7 @@ impl Operations {
     }
 
     /// A plan for a vApp that exists: the place, and the names taken there.
-    fn plan_into(
+    pub(super) fn plan_into(
         &self,
         vapp: &str,
         operation: Operation,
@@ -290,7 +291,7 @@ impl Operations {
         Ok((plan, place, names))
     }
 
-    fn plan_item(
+    pub(super) fn plan_item(
         &self,
         plan: &mut Plan,
         place: &Place,

@@ -1,0 +1,121 @@
+//! Several VMs powered on or off as one task, and what follows an operation as a part of its task.
+
+use super::{Job, Operations, Then};
+use crate::inventory::Transaction;
+use crate::model::PowerState;
+use crate::task::{TargetKind, Task, TaskStatus};
+use crate::{Error, Result};
+use std::sync::Arc;
+
+impl Job {
+    /// Powers on what the job made or changed, as the last step of its task: the VM, or every VM of the vApp that has a TPM.
+    #[must_use]
+    pub fn then_power_on(mut self) -> Self {
+        self.then = Some(Box::new(|operations, task| match task.target {
+            TargetKind::Vapp => operations.power_members(task, PowerState::On),
+            TargetKind::Vm => {
+                let vm = operations.inventory.vm(&task.vm.to_string())?.record;
+                if vm.tpm.is_none() || vm.power == PowerState::On {
+                    return Ok(());
+                }
+                succeeded(operations.power_on(&vm.id.to_string(), false)?.run())
+            }
+            TargetKind::Template | TargetKind::Catalog => Ok(()),
+        }));
+        self
+    }
+}
+
+impl Operations {
+    /// Powers every VM of a vApp on or off; those that are so already, or have no TPM, stay as they are.
+    ///
+    /// # Errors
+    /// When there is no such vApp, or it has nothing to power on or off.
+    pub fn power_vapp(self: &Arc<Self>, vapp: &str, power: PowerState) -> Result<Job> {
+        let stored = self.find_vapp(vapp)?;
+        let vapp = &stored.record;
+        let changes = self
+            .members(vapp)?
+            .iter()
+            .any(|vm| vm.record.power != power && vm.record.tpm.is_some());
+        if !changes {
+            return Err(Error::Power {
+                vm: vapp.name.clone(),
+                is: power,
+                hint: "none of its VMs with a TPM is in another state",
+            });
+        }
+        let operation = match power {
+            PowerState::On => "power_on_vapp",
+            PowerState::Off => "power_off_vapp",
+        };
+        let mut task = Task::new(operation, super::plan::as_busy(vapp.id), &vapp.name);
+        task.target = TargetKind::Vapp;
+        task.organization = Some(vapp.organization.clone());
+        let mut transaction = Transaction::default();
+        transaction.unchanged(&stored);
+        transaction.insert(&task)?;
+        self.inventory.commit(transaction)?;
+        let everything = Arc::clone(self);
+        Ok(self.job(task, Vec::new(), move |this, task| {
+            everything.power_members(&task, power)?;
+            let task = task.succeeded();
+            let mut transaction = Transaction::default();
+            transaction.put(&task)?;
+            this.inventory.commit(transaction)?;
+            Ok(task)
+        }))
+    }
+
+    fn power_members(self: &Arc<Self>, task: &Task, power: PowerState) -> Result<()> {
+        let vapp = self.find_vapp(&task.vm.to_string())?;
+        for vm in self.members(&vapp.record)? {
+            let vm = vm.record;
+            if vm.power == power || vm.tpm.is_none() {
+                continue;
+            }
+            let reference = vm.id.to_string();
+            let job = match power {
+                PowerState::On => {
+                    self.report(task, 98, "powering VMs on");
+                    self.power_on(&reference, false)?
+                }
+                PowerState::Off => {
+                    self.report(task, 50, "powering VMs off");
+                    self.power_off(&reference)?
+                }
+            };
+            succeeded(job.run())?;
+        }
+        Ok(())
+    }
+
+    /// Does what follows a task that succeeded; if that fails the task ends as failed, while what it made stays.
+    pub(super) fn go_on(self: &Arc<Self>, ended: Task, then: Then) -> Task {
+        let Err(error) = then(self, &ended) else {
+            return ended;
+        };
+        let failed = ended.failed(&error);
+        let mut transaction = Transaction::default();
+        let recorded = transaction
+            .put(&failed)
+            .and_then(|()| self.inventory.commit(transaction));
+        if let Err(error) = recorded {
+            tracing::error!(task = %failed.id, "the end of a task was not recorded: {error}");
+        }
+        failed
+    }
+}
+
+/// The end of a part as the end of the whole.
+fn succeeded(task: Task) -> Result<()> {
+    match (task.status, task.error) {
+        (TaskStatus::Success, _) => Ok(()),
+        (TaskStatus::Canceled, _) => Err(Error::Canceled),
+        (_, Some(error)) => Err(Error::Machine {
+            vm: task.vm_name,
+            reason: error.detail,
+        }),
+        (_, None) => Err(Error::Internal("a part of the task failed".to_owned())),
+    }
+}

@@ -1,0 +1,151 @@
+//! What bodies say about the VMs of a vApp to be.
+
+use super::{look, replace_tpm};
+use crate::call::Call;
+use crate::fault::Fault;
+use crate::ids::Kind;
+use crate::node::Node;
+use vm_inventory::guest::GuestOs;
+use vm_inventory::model::Firmware;
+use vm_inventory::{Name, NewVappVm, Part};
+
+/// The name that a sourced item gives its VM.
+pub(crate) fn wanted_name(item: &Node) -> Result<Option<Name>, Fault> {
+    let name = item
+        .child("VmGeneralParams")
+        .and_then(|general| general.text("Name"))
+        .filter(|name| !name.is_empty());
+    Ok(name.map(str::parse::<Name>).transpose()?)
+}
+
+/// The parts that a `SourcedItem` stands for.
+pub(crate) fn sourced(call: &Call, item: &Node) -> Result<Vec<Part>, Fault> {
+    let name = wanted_name(item)?;
+    let tpm = replace_tpm(item);
+    let moves = item.boolean("sourceDelete") == Some(true);
+    let (kind, id) = call.target(item, "Source")?;
+    let one = |vm: String, name: Option<Name>| {
+        if moves {
+            Part::Move { vm, name, tpm }
+        } else {
+            Part::Copy { vm, name, tpm }
+        }
+    };
+    let template = |template: String, vm: Option<Name>, name: Option<Name>| {
+        if moves {
+            return Err(Fault::bad_request(
+                "Bad request: sourceDelete moves a VM; what is in a catalog is instantiated, not moved",
+            ));
+        }
+        Ok(vec![Part::Template {
+            template,
+            vm,
+            name,
+            tpm,
+        }])
+    };
+    match kind {
+        Kind::Vm => {
+            // A URN does not say which of the two it is.
+            match look::vm(call, id) {
+                Ok((_, vm)) => Ok(vec![one(vm.id.to_string(), name)]),
+                Err(fault) => match look::template_vm(call, id) {
+                    Ok((found, vm)) => template(look::template_name(&found), Some(vm.name), name),
+                    Err(_) => Err(fault),
+                },
+            }
+        }
+        Kind::TemplateVm => {
+            let (found, vm) = look::template_vm(call, id)?;
+            template(look::template_name(&found), Some(vm.name), name)
+        }
+        Kind::Template => {
+            let found = look::template(call, id)?;
+            template(look::template_name(&found), None, name)
+        }
+        Kind::CatalogItem => {
+            let found = look::item(call, id)?;
+            template(look::template_name(&found), None, name)
+        }
+        Kind::Vapp => {
+            let view = look::vapp(call, id)?;
+            if name.is_some() && view.vms.len() != 1 {
+                return Err(Fault::bad_request(format!(
+                    "Bad request: the vApp {} has {} VMs, which cannot all have one name; name its VMs as sources",
+                    view.vapp.name,
+                    view.vms.len()
+                )));
+            }
+            Ok(view
+                .vms
+                .iter()
+                .map(|vm| one(vm.id.to_string(), name.clone()))
+                .collect())
+        }
+        _ => Err(Fault::invalid_reference(
+            "the Source of a SourcedItem is a VM, a vApp, a vApp template or a VM of one",
+        )),
+    }
+}
+
+/// The new VM that a `CreateItem` or `CreateVm` stands for.
+pub(crate) fn new_vm(item: &Node) -> Result<(Name, NewVappVm), Fault> {
+    let name = super::name(item)?;
+    let spec = item.child("VmSpecSection");
+    let word = |field: &str| {
+        spec.and_then(|spec| spec.text(field))
+            .filter(|word| !word.is_empty())
+    };
+    let guest = word("OsType")
+        .map(str::parse::<GuestOs>)
+        .transpose()
+        .map_err(Fault::bad_request)?;
+    let firmware = match word("Firmware").map(str::to_ascii_lowercase).as_deref() {
+        None => None,
+        Some("efi") => Some(Firmware::Efi),
+        Some("bios") => Some(Firmware::Bios),
+        Some(_) => {
+            return Err(Fault::bad_request(
+                "Bad request: the Firmware of a VM is efi or bios",
+            ));
+        }
+    };
+    let hardware_version = spec
+        .and_then(|spec| spec.child("HardwareVersion"))
+        .and_then(|version| version.text("value"))
+        .filter(|text| !text.is_empty())
+        .map(|text| {
+            text.strip_prefix("vmx-")
+                .unwrap_or(text)
+                .parse()
+                .map_err(|_| {
+                    Fault::bad_request("Bad request: a HardwareVersion is written as vmx-19")
+                })
+        })
+        .transpose()?;
+    let tpm = item
+        .child("TrustedPlatformModule")
+        .and_then(|tpm| tpm.boolean("TpmPresent"))
+        .unwrap_or(false);
+    let vm = NewVappVm {
+        tpm,
+        profile: None,
+        firmware,
+        hardware_version,
+        guest,
+    };
+    Ok((name, vm))
+}
+
+/// Every part that a compose or recompose body names.
+pub(crate) fn all(call: &Call, body: &Node) -> Result<Vec<Part>, Fault> {
+    let mut parts = Vec::new();
+    for item in body.children("SourcedItem") {
+        parts.extend(sourced(call, item)?);
+    }
+    for item in body.children("CreateItem") {
+        let (name, vm) = new_vm(item)?;
+        parts.push(Part::New { name, vm });
+    }
+    Ok(parts)
+}

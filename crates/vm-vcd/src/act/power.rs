@@ -1,0 +1,90 @@
+//! Power: of VMs, and of vApps as a whole.
+
+use super::look;
+use crate::call::{Answer, Call};
+use crate::fault::Fault;
+use crate::node::Node;
+use vm_inventory::model::PowerState;
+
+fn vm(call: &Call, power: PowerState) -> Answer {
+    let (_, vm) = look::vm(call, call.id())?;
+    let id = vm.id.to_string();
+    let job = match power {
+        PowerState::On => call.operations.power_on(&id, false)?,
+        PowerState::Off => call.operations.power_off(&id)?,
+    };
+    call.accept(job)
+}
+
+fn vapp(call: &Call, power: PowerState) -> Answer {
+    let vapp = look::vapp(call, call.id())?.vapp;
+    call.accept(call.operations.power_vapp(&vapp.id.to_string(), power)?)
+}
+
+/// `POST /api/vApp/vm-{id}/power/action/powerOn`.
+pub(crate) fn vm_on(call: &Call) -> Answer {
+    vm(call, PowerState::On)
+}
+
+/// `POST /api/vApp/vm-{id}/power/action/powerOff` and `shutdown`: the TPM is always shut down in good order.
+pub(crate) fn vm_off(call: &Call) -> Answer {
+    vm(call, PowerState::Off)
+}
+
+/// `POST /api/vApp/vapp-{id}/power/action/powerOn`.
+pub(crate) fn vapp_on(call: &Call) -> Answer {
+    vapp(call, PowerState::On)
+}
+
+/// `POST /api/vApp/vapp-{id}/power/action/powerOff` and `shutdown`.
+pub(crate) fn vapp_off(call: &Call) -> Answer {
+    vapp(call, PowerState::Off)
+}
+
+/// Deploying without power changes nothing that this server has.
+fn deploys(body: Option<&Node>) -> Result<(), Fault> {
+    if body.and_then(|body| body.boolean("powerOn")) == Some(false) {
+        return Err(Fault::unsupported(
+            "on this server deploying is powering on; leave powerOn=\"false\" out",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether undeploying means powering off.
+fn undeploys(body: Option<&Node>) -> Result<(), Fault> {
+    match body.and_then(|body| body.text("UndeployPowerAction")) {
+        None | Some("powerOff" | "shutdown" | "default" | "force") => Ok(()),
+        Some("suspend") => Err(Fault::unsupported(
+            "this server does not suspend VMs; use powerOff",
+        )),
+        Some(other) => Err(Fault::bad_request(format!(
+            "Bad request: {} is no UndeployPowerAction; use powerOff",
+            crate::xml::shown(other)
+        ))),
+    }
+}
+
+/// `POST /api/vApp/vm-{id}/action/deploy`.
+pub(crate) fn deploy_vm(call: &Call) -> Answer {
+    deploys(call.body.as_ref())?;
+    vm_on(call)
+}
+
+/// `POST /api/vApp/vm-{id}/action/undeploy`.
+pub(crate) fn undeploy_vm(call: &Call) -> Answer {
+    undeploys(call.body.as_ref())?;
+    vm_off(call)
+}
+
+/// `POST /api/vApp/vapp-{id}/action/deploy`.
+pub(crate) fn deploy_vapp(call: &Call) -> Answer {
+    deploys(call.body.as_ref())?;
+    vapp_on(call)
+}
+
+/// `POST /api/vApp/vapp-{id}/action/undeploy`.
+pub(crate) fn undeploy_vapp(call: &Call) -> Answer {
+    undeploys(call.body.as_ref())?;
+    vapp_off(call)
+}

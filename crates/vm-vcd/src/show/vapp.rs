@@ -1,0 +1,270 @@
+//! vApps and VMs.
+
+use super::{action, begin, date, link, link_to, reference};
+use crate::call::Call;
+use crate::ids::{self, Kind};
+use crate::node::Node;
+use crate::schema::{entity, request};
+use uuid::Uuid;
+use vm_inventory::guest::{GuestFamily, GuestOs};
+use vm_inventory::model::{PowerState, Vapp};
+use vm_inventory::{TargetKind, Task, VappView, VmView};
+
+/// The status of a VM: its number and its word in queries.
+pub(crate) fn vm_status(power: PowerState) -> (i64, &'static str) {
+    match power {
+        PowerState::On => (4, "POWERED_ON"),
+        PowerState::Off => (8, "POWERED_OFF"),
+    }
+}
+
+/// The status of a vApp: that of its VMs.
+pub(crate) fn vapp_status(vms: &[VmView]) -> (i64, &'static str) {
+    let on = vms.iter().filter(|vm| vm.power == PowerState::On).count();
+    match (vms.len(), on) {
+        (0, _) => (1, "RESOLVED"),
+        (_, 0) => (8, "POWERED_OFF"),
+        (all, on) if all == on => (4, "POWERED_ON"),
+        _ => (10, "MIXED"),
+    }
+}
+
+/// The links to power something on and off.
+fn power_links(node: &mut Node, href: &str, on: bool, off: bool) {
+    let power = |what: &str| format!("{href}/power/action/{what}");
+    if off {
+        node.push("Link", link("power:powerOn", power("powerOn"), None));
+        let deploy = format!("{href}/action/deploy");
+        node.push("Link", action("deploy", deploy, &request::DEPLOY_ROOT));
+    }
+    if on {
+        node.push("Link", link("power:powerOff", power("powerOff"), None));
+        node.push("Link", link("power:shutdown", power("shutdown"), None));
+        let undeploy = format!("{href}/action/undeploy");
+        node.push(
+            "Link",
+            action("undeploy", undeploy, &request::UNDEPLOY_ROOT),
+        );
+    }
+}
+
+/// The links to take, go back to, and remove snapshots.
+fn snapshot_links(node: &mut Node, href: &str, some: bool) {
+    let take = format!("{href}/action/createSnapshot");
+    node.push(
+        "Link",
+        action("snapshot:create", take, &request::SNAPSHOT_ROOT),
+    );
+    if some {
+        for (rel, what) in [
+            ("snapshot:revertToCurrent", "revertToCurrentSnapshot"),
+            ("snapshot:removeAll", "removeAllSnapshots"),
+        ] {
+            node.push("Link", link(rel, format!("{href}/action/{what}"), None));
+        }
+    }
+}
+
+/// The TPM of a VM.
+pub(crate) fn tpm(call: &Call, vm: &VmView) -> Node {
+    let href = Kind::Vm.href(&call.base, vm.id.0);
+    let edit = format!("{href}/action/editTrustedPlatformModule");
+    Node::of(&entity::TPM)
+        .with("href", format!("{href}/trustedPlatformModule"))
+        .with("type", entity::media(&entity::TPM_ROOT))
+        .with("Link", action("edit", edit, &request::EDIT_TPM_ROOT))
+        .with("TpmPresent", vm.tpm.present)
+}
+
+/// The operating system of a VM, by vSphere's identifier.
+pub(crate) fn operating_system(guest: &GuestOs) -> Node {
+    // CIM's numbers for systems that it does not tell apart any further.
+    let number: i64 = match guest.family() {
+        GuestFamily::Linux => 101,
+        GuestFamily::Windows | GuestFamily::OldWindows => 103,
+        GuestFamily::Other => 1,
+    };
+    let ty = entity::inner(&entity::VM, "OperatingSystemSection");
+    Node::of(ty)
+        .with("id", number)
+        .with("osType", guest.as_str())
+        .with("Info", "Specifies the operating system installed")
+        .with("Description", guest.as_str())
+}
+
+/// What a VM is like.
+pub(crate) fn spec(guest: &GuestOs, hardware: u16, firmware: &str) -> Node {
+    let version = entity::inner(&entity::VM_SPEC, "HardwareVersion");
+    Node::of(&entity::VM_SPEC)
+        .with("Modified", false)
+        .with("Info", "Virtual Machine specification")
+        .with("OsType", guest.as_str())
+        .with(
+            "HardwareVersion",
+            Node::of(version).with("value", format!("vmx-{hardware}")),
+        )
+        .with("Firmware", firmware)
+}
+
+/// A reference to the datastore of a VM as its virtual data center sees it.
+pub(crate) fn storage_profile(call: &Call, organization: &str, vdc: &str, datastore: &str) -> Node {
+    reference(
+        call,
+        Kind::StorageProfile,
+        profile_id(organization, vdc, datastore),
+        datastore,
+    )
+}
+
+/// The identifier of a datastore as a virtual data center sees it.
+pub(crate) fn profile_id(organization: &str, vdc: &str, datastore: &str) -> Uuid {
+    ids::derived(
+        Kind::StorageProfile,
+        &format!("{organization}/{vdc}/{datastore}"),
+    )
+}
+
+/// The snapshots of a VM.
+pub(crate) fn snapshots(call: &Call, vm: &VmView, taken: &[(String, bool)]) -> Node {
+    let section = entity::inner(&entity::VM, "SnapshotSection");
+    let snapshot = entity::inner(section, "Snapshot");
+    let href = Kind::Vm.href(&call.base, vm.id.0);
+    Node::of(section)
+        .with("href", format!("{href}/snapshotSection"))
+        .with("type", entity::media(&entity::SNAPSHOT_ROOT))
+        .with("Info", "Snapshot information section")
+        .with_all(
+            "Snapshot",
+            taken.iter().map(|(created, on)| {
+                Node::of(snapshot)
+                    .with("created", created.as_str())
+                    .with("poweredOn", *on)
+                    .with("size", 0_i64)
+            }),
+        )
+}
+
+/// A VM of a vApp.
+pub(crate) fn vm(call: &Call, vapp: &Vapp, vm: &VmView, tasks: &[Task]) -> Node {
+    let (status, _) = vm_status(vm.power);
+    let on = vm.power == PowerState::On;
+    let href = Kind::Vm.href(&call.base, vm.id.0);
+    let mut node = begin(call, &entity::VM_ROOT, Kind::Vm, vm.id.0, vm.name.as_str())
+        .with("deployed", on)
+        .with("status", status)
+        .with("needsCustomization", false)
+        .with("nestedHypervisorEnabled", false);
+    power_links(&mut node, &href, on, !on);
+    node.push(
+        "Link",
+        link_to(call, "up", Kind::Vapp, vapp.id, vapp.name.as_str()),
+    );
+    if !on {
+        node.push("Link", link("remove", href.as_str(), None));
+    }
+    let reconfigure = format!("{href}/action/reconfigureVm");
+    node.push(
+        "Link",
+        action("reconfigureVm", reconfigure, &request::RECONFIGURE_ROOT),
+    );
+    let tpm_section = format!("{href}/trustedPlatformModule");
+    if call.version >= crate::version::ApiVersion::TPM {
+        node.push(
+            "Link",
+            link("down", tpm_section, Some(&entity::media(&entity::TPM_ROOT))),
+        );
+    }
+    snapshot_links(&mut node, &href, vm.snapshot_count > 0);
+    node.with_some(
+        "Tasks",
+        super::task::in_progress(call, tasks, TargetKind::Vm, vm.id.0),
+    )
+    .with(
+        "VAppParent",
+        reference(call, Kind::Vapp, vapp.id, vapp.name.as_str()),
+    )
+    .with("OperatingSystemSection", operating_system(&vm.guest))
+    .with(
+        "VmSpecSection",
+        spec(&vm.guest, vm.hardware_version, vm.firmware.as_str()),
+    )
+    .with("DateCreated", date(vm.created))
+    .with("VAppScopedLocalId", vm.id.to_string())
+    .with(
+        "StorageProfile",
+        storage_profile(
+            call,
+            vapp.organization.as_str(),
+            vapp.vdc.as_str(),
+            vm.datastore.as_str(),
+        ),
+    )
+    .with("Encrypted", vm.provider.is_some())
+    .with("TrustedPlatformModule", tpm(call, vm))
+}
+
+/// A vApp.
+pub(crate) fn vapp(call: &Call, view: &VappView, tasks: &[Task]) -> Node {
+    let record = &view.vapp;
+    let (status, _) = vapp_status(&view.vms);
+    let on = view.vms.iter().any(|vm| vm.power == PowerState::On);
+    let off = view.vms.iter().any(|vm| vm.power == PowerState::Off);
+    let href = Kind::Vapp.href(&call.base, record.id);
+    let mut node = begin(
+        call,
+        &entity::VAPP_ROOT,
+        Kind::Vapp,
+        record.id,
+        record.name.as_str(),
+    )
+    .with("deployed", on)
+    .with("status", status)
+    .with("ovfDescriptorUploaded", true);
+    power_links(&mut node, &href, on, off);
+    let vdc = ids::of_org(Kind::Vdc, record.organization.as_str(), record.vdc.as_str());
+    node.push(
+        "Link",
+        link_to(call, "up", Kind::Vdc, vdc, record.vdc.as_str()),
+    );
+    if !record.standalone {
+        let recompose = format!("{href}/action/recomposeVApp");
+        node.push(
+            "Link",
+            action("recompose", recompose, &request::RECOMPOSE_ROOT),
+        );
+    }
+    if !on {
+        node.push("Link", link("remove", href.as_str(), None));
+    }
+    let taken = view.vms.iter().any(|vm| vm.snapshot_count > 0);
+    snapshot_links(&mut node, &href, taken);
+    let children = entity::inner(&entity::VAPP, "Children");
+    let vms = view.vms.iter().map(|it| vm(call, record, it, tasks));
+    let children = (!view.vms.is_empty()).then(|| Node::of(children).with_all("Vm", vms));
+    node.with_some(
+        "Tasks",
+        super::task::in_progress(call, tasks, TargetKind::Vapp, record.id),
+    )
+    .with("DateCreated", date(record.created))
+    .with("autoNature", record.standalone)
+    .with("InMaintenanceMode", false)
+    .with_some("Children", children)
+}
+
+/// A vApp that is being made: there is nothing of it but its task.
+pub(crate) fn coming(call: &Call, task: &Task) -> Node {
+    begin(
+        call,
+        &entity::VAPP_ROOT,
+        Kind::Vapp,
+        task.vm.0,
+        task.vm_name.as_str(),
+    )
+    .with("deployed", false)
+    .with("status", 0_i64)
+    .with("ovfDescriptorUploaded", true)
+    .with(
+        "Tasks",
+        Node::of(&entity::TASKS).with("Task", super::task::task(call, task)),
+    )
+}
