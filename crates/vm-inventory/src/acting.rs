@@ -1,9 +1,11 @@
 //! On whose behalf this thread works, so that tasks and the audit log name somebody without every operation passing a name on.
 
+use crate::once::RequestKey;
 use std::cell::RefCell;
 
 thread_local! {
     static USER: RefCell<Option<String>> = const { RefCell::new(None) };
+    static REQUEST: RefCell<Option<RequestKey>> = const { RefCell::new(None) };
 }
 
 /// Puts back who was there before, also when the work panics.
@@ -25,6 +27,27 @@ pub(crate) fn on_behalf_of<T>(name: String, work: impl FnOnce() -> T) -> T {
 /// Who it is; `None` for what the daemon does by itself.
 pub(crate) fn user() -> Option<String> {
     USER.with(|user| user.borrow().clone())
+}
+
+/// Puts back which request it was before.
+struct RestoreRequest(Option<RequestKey>);
+
+impl Drop for RestoreRequest {
+    fn drop(&mut self) {
+        let before = self.0.take();
+        REQUEST.with(|request| *request.borrow_mut() = before);
+    }
+}
+
+/// Does `work` because of the request with that key.
+pub(crate) fn because_of<T>(key: RequestKey, work: impl FnOnce() -> T) -> T {
+    let _restore = RestoreRequest(REQUEST.with(|request| request.borrow_mut().replace(key)));
+    work()
+}
+
+/// Which request it is, if it has a key.
+pub(crate) fn request() -> Option<RequestKey> {
+    REQUEST.with(|request| request.borrow().clone())
 }
 
 #[cfg(test)]
