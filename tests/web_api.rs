@@ -366,7 +366,12 @@ fn body_for(method: &str, path: &str) -> Option<Value> {
         (_, "/v1/vapps/{vapp}/move") => json!({"vdc": "vdc1"}),
         (_, "/v1/catalogs/{catalog}/publish") => json!({"published": true}),
         (_, "/v1/providers/{name}/backup") => json!({"password": PASSWORD}),
-        (_, "/v1/providers/{name}/certificate") => json!({"certificate": "x"}),
+        (
+            _,
+            "/v1/providers/{name}/certificate"
+            | "/v1/vcenters/{name}/ca/certificate"
+            | "/v1/vms/{vm}/ek/certificate",
+        ) => json!({"certificate": "x"}),
         (_, "/v1/vcenters/{vcenter}/trust" | "/v1/datastores/{datastore}/share") => {
             json!({"vcenter": "vc01"})
         }
@@ -441,6 +446,8 @@ fn organizations_that_attack_each_other_find_nothing_and_change_nothing() {
         let (parameter, rest) = rest.split_once('}').expect("a closing brace");
         // What belongs to no organization is no secret, but not theirs to use.
         let refusal = match parameter {
+            // Whoever judges a TPM may look at authorities, of which none has this name.
+            "name" if method == "GET" && path.starts_with("/v1/vcenters/") => 404,
             "name" | "vcenter" | "datastore" => 403,
             _ => 404,
         };
@@ -600,6 +607,9 @@ fn tags_keys_parts_and_events_keep_clients_from_doing_things_twice_or_unseen() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("curl");
+    let mut lines = BufReader::new(events.stdout.take().expect("stdout")).lines();
+    let opened = lines.find(|line| line.as_ref().is_ok_and(|line| line == ":"));
+    opened.expect("the stream").expect("a line");
     let matching = format!("If-Match: {tag}");
     let off = with(
         "POST",
@@ -609,7 +619,6 @@ fn tags_keys_parts_and_events_keep_clients_from_doing_things_twice_or_unseen() {
     );
     let off = off.is(202, "the right tag").json();
     let id = off["task"]["id"].as_str().expect("an id").to_owned();
-    let mut lines = BufReader::new(events.stdout.take().expect("stdout")).lines();
     let told = lines.find_map(|line| {
         let line = line.expect("events");
         let task: Value = serde_json::from_str(line.strip_prefix("data: ")?).expect("a task");
@@ -734,11 +743,10 @@ fn bad_input_is_refused_by_rule_and_changes_nothing() {
         .output()
         .expect("curl");
     let status = String::from_utf8_lossy(&endless.stdout).into_owned();
-    // The answer can get lost when the connection is closed under what is still being sent.
-    assert!(
-        status.ends_with("413") || status.ends_with("000"),
-        "{status}"
-    );
+    // The answer can get lost when the connection is closed under what is still being sent; then the last that curl saw is the word to
+    // go on.
+    let answer = status.get(status.len() - 3..).unwrap_or_default();
+    assert!(matches!(answer, "413" | "100" | "000"), "{status}");
     assert_eq!(web.everything(&token), before);
 
     // Operations that get into each other's way: one is accepted, the others are told that it is at work, or done.

@@ -112,7 +112,11 @@ impl Stream {
                 return;
             };
             let mut texts = self.news(&tasks, first);
-            first = false;
+            if first {
+                // From here on nothing is missed.
+                texts.push(":\n\n".to_owned());
+                first = false;
+            }
             let waited = tokio::select! {
                 sent = send(&self.sender, &mut texts) => {
                     if !sent {

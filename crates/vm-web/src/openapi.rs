@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
 /// Every kind of problem document, by status.
-const PROBLEMS: [(&str, &str); 11] = [
+const PROBLEMS: [(&str, &str); 12] = [
     (
         "400",
         "`bad-request`: the request is wrong. `refused`: a rule for TPMs is not met; `failures` has each",
@@ -34,6 +34,10 @@ const PROBLEMS: [(&str, &str); 11] = [
     ("415", "`bad-request`: the body is not JSON"),
     ("429", "`too-many`: too much of it at once; try again"),
     ("500", "`internal`: something failed that should not"),
+    (
+        "503",
+        "`busy`: too much of it is under way; try again when some is done",
+    ),
 ];
 
 /// The document as it is served.
@@ -127,6 +131,11 @@ fn complete(operation: &mut Value, path: &str, method: &str) {
             "412" => changes && has_tag,
             "429" => path == "/v1/sessions" && method == "post" || path.ends_with("/events"),
             "404" => path.contains('{') || changes,
+            "503" => {
+                path.ends_with("/package")
+                    || path == "/v1/packages"
+                    || path.starts_with("/v1/attest/")
+            }
             _ => true,
         };
         if applies {

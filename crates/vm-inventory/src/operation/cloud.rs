@@ -163,6 +163,17 @@ impl Operations {
                 "a password has {SHORTEST} characters or more, and at most 1024 bytes"
             )));
         }
+        self.add_user(organization, home, name, role, password)
+    }
+
+    fn add_user(
+        &self,
+        organization: Option<Stored<Organization>>,
+        home: Name,
+        name: Name,
+        role: Role,
+        password: &str,
+    ) -> Result<UserView> {
         let hash = Argon2::default()
             .hash_password(password.as_bytes())
             .map_err(|error| Error::Internal(format!("the password was not hashed: {error}")))?;
@@ -185,7 +196,7 @@ impl Operations {
     /// Makes the first administrator of the system, unless there is one: with the password that `password` gives. Says whether it did.
     ///
     /// # Errors
-    /// When the inventory fails, or the password is too short.
+    /// When the inventory fails, or the password is empty.
     pub fn first_administrator<E: From<Error>>(
         &self,
         password: impl FnOnce() -> std::result::Result<Zeroizing<String>, E>,
@@ -195,8 +206,14 @@ impl Operations {
             return Ok(None);
         }
         let password = password()?;
-        self.create_user(
-            Some(&Name::fixed(access::SYSTEM)),
+        if password.is_empty() {
+            let detail = "the first password of the administrator is empty; choose one, or leave it to be made";
+            return Err(Error::BadValue(detail.to_owned()).into());
+        }
+        // Whoever starts the installation decides how long it is.
+        self.add_user(
+            None,
+            Name::fixed(access::SYSTEM),
             Name::fixed(access::ADMINISTRATOR),
             Role::Administrator,
             &password,
