@@ -74,6 +74,18 @@ impl Web {
         Arc::clone(&self.operations)
     }
 
+    /// Who is logged in: for other faces, whose users are the same.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        self.sessions.clone()
+    }
+
+    /// Where jobs run.
+    #[must_use]
+    pub fn jobs(&self) -> Jobs {
+        self.jobs.clone()
+    }
+
     /// Ends what would go on for as long as a client listens.
     pub fn close(&self) {
         self.events.close();

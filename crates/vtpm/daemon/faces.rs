@@ -42,7 +42,8 @@ impl Faces {
 
     /// For everybody, over TLS: the native API, whose fallback answers for all that no face serves, and the other faces beside it.
     pub(crate) fn for_users(&self) -> Router {
-        self.native(Entrance::Tokens)
+        let vsphere = vm_vim25::router(self.web.operations(), self.web.sessions(), self.web.jobs());
+        self.native(Entrance::Tokens).merge(vsphere)
     }
 
     /// Ends what would go on for as long as a client listens.
