@@ -7,6 +7,7 @@ use axum::Router;
 use axum::middleware::from_extractor;
 use utoipa_axum::router::OpenApiRouter;
 use vm_inventory::Operations;
+use vm_vcd::Site;
 use vm_web::{Entrance, Jobs, Sessions, SystemCaller, Web};
 
 use super::machines::RunningMachines;
@@ -43,7 +44,19 @@ impl Faces {
     /// For everybody, over TLS: the native API, whose fallback answers for all that no face serves, and the other faces beside it.
     pub(crate) fn for_users(&self) -> Router {
         let vsphere = vm_vim25::router(self.web.operations(), self.web.sessions(), self.web.jobs());
-        self.native(Entrance::Tokens).merge(vsphere)
+        let site = Site {
+            scheme: "https",
+            name: None,
+        };
+        let cloud_director = vm_vcd::router(
+            self.web.operations(),
+            self.web.jobs(),
+            self.web.sessions(),
+            site,
+        );
+        self.native(Entrance::Tokens)
+            .merge(vsphere)
+            .merge(cloud_director)
     }
 
     /// Ends what would go on for as long as a client listens.
