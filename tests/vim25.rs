@@ -51,7 +51,9 @@ impl Place {
             if let Some(status) = daemon.ended() {
                 panic!("the daemon ended ({status}):\n{told}");
             }
-            told.lines().any(|line| line == "vtpm is ready").then_some(())
+            told.lines()
+                .any(|line| line == "vtpm is ready")
+                .then_some(())
         });
         Self {
             home,

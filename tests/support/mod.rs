@@ -457,8 +457,13 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts the daemon on a data folder and waits until its API answers.
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    /// The same with more options.
+    pub(crate) fn start_with(folder: &Path, options: &[&str]) -> Self {
         let mut daemon = Daemon {
-            process: Self::launch(folder, &[]),
+            process: Self::launch(folder, options),
             folder: folder.to_owned(),
         };
         daemon.wait_until_it_answers();

@@ -1,30 +1,53 @@
-//! On whose behalf this thread works, so that tasks and the audit log name somebody without every operation passing a name on.
+//! On whose behalf this thread works and because of which request, so that tasks and the audit log name both without every operation
+//! passing them on.
 
+use crate::once::RequestKey;
 use std::cell::RefCell;
 
-thread_local! {
-    static USER: RefCell<Option<String>> = const { RefCell::new(None) };
+#[derive(Clone, Default)]
+struct Acting {
+    user: Option<String>,
+    request: Option<RequestKey>,
 }
 
-/// Puts back who was there before, also when the work panics.
-struct Restore(Option<String>);
+thread_local! {
+    static ACTING: RefCell<Acting> = RefCell::default();
+}
+
+/// Puts back what was there before, also when the work panics.
+struct Restore(Acting);
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        let before = self.0.take();
-        USER.with(|user| *user.borrow_mut() = before);
+        let before = std::mem::take(&mut self.0);
+        ACTING.with(|acting| *acting.borrow_mut() = before);
     }
+}
+
+fn with<T>(change: impl FnOnce(&mut Acting), work: impl FnOnce() -> T) -> T {
+    let _restore = Restore(ACTING.with(|acting| acting.borrow().clone()));
+    ACTING.with(|acting| change(&mut acting.borrow_mut()));
+    work()
 }
 
 /// Does `work` on behalf of `name`.
 pub(crate) fn on_behalf_of<T>(name: String, work: impl FnOnce() -> T) -> T {
-    let _restore = Restore(USER.with(|user| user.borrow_mut().replace(name)));
-    work()
+    with(|acting| acting.user = Some(name), work)
 }
 
 /// Who it is; `None` for what the daemon does by itself.
 pub(crate) fn user() -> Option<String> {
-    USER.with(|user| user.borrow().clone())
+    ACTING.with(|acting| acting.borrow().user.clone())
+}
+
+/// Does `work` because of the request with that key.
+pub(crate) fn because_of<T>(key: RequestKey, work: impl FnOnce() -> T) -> T {
+    with(|acting| acting.request = Some(key), work)
+}
+
+/// Which request it is, if it has a key.
+pub(crate) fn request() -> Option<RequestKey> {
+    ACTING.with(|acting| acting.borrow().request.clone())
 }
 
 #[cfg(test)]

@@ -11,12 +11,13 @@ use crate::{Error, Result, acting};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
+use utoipa::ToSchema;
 
 /// The hash that the first entry follows.
 const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// One entry of the audit log.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditEntry {
     /// Counts from 1.
     pub number: u64,
@@ -90,7 +91,7 @@ fn head_key() -> String {
 }
 
 /// What looking through the log found.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditCheck {
     /// How many entries there are.
     pub entries: u64,

@@ -7,6 +7,7 @@ use crate::requirements::Failure;
 use crate::{Name, NameError};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use utoipa::ToSchema;
 use vm_store::{KeyProviderError, StoreError};
 
 /// Result of an operation of the inventory.
@@ -110,6 +111,14 @@ pub enum Error {
     )]
     TooLate {
         /// The task.
+        task: String,
+    },
+    /// A key that recognizes a request was used for another one.
+    #[error(
+        "the Idempotency-Key was used for another request, which started the task {task}; choose a new key for a new request"
+    )]
+    KeyReused {
+        /// The task of the other request.
         task: String,
     },
     /// The provisioning table does not allow the choice.
@@ -277,7 +286,7 @@ pub enum Error {
 }
 
 /// What kind of error: decides the HTTP status and the exit code.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorKind {
     /// The request itself is wrong.
@@ -346,6 +355,7 @@ impl Error {
             | Self::Conflict { .. }
             | Self::Canceled
             | Self::TooLate { .. }
+            | Self::KeyReused { .. }
             | Self::Interrupted(_) => ErrorKind::Conflict,
             // Rules about what runs or is busy pass by; those of the table and the requirements do not.
             Self::Rules { failures, .. }

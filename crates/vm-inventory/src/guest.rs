@@ -6,10 +6,12 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use utoipa::ToSchema;
 
 /// A guest operating system by vSphere's identifier, such as `windows2019srv_64Guest` or `ubuntu64Guest`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String)]
 pub struct GuestOs(String);
 
 /// What the rules for TPMs say about a guest.

@@ -5,6 +5,7 @@ use crate::model::{
     Datastore, GenerationFloor, Milestone, NameHolder, Organization, Provider, Record, Reservation,
     Timestamp, VCenter, Vapp, VappMember, Vm, VmId,
 };
+use crate::task::Task;
 use crate::{Error, Name, Result, audit, model};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,7 +20,12 @@ pub struct Inventory {
     floors: Arc<Mutex<()>>,
     /// The audit log has one end.
     audit: Arc<Mutex<()>>,
+    /// Who wants to know of changes of tasks.
+    listeners: Arc<Mutex<Vec<Listener>>>,
 }
+
+/// Is called when tasks have changed.
+pub(crate) type Listener = Box<dyn Fn() + Send + Sync>;
 
 /// A record as it was read, with its revision.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -114,6 +120,7 @@ impl Inventory {
             engine,
             floors: Arc::new(Mutex::new(())),
             audit: Arc::new(Mutex::new(())),
+            listeners: Arc::default(),
         })
     }
 
@@ -167,8 +174,31 @@ impl Inventory {
             .engine
             .transact(&transaction.compares, &transaction.changes)?
         {
-            Outcome::Committed(_) => Ok(()),
+            Outcome::Committed(_) => {
+                if transaction.changes.iter().any(is_of_task) {
+                    self.tell_of_tasks();
+                }
+                Ok(())
+            }
             Outcome::Conflict(key) => Err(Error::Conflict { key }),
+        }
+    }
+
+    pub(crate) fn on_tasks(&self, listener: Listener) {
+        let mut listeners = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        listeners.push(listener);
+    }
+
+    pub(crate) fn tell_of_tasks(&self) {
+        let listeners = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for listener in listeners.iter() {
+            listener();
         }
     }
 
@@ -386,6 +416,12 @@ pub(crate) fn shown(name: &str) -> String {
         .take(vm_store::MAX_NAME_CHARACTERS)
         .flat_map(char::escape_debug)
         .collect()
+}
+
+fn is_of_task(change: &Change) -> bool {
+    match change {
+        Change::Put(key, _) | Change::Delete(key) => key.starts_with(Task::PREFIX),
+    }
 }
 
 fn read<T: Record>(entry: Entry) -> Result<Stored<T>> {

@@ -21,6 +21,7 @@ pub mod key_server;
 mod lineage;
 pub mod model;
 mod name;
+mod once;
 mod operation;
 pub mod ovf;
 pub mod provisioning;
@@ -42,6 +43,7 @@ pub use generations::GenerationNote;
 pub use inventory::Inventory;
 pub use lineage::{Lineage, LineageNode};
 pub use name::{Name, NameError};
+pub use once::{Once, RequestKey};
 pub use operation::{
     AdoptTpm, BackupFile, Capture, CloneVm, Compose, CopyVapp, CreateCatalog, CreateProvider,
     CreateVCenter, CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Export, ExportPackage, Fate,

@@ -6,9 +6,10 @@ use crate::provisioning::TpmAction;
 use crate::{Name, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// How the TPM of one VM (or VM of a template) came to be.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Lineage {
     /// The VM.
     pub vm: VmId,
@@ -40,12 +41,13 @@ impl Record for Lineage {
 }
 
 /// One node of the tree, with those made from it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LineageNode {
     /// The TPM.
     #[serde(flatten)]
     pub tpm: Lineage,
     /// Those made from it, the oldest first.
+    #[schema(no_recursion)]
     pub children: Vec<Self>,
 }
 

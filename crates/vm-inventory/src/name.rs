@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use utoipa::ToSchema;
 
 /// A name that is safe as a part of a path, a key of the inventory and a line of a table.
 ///
 /// The rules are the store's ([`vm_store::check_name`]), since VMs are kept in folders of their name; and no name begins with a dash.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String)]
 pub struct Name(String);
 
 /// Why a name is refused.

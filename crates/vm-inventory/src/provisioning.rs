@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
+use utoipa::ToSchema;
 
 /// The table's text.
 const TABLE: &str = include_str!("operations.csv");
 
 /// What a caller may choose for the TPM of a copy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TpmProvisioning {
     /// The copy keeps every secret of the source: EK, seeds, NV, keys.
@@ -23,7 +24,7 @@ pub enum TpmProvisioning {
 }
 
 /// What happens to a TPM in an operation.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TpmAction {
     /// A TPM where there was none.

@@ -8,6 +8,7 @@ use crate::model::{Firmware, ProviderKind};
 use crate::{Name, VcVersion};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 
 /// The oldest hardware version with a TPM.
 pub const HARDWARE_FLOOR: u16 = 14;
@@ -41,7 +42,7 @@ pub struct ProviderState<'a> {
 }
 
 /// The rules.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
     /// The firmware is EFI.
@@ -113,7 +114,7 @@ impl Rule {
 }
 
 /// One rule that is not met.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// The VM, where an operation is about several.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@ use crate::inventory::shown;
 use crate::model::{Record, Timestamp, VmId};
 use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Snapshots that may follow one another, as in vSphere.
@@ -14,7 +15,7 @@ const MOST: usize = 256;
 const KEPT_REVERTS: usize = 100;
 
 /// A snapshot, as far as the inventory knows it. What it holds is in a file of the VM.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Snapshot {
     /// Identifies it.
     pub id: Uuid,
@@ -34,7 +35,7 @@ pub struct Snapshot {
 }
 
 /// The VM went back to a snapshot: from then on it was another instance.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Revert {
     /// The snapshot.
     pub snapshot: Uuid,
@@ -51,7 +52,7 @@ pub struct Revert {
 }
 
 /// All snapshots of one VM.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SnapshotTree {
     /// The VM.
     pub vm: VmId,

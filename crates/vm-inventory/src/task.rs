@@ -2,17 +2,21 @@
 
 use crate::inventory::{Inventory, Transaction};
 use crate::model::{Record, Timestamp, Vm, VmId};
+use crate::once::RequestKey;
 use crate::{Error, ErrorKind, Name, Result, acting};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Finished tasks kept for people to look at.
 const KEPT: usize = 1000;
 
 /// Identifies a task.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema,
+)]
 #[serde(transparent)]
 pub struct TaskId(pub Uuid);
 
@@ -30,7 +34,7 @@ impl FromStr for TaskId {
 }
 
 /// How far a task is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
     /// Accepted, all checks passed; it has not begun.
@@ -46,7 +50,7 @@ pub enum TaskStatus {
 }
 
 /// Why a task failed.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TaskError {
     /// What kind of error.
     pub kind: ErrorKind,
@@ -55,7 +59,7 @@ pub struct TaskError {
 }
 
 /// What a task makes or changes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TargetKind {
     /// A VM.
@@ -70,7 +74,7 @@ pub enum TargetKind {
 }
 
 /// One operation on one VM, or on several as one.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Task {
     /// Identifies the task.
     pub id: TaskId,
@@ -85,6 +89,9 @@ pub struct Task {
     /// Who asked for it, as `USER@ORGANIZATION`; nobody for what the daemon does by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// The request that asked for it, if that had a key to be recognized by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestKey>,
     /// The identifier of what it makes or changes, mostly a VM.
     pub vm: VmId,
     /// Its name.
@@ -129,6 +136,7 @@ impl Task {
             target: TargetKind::Vm,
             organization: None,
             owner: acting::user(),
+            request: acting::request(),
             status: TaskStatus::Queued,
             progress: 0,
             step: "accepted".to_owned(),

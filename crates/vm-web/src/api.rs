@@ -2,25 +2,36 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use utoipa::ToSchema;
 use vm_inventory::model::Role;
-use vm_inventory::{CreateVm, Name, Task};
+use vm_inventory::{CreateVm, Name, Principal, Task};
 
 /// A list, in an object so that members can be added later.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Items<T> {
     /// What was asked for.
     pub items: Vec<T>,
 }
 
+/// A part of a list.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// What was asked for.
+    pub items: Vec<T>,
+    /// What `after` has to be for the next part; left out at the end of the list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
 /// An accepted operation.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Accepted {
     /// Its task.
     pub task: Task,
 }
 
 /// What to do with the power of a VM.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PowerAction {
     /// Power it on.
@@ -30,7 +41,7 @@ pub enum PowerAction {
 }
 
 /// A request to change the power of a VM.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangePower {
     /// What to do.
@@ -41,7 +52,7 @@ pub struct ChangePower {
 }
 
 /// A request to add a datastore.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateDatastore {
     /// Its name.
@@ -51,7 +62,7 @@ pub struct CreateDatastore {
 }
 
 /// A request to make something that has a name and nothing else.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Named {
     /// The name.
@@ -59,7 +70,7 @@ pub struct Named {
 }
 
 /// A request that names a vCenter.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WithVCenter {
     /// The vCenter.
@@ -67,7 +78,7 @@ pub struct WithVCenter {
 }
 
 /// A request to publish a catalog, or to end that.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Publish {
     /// Whether other organizations may subscribe.
@@ -75,7 +86,7 @@ pub struct Publish {
 }
 
 /// A request to add a user. It holds a password, so it has no `Debug`.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateUser {
     /// The organization; the only one there is if left out.
@@ -90,7 +101,7 @@ pub struct CreateUser {
 }
 
 /// A request to back up a key provider. It holds a password, so it has no `Debug`.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackUp {
     /// The provider's vCenter; the only one there is if left out.
@@ -101,16 +112,17 @@ pub struct BackUp {
 }
 
 /// A backup that was taken.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BackedUp {
     /// Where the daemon put it.
+    #[schema(value_type = String)]
     pub path: PathBuf,
     /// The PKCS#12 file, in base64; worthless without the password.
     pub backup: String,
 }
 
 /// A request to restore a key provider. It holds a password, so it has no `Debug`.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Restore {
     /// Its name, as in the backup.
@@ -128,17 +140,18 @@ pub struct Restore {
 }
 
 /// A request to make a VM with a TPM that another program has kept. It holds the TPM's secrets, so it has no `Debug`.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdoptTpm {
     /// The VM to be made.
     pub vm: CreateVm,
     /// The permanent state of the TPM, in base64.
+    #[schema(value_type = String)]
     pub state: zeroize::Zeroizing<String>,
 }
 
 /// Which of several providers of one name.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnVCenter {
     /// The provider's vCenter; the only one there is if left out.
@@ -147,14 +160,14 @@ pub struct OnVCenter {
 }
 
 /// A request for a client certificate that was made.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CertificateRequest {
     /// The request (RFC 2986), PEM.
     pub csr: String,
 }
 
 /// The certificate that a request was answered with.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetCertificate {
     /// The provider's vCenter; the only one there is if left out.
@@ -165,7 +178,7 @@ pub struct SetCertificate {
 }
 
 /// A certificate that is given, with those above it if it is an authority's.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GivenCertificate {
     /// PEM; that of an endorsement key may be base64 of DER, too.
@@ -173,12 +186,12 @@ pub struct GivenCertificate {
 }
 
 /// A request without members.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
 /// Which certificates to revoke: of a VM's TPM, or one by its serial number.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Revoke {
     /// The VM.
@@ -190,22 +203,34 @@ pub struct Revoke {
 }
 
 /// A list of revoked certificates.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RevocationList {
     /// The list (RFC 5280, 5), PEM.
     pub crl: String,
 }
 
 /// How many keys were wiped from memory.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Forgotten {
     /// How many.
     pub keys: usize,
 }
 
+/// A session that was opened. It holds a token, so it has no `Debug`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct Opened {
+    /// What later requests carry as `Authorization: Bearer TOKEN`.
+    pub token: Password,
+    /// Whose it is.
+    pub user: Principal,
+    /// After how many seconds without a request it ends.
+    pub idle_seconds: u64,
+}
+
 /// A password: wiped when dropped, never shown.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String)]
 pub struct Password(zeroize::Zeroizing<String>);
 
 impl Password {

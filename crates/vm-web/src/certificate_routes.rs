@@ -1,29 +1,35 @@
 //! Requests about the certificates of TPMs, and about the authority of a vCenter that signs them.
 
 use crate::Problem;
-use crate::api::{CertificateRequest, GivenCertificate, Items, Nothing, RevocationList, Revoke};
-use crate::routes::{Answer, Api, Body, InPath};
-use axum::extract::State;
+use crate::api::{
+    Accepted, CertificateRequest, GivenCertificate, Items, Nothing, RevocationList, Revoke,
+};
+use crate::routes::{Answer, Api, Body, InPath, Web};
+use axum::Json;
 use axum::response::Response;
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use vm_inventory::certificates::{AuthorityChange, AuthorityView, EndorsementKey, Revoked};
 use vm_inventory::{Error, Name};
 
 /// The routes, to be merged into all of them.
-pub(crate) fn router() -> Router<Api> {
-    Router::new()
-        .route("/v1/vcenters/{name}/ca", get(show).post(change))
-        .route("/v1/vcenters/{name}/ca/csr", post(csr))
-        .route("/v1/vcenters/{name}/ca/certificate", post(set_certificate))
-        .route("/v1/vcenters/{name}/ca/revoke", post(revoke))
-        .route("/v1/vcenters/{name}/ca/crl", get(crl))
-        .route("/v1/vms/{vm}/ek", get(endorsement_keys))
-        .route("/v1/vms/{vm}/ek/certificate", post(set_ek_certificate))
-        .route("/v1/vms/{vm}/ek/issue", post(issue))
+pub(crate) fn router() -> OpenApiRouter<Web> {
+    OpenApiRouter::new()
+        .routes(routes!(show_authority, change_authority))
+        .routes(routes!(authority_csr))
+        .routes(routes!(set_authority_certificate))
+        .routes(routes!(revoke_certificates))
+        .routes(routes!(revocation_list))
+        .routes(routes!(endorsement_keys))
+        .routes(routes!(set_ek_certificate))
+        .routes(routes!(issue))
 }
 
-async fn show(State(api): State<Api>, InPath(name): InPath) -> Answer<AuthorityView> {
+/// The certificate authority of a vCenter.
+#[utoipa::path(get, path = "/v1/vcenters/{name}/ca", tag = "Certificates",
+    params(("name" = String, Path, description = "The name of the vCenter")),
+    responses((status = 200, body = AuthorityView, description = "As asked for")))]
+async fn show_authority(api: Api, InPath(name): InPath) -> Answer<AuthorityView> {
     let name = parsed(&name)?;
     let view = api
         .blocking(move |operations| operations.authority(Some(&name)))
@@ -31,8 +37,13 @@ async fn show(State(api): State<Api>, InPath(name): InPath) -> Answer<AuthorityV
     Ok(Json(view))
 }
 
-async fn change(
-    State(api): State<Api>,
+/// Changes how the authority is used.
+#[utoipa::path(post, path = "/v1/vcenters/{name}/ca", tag = "Certificates",
+    request_body = AuthorityChange,
+    params(("name" = String, Path, description = "The name of the vCenter")),
+    responses((status = 200, body = AuthorityView, description = "As asked for")))]
+async fn change_authority(
+    api: Api,
     InPath(name): InPath,
     Body(change): Body<AuthorityChange>,
 ) -> Answer<AuthorityView> {
@@ -43,8 +54,13 @@ async fn change(
     Ok(Json(view))
 }
 
-async fn csr(
-    State(api): State<Api>,
+/// Makes a request to another authority.
+#[utoipa::path(post, path = "/v1/vcenters/{name}/ca/csr", tag = "Certificates",
+    request_body = Nothing,
+    params(("name" = String, Path, description = "The name of the vCenter")),
+    responses((status = 200, body = CertificateRequest, description = "As asked for")))]
+async fn authority_csr(
+    api: Api,
     InPath(name): InPath,
     Body(Nothing {}): Body<Nothing>,
 ) -> Answer<CertificateRequest> {
@@ -57,8 +73,13 @@ async fn csr(
     }))
 }
 
-async fn set_certificate(
-    State(api): State<Api>,
+/// Takes the certificate that another authority gave.
+#[utoipa::path(post, path = "/v1/vcenters/{name}/ca/certificate", tag = "Certificates",
+    request_body = GivenCertificate,
+    params(("name" = String, Path, description = "The name of the vCenter")),
+    responses((status = 200, body = AuthorityView, description = "As asked for")))]
+async fn set_authority_certificate(
+    api: Api,
     InPath(name): InPath,
     Body(given): Body<GivenCertificate>,
 ) -> Answer<AuthorityView> {
@@ -71,8 +92,13 @@ async fn set_certificate(
     Ok(Json(view))
 }
 
-async fn revoke(
-    State(api): State<Api>,
+/// Revokes certificates.
+#[utoipa::path(post, path = "/v1/vcenters/{name}/ca/revoke", tag = "Certificates",
+    request_body = Revoke,
+    params(("name" = String, Path, description = "The name of the vCenter")),
+    responses((status = 200, body = Items<Revoked>, description = "As asked for")))]
+async fn revoke_certificates(
+    api: Api,
     InPath(name): InPath,
     Body(which): Body<Revoke>,
 ) -> Answer<Items<Revoked>> {
@@ -83,7 +109,11 @@ async fn revoke(
     .await
 }
 
-async fn crl(State(api): State<Api>, InPath(name): InPath) -> Answer<RevocationList> {
+/// The list of revoked certificates.
+#[utoipa::path(get, path = "/v1/vcenters/{name}/ca/crl", tag = "Certificates",
+    params(("name" = String, Path, description = "The name of the vCenter")),
+    responses((status = 200, body = RevocationList, description = "As asked for")))]
+async fn revocation_list(api: Api, InPath(name): InPath) -> Answer<RevocationList> {
     let name = parsed(&name)?;
     let list = api
         .blocking(move |operations| operations.revocation_list(Some(&name)))
@@ -93,16 +123,22 @@ async fn crl(State(api): State<Api>, InPath(name): InPath) -> Answer<RevocationL
     }))
 }
 
-async fn endorsement_keys(
-    State(api): State<Api>,
-    InPath(vm): InPath,
-) -> Answer<Items<EndorsementKey>> {
+/// The endorsement keys of a TPM and their certificates.
+#[utoipa::path(get, path = "/v1/vms/{vm}/ek", tag = "Certificates",
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`")),
+    responses((status = 200, body = Items<EndorsementKey>, description = "As asked for")))]
+async fn endorsement_keys(api: Api, InPath(vm): InPath) -> Answer<Items<EndorsementKey>> {
     api.list(move |operations| operations.endorsement_keys(&vm))
         .await
 }
 
+/// Puts a certificate into a TPM.
+#[utoipa::path(post, path = "/v1/vms/{vm}/ek/certificate", tag = "Certificates",
+    request_body = GivenCertificate,
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn set_ek_certificate(
-    State(api): State<Api>,
+    api: Api,
     InPath(vm): InPath,
     Body(given): Body<GivenCertificate>,
 ) -> Result<Response, Problem> {
@@ -110,8 +146,13 @@ async fn set_ek_certificate(
         .await
 }
 
+/// Gives a TPM certificates of its vCenter's authority.
+#[utoipa::path(post, path = "/v1/vms/{vm}/ek/issue", tag = "Certificates",
+    request_body = Nothing,
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn issue(
-    State(api): State<Api>,
+    api: Api,
     InPath(vm): InPath,
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<Response, Problem> {

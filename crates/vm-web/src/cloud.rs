@@ -3,69 +3,56 @@
 //! With `?preview=true` a request that would start a task answers what it would do instead.
 
 use crate::Problem;
-use crate::api::{CreateUser, Items, Named, Publish, WithVCenter};
-use crate::routes::{Answer, Api, Body, InPath, created};
+use crate::api::{Accepted, CreateUser, Items, Named, Page, Publish, WithVCenter};
+use crate::paging::Paging;
+use crate::routes::{Answer, Api, Body, InPath, Web, created};
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Query, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde::Deserialize;
-use std::sync::Arc;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::routes;
 use vm_inventory::model::{Catalog, CloudSettings, Datastore, Organization, Template, VCenter};
 use vm_inventory::{
     AuditCheck, AuditEntry, Capture, CopyVapp, CreateCatalog, CreateVapp, CreateVdc, EditTpm,
-    Error, Import, Instantiate, Job, LineageNode, MoveVapp, MoveVm, Name, Offer, Operations,
-    Preview, Task, TaskId, UserView, VappItem, VappView, VdcView,
+    Error, Import, Instantiate, Job, LineageNode, MoveVapp, MoveVm, Name, Offer, Preview, Scoped,
+    Task, TaskId, UserView, VappItem, VappView, VdcView,
 };
 
 /// A vApp may have thousands of VMs.
 const VAPP_LIMIT: usize = 2 * 1024 * 1024;
 
 /// The paths of this file.
-pub(crate) fn routes() -> Router<Api> {
-    Router::new()
-        .route(
-            "/v1/organizations",
-            get(list_organizations).post(create_organization),
-        )
-        .route("/v1/users", get(list_users).post(create_user))
-        .route("/v1/vdcs", get(list_vdcs).post(create_vdc))
-        .route("/v1/vcenters/{vcenter}/trust", post(trust))
-        .route("/v1/datastores/{datastore}/share", post(share))
-        .route("/v1/settings", get(settings).put(change_settings))
-        .route("/v1/catalogs", get(list_catalogs).post(create_catalog))
-        .route("/v1/catalogs/{catalog}/publish", post(publish))
-        .route("/v1/catalogs/{catalog}/sync", post(sync))
-        .route("/v1/published", get(list_published))
-        .route("/v1/templates", get(list_templates).post(capture))
-        .route(
-            "/v1/templates/{template}",
-            get(show_template).delete(delete_template),
-        )
-        .route("/v1/templates/{template}/instantiate", post(instantiate))
-        .route(
-            "/v1/vapps",
-            get(list_vapps)
-                .post(create_vapp)
-                .layer(DefaultBodyLimit::max(VAPP_LIMIT)),
-        )
-        .route("/v1/vapps/{vapp}", get(show_vapp).delete(delete_vapp))
-        .route(
-            "/v1/vapps/{vapp}/vms",
-            post(add_to_vapp).layer(DefaultBodyLimit::max(VAPP_LIMIT)),
-        )
-        .route("/v1/vapps/{vapp}/copy", post(copy_vapp))
-        .route("/v1/vapps/{vapp}/move", post(move_vapp))
-        .route("/v1/vms/{vm}/move", post(move_vm))
-        .route("/v1/vms/{vm}/import", post(import_vm))
-        .route("/v1/vms/{vm}/tpm", post(edit_tpm))
-        .route("/v1/vms/{vm}/lineage", get(lineage))
-        .route("/v1/tasks/{id}/cancel", post(cancel))
-        .route("/v1/audit", get(list_audit))
-        .route("/v1/audit/check", get(check_audit))
+pub(crate) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new()
+        .routes(routes!(list_organizations, create_organization))
+        .routes(routes!(list_users, create_user))
+        .routes(routes!(list_vdcs, create_vdc))
+        .routes(routes!(trust))
+        .routes(routes!(share))
+        .routes(routes!(settings, change_settings))
+        .routes(routes!(list_catalogs, create_catalog))
+        .routes(routes!(publish))
+        .routes(routes!(sync))
+        .routes(routes!(list_published))
+        .routes(routes!(list_templates, capture))
+        .routes(routes!(show_template, delete_template))
+        .routes(routes!(instantiate))
+        .routes(routes!(list_vapps, create_vapp).layer(DefaultBodyLimit::max(VAPP_LIMIT)))
+        .routes(routes!(show_vapp, delete_vapp))
+        .routes(routes!(add_to_vapp).layer(DefaultBodyLimit::max(VAPP_LIMIT)))
+        .routes(routes!(copy_vapp))
+        .routes(routes!(move_vapp))
+        .routes(routes!(move_vm))
+        .routes(routes!(import_vm))
+        .routes(routes!(edit_tpm))
+        .routes(routes!(lineage))
+        .routes(routes!(cancel))
+        .routes(routes!(list_audit))
+        .routes(routes!(check_audit))
 }
 
 #[derive(Deserialize)]
@@ -95,8 +82,8 @@ impl Api {
         &self,
         LookOnly(look): LookOnly,
         request: R,
-        start: impl FnOnce(&Arc<Operations>, &R) -> Result<Job, Error> + Send + 'static,
-        preview: impl FnOnce(&Operations, &R) -> Result<Preview, Error> + Send + 'static,
+        start: impl FnOnce(&Scoped, &R) -> Result<Job, Error> + Send + 'static,
+        preview: impl FnOnce(&Scoped, &R) -> Result<Preview, Error> + Send + 'static,
     ) -> Result<Response, Problem> {
         if look {
             let preview = self
@@ -109,26 +96,39 @@ impl Api {
     }
 }
 
-async fn list_organizations(State(api): State<Api>) -> Answer<Items<Organization>> {
-    api.list(|operations| operations.organizations()).await
+/// Organizations.
+#[utoipa::path(get, path = "/v1/organizations", tag = "Organizations",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
+    responses((status = 200, body = Page<Organization>, description = "As asked for")))]
+async fn list_organizations(api: Api, paging: Paging) -> Answer<Page<Organization>> {
+    api.page(paging, |operations| operations.organizations())
+        .await
 }
 
-async fn create_organization(
-    State(api): State<Api>,
-    Body(request): Body<Named>,
-) -> Result<Response, Problem> {
+/// Makes an organization.
+#[utoipa::path(post, path = "/v1/organizations", tag = "Organizations",
+    request_body = Named,
+    responses((status = 201, body = Organization, description = "Made")))]
+async fn create_organization(api: Api, Body(request): Body<Named>) -> Result<Response, Problem> {
     let made = api.blocking(|operations| operations.create_organization(request.name));
     created(made.await?)
 }
 
-async fn list_users(State(api): State<Api>) -> Answer<Items<UserView>> {
-    api.list(|operations| operations.users(None)).await
+/// Users.
+#[utoipa::path(get, path = "/v1/users", tag = "Organizations",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
+    responses((status = 200, body = Page<UserView>, description = "As asked for")))]
+async fn list_users(api: Api, paging: Paging) -> Answer<Page<UserView>> {
+    api.page(paging, |operations| operations.users(None)).await
 }
 
-async fn create_user(
-    State(api): State<Api>,
-    Body(request): Body<CreateUser>,
-) -> Result<Response, Problem> {
+/// Adds a user.
+#[utoipa::path(post, path = "/v1/users", tag = "Organizations",
+    request_body = CreateUser,
+    responses((status = 201, body = UserView, description = "Made")))]
+async fn create_user(api: Api, Body(request): Body<CreateUser>) -> Result<Response, Problem> {
     let made = api.blocking(move |operations| {
         operations.create_user(
             request.organization.as_ref(),
@@ -140,22 +140,33 @@ async fn create_user(
     created(made.await?)
 }
 
-async fn list_vdcs(State(api): State<Api>) -> Answer<Items<VdcView>> {
-    api.list(|operations| operations.vdcs()).await
+/// Virtual data centers.
+#[utoipa::path(get, path = "/v1/vdcs", tag = "Organizations",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
+    responses((status = 200, body = Page<VdcView>, description = "As asked for")))]
+async fn list_vdcs(api: Api, paging: Paging) -> Answer<Page<VdcView>> {
+    api.page(paging, |operations| operations.vdcs()).await
 }
 
-async fn create_vdc(
-    State(api): State<Api>,
-    Body(request): Body<CreateVdc>,
-) -> Result<Response, Problem> {
+/// Makes a virtual data center.
+#[utoipa::path(post, path = "/v1/vdcs", tag = "Organizations",
+    request_body = CreateVdc,
+    responses((status = 201, body = VdcView, description = "Made")))]
+async fn create_vdc(api: Api, Body(request): Body<CreateVdc>) -> Result<Response, Problem> {
     created(
         api.blocking(|operations| operations.create_vdc(request))
             .await?,
     )
 }
 
+/// Makes two vCenters trust each other.
+#[utoipa::path(post, path = "/v1/vcenters/{vcenter}/trust", tag = "vCenters",
+    request_body = WithVCenter,
+    params(("vcenter" = String, Path, description = "The name of the vCenter")),
+    responses((status = 200, body = Items<VCenter>, description = "As asked for")))]
 async fn trust(
-    State(api): State<Api>,
+    api: Api,
     InPath(one): InPath,
     Body(request): Body<WithVCenter>,
 ) -> Answer<Items<VCenter>> {
@@ -169,8 +180,13 @@ async fn trust(
     .await
 }
 
+/// Lets one more vCenter see a datastore.
+#[utoipa::path(post, path = "/v1/datastores/{datastore}/share", tag = "vCenters",
+    request_body = WithVCenter,
+    params(("datastore" = String, Path, description = "The name of the datastore")),
+    responses((status = 200, body = Datastore, description = "As asked for")))]
 async fn share(
-    State(api): State<Api>,
+    api: Api,
     InPath(datastore): InPath,
     Body(request): Body<WithVCenter>,
 ) -> Answer<Datastore> {
@@ -180,46 +196,61 @@ async fn share(
     Ok(Json(shared.await?))
 }
 
-async fn settings(State(api): State<Api>) -> Answer<CloudSettings> {
+/// Settings of the installation.
+#[utoipa::path(get, path = "/v1/settings", tag = "vCenters",
+    responses((status = 200, body = CloudSettings, description = "As asked for")))]
+async fn settings(api: Api) -> Answer<CloudSettings> {
     Ok(Json(
         api.blocking(|operations| operations.cloud_settings())
             .await?,
     ))
 }
 
-async fn change_settings(
-    State(api): State<Api>,
-    Body(request): Body<CloudSettings>,
-) -> Answer<CloudSettings> {
+/// Changes settings of the installation.
+#[utoipa::path(put, path = "/v1/settings", tag = "vCenters",
+    request_body = CloudSettings,
+    responses((status = 200, body = CloudSettings, description = "As asked for")))]
+async fn change_settings(api: Api, Body(request): Body<CloudSettings>) -> Answer<CloudSettings> {
     let changed = api.blocking(|operations| operations.change_cloud_settings(request));
     Ok(Json(changed.await?))
 }
 
-async fn list_catalogs(State(api): State<Api>) -> Answer<Items<Catalog>> {
-    api.list(|operations| operations.catalogs()).await
+/// Catalogs.
+#[utoipa::path(get, path = "/v1/catalogs", tag = "Templates",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
+    responses((status = 200, body = Page<Catalog>, description = "As asked for")))]
+async fn list_catalogs(api: Api, paging: Paging) -> Answer<Page<Catalog>> {
+    api.page(paging, |operations| operations.catalogs()).await
 }
 
-async fn create_catalog(
-    State(api): State<Api>,
-    Body(request): Body<CreateCatalog>,
-) -> Result<Response, Problem> {
+/// Makes a catalog.
+#[utoipa::path(post, path = "/v1/catalogs", tag = "Templates",
+    request_body = CreateCatalog,
+    responses((status = 201, body = Catalog, description = "Made")))]
+async fn create_catalog(api: Api, Body(request): Body<CreateCatalog>) -> Result<Response, Problem> {
     created(
         api.blocking(|operations| operations.create_catalog(request))
             .await?,
     )
 }
 
-async fn publish(
-    State(api): State<Api>,
-    InPath(catalog): InPath,
-    Body(request): Body<Publish>,
-) -> Answer<Offer> {
+/// Publishes a catalog, or ends that.
+#[utoipa::path(post, path = "/v1/catalogs/{catalog}/publish", tag = "Templates",
+    request_body = Publish,
+    params(("catalog" = String, Path, description = "A name or `ORGANIZATION/NAME` (escaped)")),
+    responses((status = 200, body = Offer, description = "As asked for")))]
+async fn publish(api: Api, InPath(catalog): InPath, Body(request): Body<Publish>) -> Answer<Offer> {
     let offer =
         api.blocking(move |operations| operations.publish_catalog(&catalog, request.published));
     Ok(Json(offer.await?))
 }
 
-async fn sync(State(api): State<Api>, InPath(catalog): InPath) -> Result<Response, Problem> {
+/// Takes over what a followed catalog offers.
+#[utoipa::path(post, path = "/v1/catalogs/{catalog}/sync", tag = "Templates",
+    params(("catalog" = String, Path, description = "A name or `ORGANIZATION/NAME` (escaped)")),
+    responses((status = 202, body = Items<Task>, description = "Accepted, one task for each template")))]
+async fn sync(api: Api, InPath(catalog): InPath) -> Result<Response, Problem> {
     let jobs = api
         .blocking(move |operations| operations.sync_catalog(&catalog))
         .await?;
@@ -227,16 +258,32 @@ async fn sync(State(api): State<Api>, InPath(catalog): InPath) -> Result<Respons
     Ok((StatusCode::ACCEPTED, Json(Items { items })).into_response())
 }
 
-async fn list_published(State(api): State<Api>) -> Answer<Items<Offer>> {
-    api.list(|operations| operations.published_catalogs()).await
+/// What published catalogs offer.
+#[utoipa::path(get, path = "/v1/published", tag = "Templates",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
+    responses((status = 200, body = Page<Offer>, description = "As asked for")))]
+async fn list_published(api: Api, paging: Paging) -> Answer<Page<Offer>> {
+    api.page(paging, |operations| operations.published_catalogs())
+        .await
 }
 
-async fn list_templates(State(api): State<Api>) -> Answer<Items<Template>> {
-    api.list(|operations| operations.templates()).await
+/// vApp templates.
+#[utoipa::path(get, path = "/v1/templates", tag = "Templates",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
+    responses((status = 200, body = Page<Template>, description = "As asked for")))]
+async fn list_templates(api: Api, paging: Paging) -> Answer<Page<Template>> {
+    api.page(paging, |operations| operations.templates()).await
 }
 
+/// Saves a vApp or a VM as a template.
+#[utoipa::path(post, path = "/v1/templates", tag = "Templates",
+    request_body = Capture,
+    params(("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn capture(
-    State(api): State<Api>,
+    api: Api,
     look: LookOnly,
     Body(request): Body<Capture>,
 ) -> Result<Response, Problem> {
@@ -249,21 +296,32 @@ async fn capture(
     .await
 }
 
-async fn show_template(State(api): State<Api>, InPath(template): InPath) -> Answer<Template> {
+/// One template.
+#[utoipa::path(get, path = "/v1/templates/{template}", tag = "Templates",
+    params(("template" = String, Path, description = "A name, `CATALOG/NAME` (escaped) or an id")),
+    responses((status = 200, body = Template, description = "As asked for")))]
+async fn show_template(api: Api, InPath(template): InPath) -> Answer<Template> {
     let found = api.blocking(move |operations| operations.template(&template));
     Ok(Json(found.await?))
 }
 
-async fn delete_template(
-    State(api): State<Api>,
-    InPath(template): InPath,
-) -> Result<Response, Problem> {
+/// Deletes a template.
+#[utoipa::path(delete, path = "/v1/templates/{template}", tag = "Templates",
+    params(("template" = String, Path, description = "A name, `CATALOG/NAME` (escaped) or an id")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn delete_template(api: Api, InPath(template): InPath) -> Result<Response, Problem> {
     api.accept(move |operations| operations.delete_template(&template))
         .await
 }
 
+/// Makes a vApp or a VM of a template.
+#[utoipa::path(post, path = "/v1/templates/{template}/instantiate", tag = "Templates",
+    request_body = Instantiate,
+    params(("template" = String, Path, description = "A name, `CATALOG/NAME` (escaped) or an id"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn instantiate(
-    State(api): State<Api>,
+    api: Api,
     InPath(template): InPath,
     look: LookOnly,
     Body(request): Body<Instantiate>,
@@ -277,12 +335,22 @@ async fn instantiate(
     .await
 }
 
-async fn list_vapps(State(api): State<Api>) -> Answer<Items<VappView>> {
-    api.list(|operations| operations.vapps()).await
+/// vApps.
+#[utoipa::path(get, path = "/v1/vapps", tag = "vApps",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
+    responses((status = 200, body = Page<VappView>, description = "As asked for")))]
+async fn list_vapps(api: Api, paging: Paging) -> Answer<Page<VappView>> {
+    api.page(paging, |operations| operations.vapps()).await
 }
 
+/// Builds a vApp.
+#[utoipa::path(post, path = "/v1/vapps", tag = "vApps",
+    request_body = CreateVapp,
+    params(("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn create_vapp(
-    State(api): State<Api>,
+    api: Api,
     look: LookOnly,
     Body(request): Body<CreateVapp>,
 ) -> Result<Response, Problem> {
@@ -295,16 +363,21 @@ async fn create_vapp(
     .await
 }
 
-async fn show_vapp(State(api): State<Api>, InPath(vapp): InPath) -> Answer<VappView> {
+/// One vApp with its VMs.
+#[utoipa::path(get, path = "/v1/vapps/{vapp}", tag = "vApps",
+    params(("vapp" = String, Path, description = "A name, `ORGANIZATION/NAME` (escaped) or an id")),
+    responses((status = 200, body = VappView, description = "As asked for")))]
+async fn show_vapp(api: Api, InPath(vapp): InPath) -> Answer<VappView> {
     let found = api.blocking(move |operations| operations.vapp(&vapp));
     Ok(Json(found.await?))
 }
 
-async fn delete_vapp(
-    State(api): State<Api>,
-    InPath(vapp): InPath,
-    look: LookOnly,
-) -> Result<Response, Problem> {
+/// Deletes a vApp and its VMs.
+#[utoipa::path(delete, path = "/v1/vapps/{vapp}", tag = "vApps",
+    params(("vapp" = String, Path, description = "A name, `ORGANIZATION/NAME` (escaped) or an id"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn delete_vapp(api: Api, InPath(vapp): InPath, look: LookOnly) -> Result<Response, Problem> {
     api.accept_or_look(
         look,
         vapp,
@@ -314,8 +387,14 @@ async fn delete_vapp(
     .await
 }
 
+/// Adds VMs to a vApp.
+#[utoipa::path(post, path = "/v1/vapps/{vapp}/vms", tag = "vApps",
+    request_body = Items<VappItem>,
+    params(("vapp" = String, Path, description = "A name, `ORGANIZATION/NAME` (escaped) or an id"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn add_to_vapp(
-    State(api): State<Api>,
+    api: Api,
     InPath(vapp): InPath,
     look: LookOnly,
     Body(request): Body<Items<VappItem>>,
@@ -329,8 +408,14 @@ async fn add_to_vapp(
     .await
 }
 
+/// Copies a vApp.
+#[utoipa::path(post, path = "/v1/vapps/{vapp}/copy", tag = "vApps",
+    request_body = CopyVapp,
+    params(("vapp" = String, Path, description = "A name, `ORGANIZATION/NAME` (escaped) or an id"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn copy_vapp(
-    State(api): State<Api>,
+    api: Api,
     InPath(vapp): InPath,
     look: LookOnly,
     Body(request): Body<CopyVapp>,
@@ -344,8 +429,14 @@ async fn copy_vapp(
     .await
 }
 
+/// Moves a vApp.
+#[utoipa::path(post, path = "/v1/vapps/{vapp}/move", tag = "vApps",
+    request_body = MoveVapp,
+    params(("vapp" = String, Path, description = "A name, `ORGANIZATION/NAME` (escaped) or an id"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn move_vapp(
-    State(api): State<Api>,
+    api: Api,
     InPath(vapp): InPath,
     look: LookOnly,
     Body(request): Body<MoveVapp>,
@@ -359,8 +450,14 @@ async fn move_vapp(
     .await
 }
 
+/// Moves a VM to another vApp.
+#[utoipa::path(post, path = "/v1/vms/{vm}/move", tag = "VMs",
+    request_body = MoveVm,
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn move_vm(
-    State(api): State<Api>,
+    api: Api,
     InPath(vm): InPath,
     look: LookOnly,
     Body(request): Body<MoveVm>,
@@ -374,8 +471,14 @@ async fn move_vm(
     .await
 }
 
+/// Imports a VM of a vCenter into an organization.
+#[utoipa::path(post, path = "/v1/vms/{vm}/import", tag = "VMs",
+    request_body = Import,
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn import_vm(
-    State(api): State<Api>,
+    api: Api,
     InPath(vm): InPath,
     look: LookOnly,
     Body(request): Body<Import>,
@@ -389,8 +492,14 @@ async fn import_vm(
     .await
 }
 
+/// Adds or removes a TPM.
+#[utoipa::path(post, path = "/v1/vms/{vm}/tpm", tag = "VMs",
+    request_body = EditTpm,
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn edit_tpm(
-    State(api): State<Api>,
+    api: Api,
     InPath(vm): InPath,
     look: LookOnly,
     Body(request): Body<EditTpm>,
@@ -404,38 +513,67 @@ async fn edit_tpm(
     .await
 }
 
-async fn lineage(State(api): State<Api>, InPath(vm): InPath) -> Answer<Option<LineageNode>> {
+/// Where a VM's TPM comes from.
+#[utoipa::path(get, path = "/v1/vms/{vm}/lineage", tag = "VMs",
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
+    responses((status = 200, body = Option<LineageNode>, description = "As asked for")))]
+async fn lineage(api: Api, InPath(vm): InPath) -> Answer<Option<LineageNode>> {
     let tree = api.blocking(move |operations| operations.lineage(&vm));
     Ok(Json(tree.await?))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Page {
+struct After {
     /// The number of the last entry that is known.
     #[serde(default)]
     after: u64,
+    /// At most so many.
+    limit: Option<usize>,
 }
 
 /// Entries in one answer.
-const PAGE: usize = 1000;
+const MOST: usize = 1000;
 
+/// The audit log.
+#[utoipa::path(get, path = "/v1/audit", tag = "Audit",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<u64>, Query, description = "The number of the last entry that is known")),
+    responses((status = 200, body = Page<AuditEntry>, description = "As asked for")))]
 async fn list_audit(
-    State(api): State<Api>,
-    page: Result<Query<Page>, QueryRejection>,
-) -> Answer<Items<AuditEntry>> {
+    api: Api,
+    page: Result<Query<After>, QueryRejection>,
+) -> Answer<Page<AuditEntry>> {
     let Query(page) = page.map_err(|error| Problem::bad_request(error.body_text()))?;
-    api.list(move |operations| operations.audit(page.after, PAGE))
-        .await
+    let limit = page.limit.unwrap_or(MOST);
+    if !(1..=MOST).contains(&limit) {
+        let detail = format!("limit is a number from 1 to {MOST}");
+        return Err(Problem::bad_request(detail));
+    }
+    let mut items = api
+        .blocking(move |operations| operations.audit(page.after, limit + 1))
+        .await?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more);
+    let next = next.map(|entry| entry.number.to_string());
+    Ok(Json(Page { items, next }))
 }
 
-async fn check_audit(State(api): State<Api>) -> Answer<AuditCheck> {
+/// Looks whether the audit log was tampered with.
+#[utoipa::path(get, path = "/v1/audit/check", tag = "Audit",
+    responses((status = 200, body = AuditCheck, description = "As asked for")))]
+async fn check_audit(api: Api) -> Answer<AuditCheck> {
     Ok(Json(
         api.blocking(|operations| operations.check_audit()).await?,
     ))
 }
 
-async fn cancel(State(api): State<Api>, InPath(id): InPath) -> Answer<Task> {
+/// Cancels a task.
+#[utoipa::path(post, path = "/v1/tasks/{id}/cancel", tag = "Tasks",
+    params(("id" = Uuid, Path, description = "The id of the task")),
+    responses((status = 200, body = Task, description = "As asked for")))]
+async fn cancel(api: Api, InPath(id): InPath) -> Answer<Task> {
     let id: TaskId = id
         .parse()
         .map_err(|_| Problem::bad_request("the id of a task is a UUID"))?;

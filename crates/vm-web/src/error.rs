@@ -5,12 +5,13 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use vm_inventory::ovf::PackageError;
 use vm_inventory::requirements::Failure;
 use vm_inventory::{Error, ErrorKind};
 
 /// A problem document.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// What kind of problem, as a URN.
     #[serde(rename = "type")]
@@ -49,6 +50,16 @@ impl Problem {
             "bad-request",
             "The request is wrong",
             detail,
+        )
+    }
+
+    /// That a request takes too long to arrive.
+    pub(crate) fn too_slow() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "timeout",
+            "The request did not arrive",
+            "the body of the request took too long",
         )
     }
 
@@ -136,10 +147,17 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self)).into_response();
-        response.headers_mut().insert(
+        let headers = response.headers_mut();
+        headers.insert(
             header::CONTENT_TYPE,
             header::HeaderValue::from_static("application/problem+json"),
         );
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                header::HeaderValue::from_static("Bearer realm=\"vtpm\""),
+            );
+        }
         response
     }
 }

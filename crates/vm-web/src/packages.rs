@@ -1,15 +1,14 @@
 //! Packages of VMs (OVA), up and down, as streams: nothing of one is ever whole in memory.
 
 use crate::Problem;
+use crate::api::Accepted;
 use crate::pipe::{from_body, into_body};
-use crate::routes::{Api, BODY_TIME, InPath};
-use axum::Router;
+use crate::routes::{Api, BODY_TIME, InPath, Web};
 use axum::body::Body;
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{get, post};
 use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use std::io;
@@ -17,7 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, TryAcquireError, mpsc};
 use tokio::time::timeout;
-use vm_inventory::{ExportPackage, ImportPackage, Name};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use vm_inventory::{ExportPackage, ImportPackage, Name, Preview};
 
 /// Packages on their way at a time, up and down.
 const AT_ONCE: usize = 16;
@@ -26,13 +27,13 @@ const READ_OVER: usize = 4 << 20;
 const READ_OVER_TIME: Duration = Duration::from_secs(2);
 
 /// The paths of this file; their bodies have limits of their own.
-pub(crate) fn routes() -> Router<Api> {
+pub(crate) fn routes() -> OpenApiRouter<Web> {
     let room = Arc::new(Semaphore::new(AT_ONCE));
-    Router::new()
-        .route("/v1/packages", post(upload))
-        .route("/v1/vapps/{vapp}/package", get(download_vapp))
-        .route("/v1/vms/{vm}/package", get(download_vm))
-        .route("/v1/templates/{template}/package", get(download_template))
+    OpenApiRouter::new()
+        .routes(routes!(upload))
+        .routes(routes!(download_vapp))
+        .routes(routes!(download_vm))
+        .routes(routes!(download_template))
         .layer(axum::Extension(room))
 }
 
@@ -51,8 +52,21 @@ struct Upload {
     preview: bool,
 }
 
+/// Makes a template, a vApp or a VM of a package (OVA).
+#[utoipa::path(post, path = "/v1/packages", tag = "Packages",
+    request_body(content = Vec<u8>, content_type = "application/x-tar"),
+    params(
+        ("name" = Option<Name>, Query, description = "The name of what is made; that of the package if left out"),
+        ("catalog" = Option<String>, Query, description = "As a template in this catalog, or"),
+        ("vdc" = Option<String>, Query, description = "as a vApp in this virtual data center"),
+        ("organization" = Option<Name>, Query, description = "The organization of the virtual data center"),
+        ("standalone" = Option<bool>, Query, description = "Make a standalone VM instead of a vApp"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")
+    ),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"),
+        (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn upload(
-    State(api): State<Api>,
+    api: Api,
     axum::Extension(room): Room,
     query: Result<Query<Upload>, QueryRejection>,
     body: Body,
@@ -66,6 +80,7 @@ async fn upload(
         organization: query.organization,
         standalone: query.standalone,
     };
+    let api = api.on_its_own();
     let (sender, mut reader) = from_body();
     let work = async {
         if query.preview {
@@ -125,24 +140,28 @@ async fn feed(mut body: Body, sender: mpsc::Sender<io::Result<axum::body::Bytes>
     }
 }
 
-async fn download_vapp(
-    State(api): State<Api>,
-    room: Room,
-    InPath(vapp): InPath,
-) -> Result<Response, Problem> {
+/// A vApp as a package (OVA).
+#[utoipa::path(get, path = "/v1/vapps/{vapp}/package", tag = "Packages",
+    params(("vapp" = String, Path, description = "A name, `ORGANIZATION/NAME` (escaped) or an id")),
+    responses((status = 200, body = Vec<u8>, content_type = "application/x-tar", description = "The package")))]
+async fn download_vapp(api: Api, room: Room, InPath(vapp): InPath) -> Result<Response, Problem> {
     download(api, room, ExportPackage::Vapp(vapp)).await
 }
 
-async fn download_vm(
-    State(api): State<Api>,
-    room: Room,
-    InPath(vm): InPath,
-) -> Result<Response, Problem> {
+/// A VM as a package (OVA).
+#[utoipa::path(get, path = "/v1/vms/{vm}/package", tag = "Packages",
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`")),
+    responses((status = 200, body = Vec<u8>, content_type = "application/x-tar", description = "The package")))]
+async fn download_vm(api: Api, room: Room, InPath(vm): InPath) -> Result<Response, Problem> {
     download(api, room, ExportPackage::Vm(vm)).await
 }
 
+/// A template as a package (OVA).
+#[utoipa::path(get, path = "/v1/templates/{template}/package", tag = "Packages",
+    params(("template" = String, Path, description = "A name, `CATALOG/NAME` (escaped) or an id")),
+    responses((status = 200, body = Vec<u8>, content_type = "application/x-tar", description = "The package")))]
 async fn download_template(
-    State(api): State<Api>,
+    api: Api,
     room: Room,
     InPath(template): InPath,
 ) -> Result<Response, Problem> {

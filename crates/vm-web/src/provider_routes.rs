@@ -1,35 +1,37 @@
 //! Requests about one key provider and its keys.
 
 use crate::Problem;
-use crate::api::{CertificateRequest, Forgotten, Items, OnVCenter, SetCertificate};
-use crate::routes::{Answer, Api, Body, InPath};
+use crate::api::{Accepted, CertificateRequest, Forgotten, Items, OnVCenter, SetCertificate};
+use crate::routes::{Answer, Api, Body, InPath, Web};
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::response::Response;
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use vm_inventory::{Error, KeyUse, Name, ProviderStatus, ProviderView, Rekey, RekeyAll};
 
 /// The routes, to be merged into all of them.
-pub(crate) fn router() -> Router<Api> {
-    Router::new()
-        .route("/v1/providers/{name}", get(show))
-        .route("/v1/providers/{name}/status", get(status))
-        .route("/v1/providers/{name}/keys", get(keys))
-        .route("/v1/providers/{name}/forget-keys", post(forget_keys))
-        .route("/v1/providers/{name}/csr", post(csr))
-        .route("/v1/providers/{name}/certificate", post(set_certificate))
-        .route("/v1/providers/{name}/rekey", post(rekey_all))
-        .route("/v1/vms/{vm}/rekey", post(rekey))
-        .route("/v1/vms/{vm}/unlock", post(unlock))
+pub(crate) fn router() -> OpenApiRouter<Web> {
+    OpenApiRouter::new()
+        .routes(routes!(show))
+        .routes(routes!(status))
+        .routes(routes!(keys))
+        .routes(routes!(forget_keys))
+        .routes(routes!(csr))
+        .routes(routes!(set_certificate))
+        .routes(routes!(rekey_all))
+        .routes(routes!(rekey))
+        .routes(routes!(unlock))
 }
 
-async fn show(
-    State(api): State<Api>,
-    InPath(name): InPath,
-    Which(at): Which,
-) -> Answer<ProviderView> {
+/// One key provider.
+#[utoipa::path(get, path = "/v1/providers/{name}", tag = "Key providers",
+    params(("name" = String, Path, description = "The name of the key provider"),
+        ("vcenter" = Option<String>, Query, description = "The vCenter of the provider, where several have one of that name")),
+    responses((status = 200, body = ProviderView, description = "As asked for")))]
+async fn show(api: Api, InPath(name): InPath, Which(at): Which) -> Answer<ProviderView> {
     let name = parsed(&name)?;
     let view = api
         .blocking(move |operations| operations.provider(at.vcenter.as_ref(), &name))
@@ -37,11 +39,12 @@ async fn show(
     Ok(Json(view))
 }
 
-async fn status(
-    State(api): State<Api>,
-    InPath(name): InPath,
-    Which(at): Which,
-) -> Answer<ProviderStatus> {
+/// What a provider's key servers say.
+#[utoipa::path(get, path = "/v1/providers/{name}/status", tag = "Key providers",
+    params(("name" = String, Path, description = "The name of the key provider"),
+        ("vcenter" = Option<String>, Query, description = "The vCenter of the provider, where several have one of that name")),
+    responses((status = 200, body = ProviderStatus, description = "As asked for")))]
+async fn status(api: Api, InPath(name): InPath, Which(at): Which) -> Answer<ProviderStatus> {
     let name = parsed(&name)?;
     let status = api
         .blocking(move |operations| operations.provider_status(at.vcenter.as_ref(), &name))
@@ -49,18 +52,24 @@ async fn status(
     Ok(Json(status))
 }
 
-async fn keys(
-    State(api): State<Api>,
-    InPath(name): InPath,
-    Which(at): Which,
-) -> Answer<Items<KeyUse>> {
+/// Keys of a provider and the VMs that need them.
+#[utoipa::path(get, path = "/v1/providers/{name}/keys", tag = "Key providers",
+    params(("name" = String, Path, description = "The name of the key provider"),
+        ("vcenter" = Option<String>, Query, description = "The vCenter of the provider, where several have one of that name")),
+    responses((status = 200, body = Items<KeyUse>, description = "As asked for")))]
+async fn keys(api: Api, InPath(name): InPath, Which(at): Which) -> Answer<Items<KeyUse>> {
     let name = parsed(&name)?;
     api.list(move |operations| operations.provider_keys(at.vcenter.as_ref(), &name))
         .await
 }
 
+/// Wipes the keys of a provider from memory.
+#[utoipa::path(post, path = "/v1/providers/{name}/forget-keys", tag = "Key providers",
+    request_body = OnVCenter,
+    params(("name" = String, Path, description = "The name of the key provider")),
+    responses((status = 200, body = Forgotten, description = "As asked for")))]
 async fn forget_keys(
-    State(api): State<Api>,
+    api: Api,
     InPath(name): InPath,
     Body(at): Body<OnVCenter>,
 ) -> Answer<Forgotten> {
@@ -71,8 +80,13 @@ async fn forget_keys(
     Ok(Json(Forgotten { keys }))
 }
 
+/// Makes a key and a request for a client certificate.
+#[utoipa::path(post, path = "/v1/providers/{name}/csr", tag = "Key providers",
+    request_body = OnVCenter,
+    params(("name" = String, Path, description = "The name of the key provider")),
+    responses((status = 200, body = CertificateRequest, description = "As asked for")))]
 async fn csr(
-    State(api): State<Api>,
+    api: Api,
     InPath(name): InPath,
     Body(at): Body<OnVCenter>,
 ) -> Answer<CertificateRequest> {
@@ -83,8 +97,13 @@ async fn csr(
     Ok(Json(CertificateRequest { csr }))
 }
 
+/// Sets the client certificate of a provider.
+#[utoipa::path(post, path = "/v1/providers/{name}/certificate", tag = "Key providers",
+    request_body = SetCertificate,
+    params(("name" = String, Path, description = "The name of the key provider")),
+    responses((status = 200, body = ProviderView, description = "As asked for")))]
 async fn set_certificate(
-    State(api): State<Api>,
+    api: Api,
     InPath(name): InPath,
     Body(request): Body<SetCertificate>,
 ) -> Answer<ProviderView> {
@@ -101,8 +120,13 @@ async fn set_certificate(
     Ok(Json(view))
 }
 
+/// Re-keys every VM of a provider.
+#[utoipa::path(post, path = "/v1/providers/{name}/rekey", tag = "Key providers",
+    request_body = RekeyAll,
+    params(("name" = String, Path, description = "The name of the key provider")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn rekey_all(
-    State(api): State<Api>,
+    api: Api,
     InPath(name): InPath,
     Body(request): Body<RekeyAll>,
 ) -> Result<Response, Problem> {
@@ -111,8 +135,13 @@ async fn rekey_all(
         .await
 }
 
+/// Re-keys a VM.
+#[utoipa::path(post, path = "/v1/vms/{vm}/rekey", tag = "VMs",
+    request_body = Rekey,
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn rekey(
-    State(api): State<Api>,
+    api: Api,
     InPath(vm): InPath,
     Body(request): Body<Rekey>,
 ) -> Result<Response, Problem> {
@@ -120,7 +149,11 @@ async fn rekey(
         .await
 }
 
-async fn unlock(State(api): State<Api>, InPath(vm): InPath) -> Result<Response, Problem> {
+/// Unlocks a VM whose key is back.
+#[utoipa::path(post, path = "/v1/vms/{vm}/unlock", tag = "VMs",
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn unlock(api: Api, InPath(vm): InPath) -> Result<Response, Problem> {
     api.accept(move |operations| operations.unlock_vm(&vm))
         .await
 }

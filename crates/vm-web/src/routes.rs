@@ -1,139 +1,301 @@
 //! Which request does what.
 
 use crate::api::{
-    self, Accepted, BackUp, BackedUp, ChangePower, CreateDatastore, Items, PowerAction, Restore,
+    self, Accepted, BackUp, BackedUp, ChangePower, CreateDatastore, Items, Page, PowerAction,
+    Restore,
 };
-use crate::{Jobs, Problem};
+use crate::caller::{Caller, Entrance, Gate};
+use crate::events::Events;
+use crate::paging::{Listed, Paging, cut};
+use crate::repeat::{self, Repeatable};
+use crate::tags::{self, Expected};
+use crate::{Jobs, Problem, Sessions, openapi};
 use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::timeout;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::routes;
 use vm_inventory::model::{Datastore, VCenter};
 use vm_inventory::{
-    AdoptTpm, CloneVm, CreateProvider, CreateVCenter, CreateVm, Error, Job, Name, Operations,
-    ProviderView, RestoreProvider, SnapshotTree, TakeSnapshot, Task, TaskId, VmView,
+    AdoptTpm, CloneVm, CreateProvider, CreateVCenter, CreateVm, Error, Job, Name, Once, Operations,
+    ProviderView, RequestKey, RestoreProvider, Scoped, SnapshotTree, TakeSnapshot, Task, TaskId,
+    VmView,
 };
 
 /// Requests are small; a restore carries a backup of at most 1 MiB in base64, and a TPM is smaller.
 const BODY_LIMIT: usize = 64 * 1024;
 const RESTORE_LIMIT: usize = 2 * 1024 * 1024;
+/// No JSON of a request is larger.
+pub(crate) const LARGEST_BODY: usize = RESTORE_LIMIT;
 /// Whoever is slower holds a connection for nothing.
 pub(crate) const BODY_TIME: Duration = Duration::from_secs(30);
 
 pub(crate) type Answer<T> = Result<Json<T>, Problem>;
 
-/// What every request may use.
+/// What every request may use. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Api {
-    operations: Arc<Operations>,
+pub struct Web {
+    pub(crate) operations: Arc<Operations>,
     pub(crate) jobs: Jobs,
+    pub(crate) sessions: Sessions,
+    pub(crate) events: Events,
+    /// Changes go side by side, but one that relies on an entity tag goes alone.
+    changes: Arc<RwLock<()>>,
 }
 
-/// The API over `operations`; work that takes longer runs as one of `jobs`.
-pub fn router(operations: Arc<Operations>, jobs: Jobs) -> Router {
-    Router::new()
-        .route("/v1/vcenters", get(list_vcenters).post(create_vcenter))
-        .route(
-            "/v1/datastores",
-            get(list_datastores).post(create_datastore),
-        )
-        .route("/v1/providers", get(list_providers).post(create_provider))
-        .route("/v1/providers/{name}/backup", post(back_up_provider))
-        .route(
-            "/v1/providers/restore",
-            post(restore_provider).layer(DefaultBodyLimit::max(RESTORE_LIMIT)),
-        )
-        .route("/v1/vms", get(list_vms).post(create_vm))
-        .route(
-            "/v1/adoptions",
-            post(adopt_tpm).layer(DefaultBodyLimit::max(RESTORE_LIMIT)),
-        )
-        .route("/v1/vms/{vm}", get(show_vm).delete(delete_vm))
-        .route("/v1/vms/{vm}/power", post(change_power))
-        .route("/v1/vms/{vm}/clone", post(clone_vm))
-        .route(
-            "/v1/vms/{vm}/snapshots",
-            get(list_snapshots).post(take_snapshot),
-        )
-        .route("/v1/vms/{vm}/snapshots/{snapshot}", delete(forget_snapshot))
-        .route("/v1/vms/{vm}/snapshots/{snapshot}/revert", post(revert_vm))
-        .route("/v1/tasks", get(list_tasks))
-        .route("/v1/tasks/{id}", get(show_task))
+impl Web {
+    /// The API over `operations`; work that takes longer runs as one of `jobs`, and users log in to `sessions`.
+    #[must_use]
+    pub fn new(operations: Arc<Operations>, jobs: Jobs, sessions: Sessions) -> Self {
+        Self {
+            events: Events::of(&operations),
+            operations,
+            jobs,
+            sessions,
+            changes: Arc::default(),
+        }
+    }
+
+    /// What it is over.
+    #[must_use]
+    pub fn operations(&self) -> Arc<Operations> {
+        Arc::clone(&self.operations)
+    }
+
+    /// Who is logged in: for other faces, whose users are the same.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        self.sessions.clone()
+    }
+
+    /// Where jobs run.
+    #[must_use]
+    pub fn jobs(&self) -> Jobs {
+        self.jobs.clone()
+    }
+
+    /// Ends what would go on for as long as a client listens.
+    pub fn close(&self) {
+        self.events.close();
+    }
+
+    /// What one listener serves, with further routes `beside`; `entrance` says whom it takes somebody without a token for.
+    pub fn router(&self, entrance: Entrance, beside: OpenApiRouter) -> Router {
+        let own = routes().with_state(self.clone());
+        let (router, mut described) = own.merge(beside).split_for_parts();
+        // Bodies of packages have limits of their own.
+        let packages = crate::packages::routes().with_state(self.clone());
+        let (packages, of_packages) = packages.split_for_parts();
+        described.merge(of_packages);
+        let document: Arc<str> = match openapi::document(&described) {
+            Ok(document) => format!("{document:#}\n").into(),
+            // Types that JSON cannot say do not get through the tests.
+            Err(error) => error.to_string().into(),
+        };
+        let served = get(async move || {
+            let kind = [(header::CONTENT_TYPE, "application/json")];
+            (kind, document.to_string())
+        });
+        router
+            .route("/openapi.json", served)
+            .fallback(no_such_path)
+            .method_not_allowed_fallback(no_such_method)
+            .layer(DefaultBodyLimit::max(BODY_LIMIT))
+            .layer(middleware::from_fn(tags::tag))
+            .layer(middleware::from_fn(repeat::recognize))
+            .layer(middleware::from_fn(refuse_huge))
+            .merge(packages)
+            .layer(Extension(Gate::new(self.sessions.clone(), entrance)))
+    }
+}
+
+/// The inventory as the user of one request has it.
+pub(crate) struct Api {
+    scoped: Scoped,
+    pub(crate) jobs: Jobs,
+    turn: Turn,
+    repeat: Option<RequestKey>,
+}
+
+/// How a request goes beside others.
+#[derive(Clone)]
+enum Turn {
+    /// It only looks.
+    Look,
+    /// It changes something, if that is as it expects.
+    Change(Arc<RwLock<()>>, Option<Expected>),
+}
+
+impl FromRequestParts<Web> for Api {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
+        let Caller(principal) = Caller::from_request_parts(parts, web).await?;
+        let turn = if matches!(parts.method, Method::GET | Method::HEAD) {
+            Turn::Look
+        } else {
+            Turn::Change(Arc::clone(&web.changes), Expected::by(parts).await?)
+        };
+        let repeat = parts.extensions.get::<Repeatable>();
+        Ok(Self {
+            repeat: repeat.map(|it| RequestKey::new(&principal, &it.key, &it.fingerprint)),
+            scoped: web.operations.as_user(principal),
+            jobs: web.jobs.clone(),
+            turn,
+        })
+    }
+}
+
+fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new()
+        .routes(routes!(list_vcenters, create_vcenter))
+        .routes(routes!(list_datastores, create_datastore))
+        .routes(routes!(list_providers, create_provider))
+        .routes(routes!(back_up_provider))
+        .routes(routes!(restore_provider).layer(DefaultBodyLimit::max(RESTORE_LIMIT)))
+        .routes(routes!(list_vms, create_vm))
+        .routes(routes!(adopt_tpm).layer(DefaultBodyLimit::max(RESTORE_LIMIT)))
+        .routes(routes!(show_vm, delete_vm))
+        .routes(routes!(change_power))
+        .routes(routes!(clone_vm))
+        .routes(routes!(list_snapshots, take_snapshot))
+        .routes(routes!(forget_snapshot))
+        .routes(routes!(revert_vm))
+        .routes(routes!(list_tasks))
+        .routes(routes!(show_task))
         .merge(crate::cloud::routes())
         .merge(crate::provider_routes::router())
         .merge(crate::certificate_routes::router())
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(no_such_method)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(middleware::from_fn(refuse_huge))
-        .merge(crate::packages::routes())
-        .with_state(Api { operations, jobs })
+        .merge(crate::caller::routes())
+        .merge(crate::events::routes())
 }
 
 impl Api {
+    /// For what goes on for long: it is in nobody's way, and nobody in its.
+    pub(crate) fn on_its_own(self) -> Self {
+        Self {
+            turn: Turn::Look,
+            ..self
+        }
+    }
+
     /// Runs something that may wait for a disk where waiting is allowed.
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Arc<Operations>) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&Scoped) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Problem> {
-        let operations = Arc::clone(&self.operations);
-        match tokio::task::spawn_blocking(move || work(&operations)).await {
-            Ok(result) => result.map_err(Problem::from),
+        let scoped = self.scoped.clone();
+        let turn = self.turn.clone();
+        let work = move || match turn {
+            Turn::Look => work(&scoped).map_err(Problem::from),
+            Turn::Change(changes, None) => {
+                let _side_by_side = changes.read().unwrap_or_else(PoisonError::into_inner);
+                work(&scoped).map_err(Problem::from)
+            }
+            Turn::Change(changes, Some(expected)) => {
+                let _alone = changes.write().unwrap_or_else(PoisonError::into_inner);
+                expected.check(&scoped)?;
+                work(&scoped).map_err(Problem::from)
+            }
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
             Err(_panicked) => Err(Error::Internal("a request stopped half-way".to_owned()).into()),
         }
     }
 
+    /// A list of which nobody wants a part only.
     pub(crate) async fn list<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Arc<Operations>) -> Result<Vec<T>, Error> + Send + 'static,
+        work: impl FnOnce(&Scoped) -> Result<Vec<T>, Error> + Send + 'static,
     ) -> Answer<Items<T>> {
         let items = self.blocking(work).await?;
         Ok(Json(Items { items }))
     }
 
+    /// A list, or a part of it.
+    pub(crate) async fn page<T: Listed + Send + 'static>(
+        &self,
+        paging: Paging,
+        work: impl FnOnce(&Scoped) -> Result<Vec<T>, Error> + Send + 'static,
+    ) -> Answer<Page<T>> {
+        let items = self.blocking(work).await?;
+        cut(items, &paging).map(Json)
+    }
+
     /// Checks a request, starts its job, and answers with the task.
     pub(crate) async fn accept(
         &self,
-        work: impl FnOnce(&Arc<Operations>) -> Result<Job, Error> + Send + 'static,
+        work: impl FnOnce(&Scoped) -> Result<Job, Error> + Send + 'static,
     ) -> Result<Response, Problem> {
-        let job = self.blocking(work).await?;
-        let task = self.jobs.start(job);
+        let (task, replayed) = match self.repeat.clone() {
+            None => (self.jobs.start(self.blocking(work).await?), false),
+            Some(key) => match self.blocking(move |scoped| scoped.once(&key, work)).await? {
+                Once::Now(job) => (self.jobs.start(*job), false),
+                Once::Before(task) => (*task, true),
+            },
+        };
         let location = format!("/v1/tasks/{}", task.id);
         let body = Json(Accepted { task });
-        Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], body).into_response())
+        let mut response =
+            (StatusCode::ACCEPTED, [(header::LOCATION, location)], body).into_response();
+        if replayed {
+            let name = HeaderName::from_static("idempotency-replayed");
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static("true"));
+        }
+        Ok(response)
     }
 }
 
-async fn list_vcenters(State(api): State<Api>) -> Answer<Items<VCenter>> {
-    api.list(|operations| operations.vcenters()).await
+/// vCenters.
+#[utoipa::path(get, path = "/v1/vcenters", tag = "vCenters",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
+    responses((status = 200, body = Page<VCenter>, description = "As asked for")))]
+async fn list_vcenters(api: Api, paging: Paging) -> Answer<Page<VCenter>> {
+    api.page(paging, |operations| operations.vcenters()).await
 }
 
-async fn create_vcenter(
-    State(api): State<Api>,
-    Body(request): Body<CreateVCenter>,
-) -> Result<Response, Problem> {
+/// Registers a vCenter.
+#[utoipa::path(post, path = "/v1/vcenters", tag = "vCenters",
+    request_body = CreateVCenter,
+    responses((status = 201, body = VCenter, description = "Made")))]
+async fn create_vcenter(api: Api, Body(request): Body<CreateVCenter>) -> Result<Response, Problem> {
     created(
         api.blocking(|operations| operations.create_vcenter(request))
             .await?,
     )
 }
 
-async fn list_datastores(State(api): State<Api>) -> Answer<Items<Datastore>> {
-    api.list(|operations| operations.datastores()).await
+/// Datastores.
+#[utoipa::path(get, path = "/v1/datastores", tag = "vCenters",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
+    responses((status = 200, body = Page<Datastore>, description = "As asked for")))]
+async fn list_datastores(api: Api, paging: Paging) -> Answer<Page<Datastore>> {
+    api.page(paging, |operations| operations.datastores()).await
 }
 
+/// Adds a datastore.
+#[utoipa::path(post, path = "/v1/datastores", tag = "vCenters",
+    request_body = CreateDatastore,
+    responses((status = 201, body = Datastore, description = "Made")))]
 async fn create_datastore(
-    State(api): State<Api>,
+    api: Api,
     Body(request): Body<CreateDatastore>,
 ) -> Result<Response, Problem> {
     let made =
@@ -141,12 +303,21 @@ async fn create_datastore(
     created(made.await?)
 }
 
-async fn list_providers(State(api): State<Api>) -> Answer<Items<ProviderView>> {
-    api.list(|operations| operations.providers()).await
+/// Key providers.
+#[utoipa::path(get, path = "/v1/providers", tag = "Key providers",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
+    responses((status = 200, body = Page<ProviderView>, description = "As asked for")))]
+async fn list_providers(api: Api, paging: Paging) -> Answer<Page<ProviderView>> {
+    api.page(paging, |operations| operations.providers()).await
 }
 
+/// Registers a key provider.
+#[utoipa::path(post, path = "/v1/providers", tag = "Key providers",
+    request_body = CreateProvider,
+    responses((status = 201, body = ProviderView, description = "Made")))]
 async fn create_provider(
-    State(api): State<Api>,
+    api: Api,
     Body(request): Body<CreateProvider>,
 ) -> Result<Response, Problem> {
     created(
@@ -155,8 +326,13 @@ async fn create_provider(
     )
 }
 
+/// Takes a backup of a native key provider.
+#[utoipa::path(post, path = "/v1/providers/{name}/backup", tag = "Key providers",
+    request_body = BackUp,
+    params(("name" = String, Path, description = "The name of the key provider")),
+    responses((status = 200, body = BackedUp, description = "As asked for")))]
 async fn back_up_provider(
-    State(api): State<Api>,
+    api: Api,
     InPath(name): InPath,
     Body(request): Body<BackUp>,
 ) -> Answer<BackedUp> {
@@ -172,10 +348,11 @@ async fn back_up_provider(
     }))
 }
 
-async fn restore_provider(
-    State(api): State<Api>,
-    Body(request): Body<Restore>,
-) -> Result<Response, Problem> {
+/// Restores a native key provider from its backup.
+#[utoipa::path(post, path = "/v1/providers/restore", tag = "Key providers",
+    request_body = Restore,
+    responses((status = 201, body = ProviderView, description = "Made")))]
+async fn restore_provider(api: Api, Body(request): Body<Restore>) -> Result<Response, Problem> {
     let backup = STANDARD
         .decode(request.backup.as_bytes())
         .map_err(|error| Problem::bad_request(format!("the backup is not base64: {error}")))?;
@@ -191,20 +368,30 @@ async fn restore_provider(
     created(restored.await?)
 }
 
-async fn list_vms(State(api): State<Api>) -> Answer<Items<VmView>> {
-    api.list(|operations| operations.vms()).await
+/// VMs.
+#[utoipa::path(get, path = "/v1/vms", tag = "VMs",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
+    responses((status = 200, body = Page<VmView>, description = "As asked for")))]
+async fn list_vms(api: Api, paging: Paging) -> Answer<Page<VmView>> {
+    api.page(paging, |operations| operations.vms()).await
 }
 
-async fn show_vm(State(api): State<Api>, InPath(vm): InPath) -> Answer<VmView> {
+/// One VM with its TPM.
+#[utoipa::path(get, path = "/v1/vms/{vm}", tag = "VMs",
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
+    responses((status = 200, body = VmView, description = "As asked for")))]
+async fn show_vm(api: Api, InPath(vm): InPath) -> Answer<VmView> {
     Ok(Json(
         api.blocking(move |operations| operations.vm(&vm)).await?,
     ))
 }
 
-async fn adopt_tpm(
-    State(api): State<Api>,
-    Body(request): Body<api::AdoptTpm>,
-) -> Result<Response, Problem> {
+/// Makes a VM with a TPM that another program has kept.
+#[utoipa::path(post, path = "/v1/adoptions", tag = "VMs",
+    request_body = api::AdoptTpm,
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn adopt_tpm(api: Api, Body(request): Body<api::AdoptTpm>) -> Result<Response, Problem> {
     let state = STANDARD
         .decode(request.state.as_bytes())
         .map_err(|error| Problem::bad_request(format!("the state is not base64: {error}")))?;
@@ -215,20 +402,30 @@ async fn adopt_tpm(
     api.accept(|operations| operations.adopt_tpm(request)).await
 }
 
-async fn create_vm(
-    State(api): State<Api>,
-    Body(request): Body<CreateVm>,
-) -> Result<Response, Problem> {
+/// Makes a VM outside vApps.
+#[utoipa::path(post, path = "/v1/vms", tag = "VMs",
+    request_body = CreateVm,
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn create_vm(api: Api, Body(request): Body<CreateVm>) -> Result<Response, Problem> {
     api.accept(|operations| operations.create_vm(request)).await
 }
 
-async fn delete_vm(State(api): State<Api>, InPath(vm): InPath) -> Result<Response, Problem> {
+/// Deletes a VM and its TPM.
+#[utoipa::path(delete, path = "/v1/vms/{vm}", tag = "VMs",
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn delete_vm(api: Api, InPath(vm): InPath) -> Result<Response, Problem> {
     api.accept(move |operations| operations.delete_vm(&vm))
         .await
 }
 
+/// Powers a VM on or off.
+#[utoipa::path(post, path = "/v1/vms/{vm}/power", tag = "VMs",
+    request_body = ChangePower,
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn change_power(
-    State(api): State<Api>,
+    api: Api,
     InPath(vm): InPath,
     Body(request): Body<ChangePower>,
 ) -> Result<Response, Problem> {
@@ -242,8 +439,13 @@ async fn change_power(
     .await
 }
 
+/// Clones a VM, by the rules of vSphere.
+#[utoipa::path(post, path = "/v1/vms/{vm}/clone", tag = "VMs",
+    request_body = CloneVm,
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn clone_vm(
-    State(api): State<Api>,
+    api: Api,
     InPath(vm): InPath,
     Body(request): Body<CloneVm>,
 ) -> Result<Response, Problem> {
@@ -251,15 +453,24 @@ async fn clone_vm(
         .await
 }
 
-async fn list_snapshots(State(api): State<Api>, InPath(vm): InPath) -> Answer<SnapshotTree> {
+/// Snapshots of a VM.
+#[utoipa::path(get, path = "/v1/vms/{vm}/snapshots", tag = "VMs",
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
+    responses((status = 200, body = SnapshotTree, description = "As asked for")))]
+async fn list_snapshots(api: Api, InPath(vm): InPath) -> Answer<SnapshotTree> {
     Ok(Json(
         api.blocking(move |operations| operations.snapshots(&vm))
             .await?,
     ))
 }
 
+/// Takes a snapshot.
+#[utoipa::path(post, path = "/v1/vms/{vm}/snapshots", tag = "VMs",
+    request_body = TakeSnapshot,
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn take_snapshot(
-    State(api): State<Api>,
+    api: Api,
     InPath(vm): InPath,
     Body(request): Body<TakeSnapshot>,
 ) -> Result<Response, Problem> {
@@ -267,27 +478,46 @@ async fn take_snapshot(
         .await
 }
 
+/// Removes a snapshot.
+#[utoipa::path(delete, path = "/v1/vms/{vm}/snapshots/{snapshot}", tag = "VMs",
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
+        ("snapshot" = String, Path, description = "A name or an id")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn forget_snapshot(
-    State(api): State<Api>,
+    api: Api,
     InPath((vm, snapshot)): InPath<(String, String)>,
 ) -> Result<Response, Problem> {
     api.accept(move |operations| operations.forget_snapshot(&vm, &snapshot))
         .await
 }
 
+/// Goes back to a snapshot.
+#[utoipa::path(post, path = "/v1/vms/{vm}/snapshots/{snapshot}/revert", tag = "VMs",
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
+        ("snapshot" = String, Path, description = "A name or an id")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn revert_vm(
-    State(api): State<Api>,
+    api: Api,
     InPath((vm, snapshot)): InPath<(String, String)>,
 ) -> Result<Response, Problem> {
     api.accept(move |operations| operations.revert_vm(&vm, &snapshot))
         .await
 }
 
-async fn list_tasks(State(api): State<Api>) -> Answer<Items<Task>> {
-    api.list(|operations| operations.tasks()).await
+/// Tasks, the newest first.
+#[utoipa::path(get, path = "/v1/tasks", tag = "Tasks",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
+    responses((status = 200, body = Page<Task>, description = "As asked for")))]
+async fn list_tasks(api: Api, paging: Paging) -> Answer<Page<Task>> {
+    api.page(paging, |operations| operations.tasks()).await
 }
 
-async fn show_task(State(api): State<Api>, InPath(id): InPath) -> Answer<Task> {
+/// One task.
+#[utoipa::path(get, path = "/v1/tasks/{id}", tag = "Tasks",
+    params(("id" = Uuid, Path, description = "The id of the task")),
+    responses((status = 200, body = Task, description = "As asked for")))]
+async fn show_task(api: Api, InPath(id): InPath) -> Answer<Task> {
     let id: TaskId = id
         .parse()
         .map_err(|_| Problem::bad_request("the id of a task is a UUID"))?;
@@ -353,12 +583,7 @@ where
                 let Json(value) = body?;
                 Ok(Self(value))
             }
-            Err(_elapsed) => Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "timeout",
-                "The request did not arrive",
-                "the body of the request took too long",
-            )),
+            Err(_elapsed) => Err(Problem::too_slow()),
         }
     }
 }
@@ -369,10 +594,7 @@ pub(crate) struct InPath<T = String>(pub(crate) T);
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(
-        parts: &mut axum::http::request::Parts,
-        state: &S,
-    ) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         Path::<T>::from_request_parts(parts, state)
             .await
             .map(|Path(found)| Self(found))

@@ -150,6 +150,14 @@ impl Sessions {
         Some(session.principal.clone())
     }
 
+    /// Whether a session goes on, without using it.
+    pub(crate) fn is_open(&self, token: &str) -> bool {
+        let now = Instant::now();
+        self.lock()
+            .get(&digest(token))
+            .is_some_and(|session| !session.is_over(now))
+    }
+
     /// Ends a session; says whether there was one.
     pub fn log_out(&self, token: &str) -> bool {
         let now = Instant::now();

@@ -130,7 +130,12 @@ impl Api {
         let World { folder, operations } = world();
         let socket = folder.path().join("vtpm.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let router = crate::router(operations, crate::Jobs::default());
+        let sessions = crate::Sessions::new(Arc::clone(&operations));
+        let web = crate::Web::new(operations, crate::Jobs::default(), sessions);
+        let router = web.router(
+            crate::Entrance::Owner,
+            utoipa_axum::router::OpenApiRouter::new(),
+        );
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { folder, socket }
     }

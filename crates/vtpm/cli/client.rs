@@ -1,13 +1,16 @@
 //! A client of the daemon's HTTP API on its unix socket: the only way in for the verbs.
 
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{ErrorKind, IsTerminal as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
+use axum::body::{Body, HttpBody};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::Bytes;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,12 +18,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
 use vm_inventory::{Task, TaskStatus};
 use vm_web::api::Accepted;
 use vm_web::{PipeBody, Problem};
 
 use super::{Threads, runtime};
 use crate::config::DataFolder;
+use crate::daemon::Direct;
 
 /// An answer larger than this is not one of ours.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
@@ -68,10 +73,41 @@ pub(crate) fn talk<F>(data: &DataFolder, verb: impl FnOnce(Client) -> F) -> anyh
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let client = Client {
-        socket: data.socket(),
-    };
-    let outcome = runtime(Threads::One)?.block_on(verb(client));
+    let way = Way::Socket(data.socket());
+    exit_code(runtime(Threads::One)?.block_on(verb(Client { way })))
+}
+
+/// The same for a verb that sets something up: without a daemon it is done on the data folder itself.
+pub(crate) fn set_up<F>(
+    data: &DataFolder,
+    verb: impl FnOnce(Client) -> F,
+) -> anyhow::Result<ExitCode>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let outcome = runtime(Threads::One)?.block_on(async {
+        match UnixStream::connect(data.socket()).await {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                ) =>
+            {
+                let folder = Direct::open(&data.path()).await?;
+                let way = Way::Direct(folder.router());
+                verb(Client { way }).await?;
+                folder.close().await
+            }
+            _ => {
+                let way = Way::Socket(data.socket());
+                verb(Client { way }).await
+            }
+        }
+    });
+    exit_code(outcome)
+}
+
+fn exit_code(outcome: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     match outcome {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<Refusal>() {
@@ -90,7 +126,15 @@ where
 
 /// A client of one daemon.
 pub(crate) struct Client {
-    socket: std::path::PathBuf,
+    way: Way,
+}
+
+/// How it gets there.
+enum Way {
+    /// The daemon's private socket.
+    Socket(PathBuf),
+    /// The API in this process, over a data folder that no daemon has.
+    Direct(Router),
 }
 
 impl Client {
@@ -144,7 +188,7 @@ impl Client {
     }
 
     /// Asks for something that goes on: what comes, as it comes.
-    pub(crate) async fn stream(&self, path: &str) -> anyhow::Result<Incoming> {
+    pub(crate) async fn stream(&self, path: &str) -> anyhow::Result<Body> {
         let (response, _connection) = self.ask(Method::GET, path, whole(Vec::new())).await?;
         if response.status().is_success() {
             return Ok(response.into_body());
@@ -177,7 +221,7 @@ impl Client {
         body: B,
     ) -> anyhow::Result<T>
     where
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: std::error::Error + Send + Sync,
     {
         let (response, connection) = self.ask(method, path, body).await?;
@@ -188,7 +232,9 @@ impl Client {
         } else {
             Err(refused(response).await)
         };
-        connection.abort();
+        if let Some(connection) = connection {
+            connection.abort();
+        }
         outcome
     }
 
@@ -197,31 +243,42 @@ impl Client {
         method: Method,
         path: &str,
         body: B,
-    ) -> anyhow::Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>)>
+    ) -> anyhow::Result<(Response<Body>, Option<JoinHandle<hyper::Result<()>>>)>
     where
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: std::error::Error + Send + Sync,
     {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| {
-            Refusal::NoDaemon(format!(
-                "no daemon answers on {}: {error}; start it with `vtpm serve`, or name its folder with --data",
-                self.socket.display()
-            ))
-        })?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "vtpm")
             .header("content-type", "application/json")
             .body(body)?;
+        let socket = match &self.way {
+            Way::Socket(socket) => socket,
+            Way::Direct(router) => {
+                let answered = router.clone().oneshot(request.map(Body::new)).await;
+                let response = match answered {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                };
+                return Ok((response, None));
+            }
+        };
+        let stream = UnixStream::connect(socket).await.map_err(|error| {
+            Refusal::NoDaemon(format!(
+                "no daemon answers on {}: {error}; start it with `vtpm serve`, or name its folder with --data",
+                socket.display()
+            ))
+        })?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
         let response = sender
             .send_request(request)
             .await
             .context("the daemon did not answer")?;
-        Ok((response, connection))
+        Ok((response.map(Body::new), Some(connection)))
     }
 }
 
@@ -229,7 +286,7 @@ fn whole(body: Vec<u8>) -> Full<Bytes> {
     Full::new(Bytes::from(body))
 }
 
-async fn whole_body(response: Response<Incoming>) -> anyhow::Result<Bytes> {
+async fn whole_body(response: Response<Body>) -> anyhow::Result<Bytes> {
     let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect();
     Ok(body
         .await
@@ -238,7 +295,7 @@ async fn whole_body(response: Response<Incoming>) -> anyhow::Result<Bytes> {
 }
 
 /// What the daemon says instead of what was asked for.
-async fn refused(response: Response<Incoming>) -> anyhow::Error {
+async fn refused(response: Response<Body>) -> anyhow::Error {
     let status = response.status();
     match whole_body(response).await {
         Ok(body) => match serde_json::from_slice::<Problem>(&body) {

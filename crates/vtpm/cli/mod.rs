@@ -14,6 +14,7 @@ mod file;
 mod import;
 mod key_service;
 mod log;
+mod man;
 mod operate;
 mod org;
 mod output;
@@ -94,6 +95,7 @@ enum Verb {
     Attest(attest::Attest),
     Boot(boot::Boot),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Verb {
@@ -128,6 +130,7 @@ impl Verb {
             Self::Attest(verb) => verb.execute(),
             Self::Boot(verb) => verb.execute(),
             Self::Completions(verb) => verb.execute(),
+            Self::Man(verb) => verb.execute(),
         }
     }
 }

@@ -7,7 +7,7 @@ use vm_inventory::model::{Organization, Role};
 use vm_inventory::{CreateVdc, Name, UserView, VdcView};
 use vm_web::api::{CreateUser, Items, Named};
 
-use super::client::talk;
+use super::client::set_up;
 use super::output;
 use super::provider::password;
 use crate::config::DataFolder;
@@ -48,7 +48,7 @@ struct List {
 impl Org {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        talk(&self.data, |client| async move {
+        set_up(&self.data, |client| async move {
             match verb {
                 OrgVerb::Add(verb) => {
                     let request = Named { name: verb.name };
@@ -110,7 +110,7 @@ struct AddUser {
 impl User {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        talk(&self.data, |client| async move {
+        set_up(&self.data, |client| async move {
             match verb {
                 UserVerb::Add(verb) => {
                     let request = CreateUser {
@@ -193,7 +193,7 @@ struct AddVdc {
 impl Vdc {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        talk(&self.data, |client| async move {
+        set_up(&self.data, |client| async move {
             match verb {
                 VdcVerb::Add(verb) => {
                     let request = CreateVdc {

@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use axum::body::Body;
 use clap::Args;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use vm_inventory::Preview;
 use vm_inventory::ovf::{Pack, unpack};
@@ -115,7 +116,7 @@ pub(super) async fn download(
     ))?)
 }
 
-async fn into_file(mut body: Incoming, to: &Path, bar: &ProgressBar) -> anyhow::Result<u64> {
+async fn into_file(mut body: Body, to: &Path, bar: &ProgressBar) -> anyhow::Result<u64> {
     let mut part = to.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
@@ -142,7 +143,7 @@ async fn into_file(mut body: Incoming, to: &Path, bar: &ProgressBar) -> anyhow::
     outcome.with_context(|| to.display().to_string())
 }
 
-async fn into_folder(mut body: Incoming, to: &Path, bar: &ProgressBar) -> anyhow::Result<u64> {
+async fn into_folder(mut body: Body, to: &Path, bar: &ProgressBar) -> anyhow::Result<u64> {
     fs::create_dir_all(to).with_context(|| to.display().to_string())?;
     let (sender, mut reader) = from_body();
     let folder = to.to_owned();
@@ -170,7 +171,7 @@ async fn into_folder(mut body: Incoming, to: &Path, bar: &ProgressBar) -> anyhow
     Ok(bytes)
 }
 
-fn broke_off(error: hyper::Error) -> io::Error {
+fn broke_off(error: axum::Error) -> io::Error {
     io::Error::other(format!("the package broke off: {error}"))
 }
 

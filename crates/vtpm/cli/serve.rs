@@ -1,6 +1,7 @@
 //! `vtpm serve`: the daemon.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,9 +9,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
+use tokio_rustls::TlsAcceptor;
 use vm_inventory::engine::Redb;
 use vm_inventory::{Inventory, Machines, Operations, TaskStatus};
 use vm_web::Jobs;
@@ -20,8 +23,8 @@ use super::{Threads, log, output, runtime};
 use crate::config::DataFolder;
 use crate::confine::memory::{self, Children};
 use crate::daemon::{
-    AttestingHost, EngineMaker, FirstRun, OwnedFolder, RunningMachines, first_run,
-    listen_privately, sandbox,
+    Administrator, AttestingHost, EngineMaker, Faces, FirstRun, Identity, OwnedFolder,
+    RunningMachines, administrator, first_run, listen_privately, sandbox, serve_tls,
 };
 
 /// How often the inventory notes which generations are on disk: files older than that are found to be so.
@@ -35,10 +38,25 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 /// demo with a TPM, powered on. VMs that were on when it stopped are powered on again. Power-on sends TPM2_Startup(CLEAR) in the place of
 /// a guest's firmware, unless the VM was created with --no-startup. Everything is kept in one folder: that of --data, else of VTPM_DATA,
 /// else $XDG_DATA_HOME/vtpm or ~/.local/share/vtpm. SIGTERM or SIGINT shut every TPM down in good order.
+///
+/// The verbs find the daemon on a private socket in that folder. With --listen it also serves users who log in, over TLS: the first start
+/// makes a certificate, and the user administrator@vsphere.local with the password in VTPM_ADMIN_PASSWORD, or one that is printed once.
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
     #[command(flatten)]
     data: DataFolder,
+    /// Serve the HTTP API over TLS on this address, such as 127.0.0.1:8443; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Allow an address that other machines reach
+    #[arg(long, requires = "listen")]
+    listen_anywhere: bool,
+    /// Certificate of the listener, with those above it (PEM) [default: one made at the first start, in tls/ of the data folder]
+    #[arg(long, value_name = "FILE", requires_all = ["listen", "tls_key"])]
+    tls_cert: Option<PathBuf>,
+    /// Private key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// A folder outside the data folder that the sandbox leaves open, for datastores on other disks; can be given several times
     #[arg(long, value_name = "DIR", conflicts_with = "no_sandbox")]
     allow: Vec<PathBuf>,
@@ -54,20 +72,50 @@ impl Serve {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         memory::forbid_dumps(Children::None);
         memory::lock(Children::None).warn();
+        if let Some(address) = self.listen
+            && !address.ip().is_loopback()
+            && !self.listen_anywhere
+        {
+            log::complain(&anyhow::anyhow!(
+                "{address} can be reached by other machines; use 127.0.0.1, or allow it with --listen-anywhere"
+            ));
+            return Ok(ExitCode::from(2));
+        }
         let folder = OwnedFolder::claim(&self.data.path())?;
+        // Before the sandbox, which closes the folders that these may be in.
+        let identity = match (self.listen, &self.tls_cert, &self.tls_key) {
+            (None, ..) => None,
+            (Some(_), Some(certificate), Some(key)) => Some(Identity::given(certificate, key)?),
+            (Some(address), ..) => {
+                let tls = folder.path().join("tls");
+                Some(Identity::of_our_own(&tls, address.ip())?)
+            }
+        };
+        let listen = self.listen.zip(identity);
         // Before there are threads, which would not be bound by it.
         if !self.no_sandbox {
             sandbox::enter(folder.path(), &self.allow)?;
         }
-        runtime(Threads::Cores)?.block_on(serve(&folder))?;
+        runtime(Threads::Cores)?.block_on(serve(&folder, listen))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
+async fn serve(folder: &OwnedFolder, listen: Option<(SocketAddr, Identity)>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let data = folder.path().to_path_buf();
+    // A port that is taken is told of before anything is made.
+    let tls = match listen {
+        Some((address, identity)) => {
+            let listener = TcpListener::bind(address).await.with_context(|| {
+                format!("the daemon cannot listen on {address}; choose another port with --listen")
+            })?;
+            let address = listener.local_addr()?;
+            Some((listener, address, identity))
+        }
+        None => None,
+    };
     let engine = Arc::new(Redb::open(&data.join("inventory.redb"))?);
     let (machines, mut wants_off) =
         RunningMachines::new(tokio::runtime::Handle::current(), &data.join("run")).with_context(
@@ -95,10 +143,16 @@ async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
         }
     })
     .await?;
-    let made = blocking({
+    let has_users = tls.is_some();
+    let (made, administrator) = blocking({
         let operations = Arc::clone(&operations);
         move || {
             let made = first_run(&operations)?;
+            let administrator = if has_users {
+                administrator(&operations)?
+            } else {
+                None
+            };
             for task in operations.resume()? {
                 if let (TaskStatus::Error, Some(error)) = (task.status, &task.error) {
                     tracing::error!(
@@ -108,7 +162,7 @@ async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
                     );
                 }
             }
-            Ok(made)
+            Ok((made, administrator))
         }
     })
     .await?;
@@ -118,20 +172,30 @@ async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
     let _ = fs::remove_file(&socket);
     let listener = listen_privately(&socket)?;
     let jobs = Jobs::default();
-    let stop = Arc::new(Notify::new());
+    let (stop, stopping) = watch::channel(false);
+    let faces = Faces::new(
+        Arc::clone(&operations),
+        Arc::clone(&running),
+        jobs.clone(),
+        &data,
+    )?;
     let web = {
-        let traces = crate::daemon::traces(Arc::clone(&operations), Arc::clone(&running));
-        let verifier = crate::daemon::verifier(Arc::clone(&operations), &data.join("attest"))?;
-        let router = vm_web::router(Arc::clone(&operations), jobs.clone())
-            .merge(traces)
-            .merge(verifier);
-        let stop = Arc::clone(&stop);
+        let router = faces.for_owner();
+        let mut stopping = stopping.clone();
         tokio::spawn(async move {
             axum::serve(listener, router)
-                .with_graceful_shutdown(async move { stop.notified().await })
+                .with_graceful_shutdown(async move {
+                    let _ = stopping.wait_for(|stop| *stop).await;
+                })
                 .await
         })
     };
+    let mut reached = None;
+    let users = tls.map(|(listener, address, identity)| {
+        let acceptor = TlsAcceptor::from(Arc::clone(&identity.config));
+        reached = Some((address, identity));
+        tokio::spawn(serve_tls(listener, acceptor, faces.for_users(), stopping))
+    });
     for job in operations.resume_rekeyings()? {
         jobs.start(job);
     }
@@ -145,6 +209,10 @@ async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
         }
     });
     announce(&operations, &data, made.as_ref())?;
+    if let Some((address, identity)) = &reached {
+        announce_listener(*address, identity, administrator.as_ref())?;
+    }
+    output::line("vtpm is ready")?;
 
     let mut tick = tokio::time::interval(NOTE_GENERATIONS);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -172,8 +240,15 @@ async fn serve(folder: &OwnedFolder) -> anyhow::Result<()> {
 
     tracing::info!("stopping");
     running.end_recordings();
-    stop.notify_one();
-    if tokio::time::timeout(LAST_REQUESTS, web).await.is_err() {
+    faces.close();
+    let _ = stop.send(true);
+    let all = async {
+        let _ended = web.await;
+        if let Some(users) = users {
+            let _ended = users.await;
+        }
+    };
+    if tokio::time::timeout(LAST_REQUESTS, all).await.is_err() {
         tracing::warn!("requests that did not end were cut off");
     }
     let _ = fs::remove_file(&socket);
@@ -225,7 +300,29 @@ fn announce(operations: &Operations, data: &Path, made: Option<&FirstRun>) -> an
         "export VTPM_DATA={}",
         quoted(&data.display().to_string())
     ))?;
-    output::line("vtpm is ready")?;
+    Ok(())
+}
+
+/// Says where users log in.
+fn announce_listener(
+    address: SocketAddr,
+    identity: &Identity,
+    administrator: Option<&Administrator>,
+) -> anyhow::Result<()> {
+    output::line(format!(
+        "Listening on https://{address}, certificate {}",
+        identity.certificate.display()
+    ))?;
+    output::line(format!("  SHA-256 {}", identity.fingerprint))?;
+    if let Some(made) = administrator {
+        output::line("Made the user administrator@vsphere.local.")?;
+        if let Some(password) = &made.password {
+            output::line(format!(
+                "The user's password, shown this once: {}",
+                password.as_str()
+            ))?;
+        }
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use vm_inventory::model::{Catalog as CatalogRecord, Template as TemplateRecord};
 use vm_inventory::{Capture, CreateCatalog, Instantiate, Name, Offer, Task};
 use vm_web::api::{Accepted, Items, Publish};
 
-use super::client::{Client, component, talk};
+use super::client::{Client, Refusal, component, set_up, talk};
 use super::operate::{How, TpmChoice, delete, operate, report};
 use super::output;
 use super::package::{self, Destination};
@@ -240,8 +240,8 @@ enum CatalogVerb {
     Publish(OneCatalog),
     /// End that
     Unpublish(OneCatalog),
-    /// What published catalogs offer, and what they withhold
-    Published(List),
+    /// What published catalogs offer, and what they withhold; with a name: publish that catalog, and make it if it is not there
+    Published(Published),
     /// Make it what the catalog that it follows offers: take over, renew, drop
     Sync(OneCatalog),
 }
@@ -265,6 +265,18 @@ struct AddCatalog {
 }
 
 #[derive(Args, Debug)]
+struct Published {
+    /// The catalog to publish
+    name: Option<Name>,
+    /// Its organization [default: the only one that has it]
+    #[arg(long, value_name = "NAME", requires = "name")]
+    org: Option<Name>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
 struct OneCatalog {
     /// The catalog, as CATALOG or ORGANIZATION/CATALOG
     catalog: String,
@@ -276,7 +288,7 @@ struct OneCatalog {
 impl Catalog {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        talk(&self.data, |client| async move { verb.run(&client).await })
+        set_up(&self.data, |client| async move { verb.run(&client).await })
     }
 }
 
@@ -327,6 +339,29 @@ impl CatalogVerb {
             }
             Self::Publish(verb) => publish(client, &verb, true).await,
             Self::Unpublish(verb) => publish(client, &verb, false).await,
+            Self::Published(Published {
+                name: Some(name),
+                org,
+                json,
+            }) => {
+                let catalog = match &org {
+                    Some(org) => format!("{org}/{name}"),
+                    None => name.to_string(),
+                };
+                let one = OneCatalog { catalog, json };
+                match publish(client, &one, true).await {
+                    Err(error) if is_missing(&error) => {}
+                    other => return other,
+                }
+                let request = CreateCatalog {
+                    name,
+                    organization: org,
+                    vdc: None,
+                    subscribe: None,
+                };
+                let _made: CatalogRecord = client.post("/v1/catalogs", &request).await?;
+                publish(client, &one, true).await
+            }
             Self::Published(verb) => {
                 let offers: Items<Offer> = client.get("/v1/published").await?;
                 if verb.json {
@@ -348,6 +383,13 @@ impl CatalogVerb {
                 Ok(())
             }
         }
+    }
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<Refusal>() {
+        Some(Refusal::Problem(problem)) => problem.status == 404,
+        _ => false,
     }
 }
 

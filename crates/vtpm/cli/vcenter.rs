@@ -7,7 +7,7 @@ use vm_inventory::model::{CloudSettings, Datastore as DatastoreRecord, VCenter a
 use vm_inventory::{CreateVCenter, Name, VcVersion};
 use vm_web::api::{CreateDatastore, Items, WithVCenter};
 
-use super::client::{component, talk};
+use super::client::{component, set_up};
 use super::output;
 use crate::config::DataFolder;
 
@@ -66,7 +66,7 @@ struct Trust {
 impl VCenter {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        talk(&self.data, |client| async move {
+        set_up(&self.data, |client| async move {
             match verb {
                 Verb::Add(verb) => {
                     let request = CreateVCenter {
@@ -169,7 +169,7 @@ struct Share {
 impl Datastore {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        talk(&self.data, |client| async move {
+        set_up(&self.data, |client| async move {
             let (one, json) = match verb {
                 DatastoreVerb::Add(verb) => {
                     let request = CreateDatastore {
@@ -263,7 +263,7 @@ enum Switch {
 impl Config {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        talk(&self.data, |client| async move {
+        set_up(&self.data, |client| async move {
             let (settings, json) = match verb {
                 ConfigVerb::Get(verb) => (client.get("/v1/settings").await?, verb.json),
                 ConfigVerb::Set(verb) => {

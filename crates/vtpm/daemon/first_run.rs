@@ -15,6 +15,8 @@ const VERSION: &str = "8.0.3";
 const PROVIDER: &str = "vc01-nkp";
 const DATASTORE: &str = "datastore1";
 const VM: &str = "demo";
+/// The environment variable with the first password of `administrator@vsphere.local`.
+const ADMIN_PASSWORD: &str = "VTPM_ADMIN_PASSWORD";
 
 /// What the first run made and a person has to know.
 pub(crate) struct FirstRun {
@@ -22,6 +24,22 @@ pub(crate) struct FirstRun {
     pub(crate) backup: PathBuf,
     /// Its password, which nobody keeps.
     pub(crate) password: Zeroizing<String>,
+}
+
+/// The first administrator of the system, just made.
+pub(crate) struct Administrator {
+    /// The password, if it was made and not given: shown once.
+    pub(crate) password: Option<Zeroizing<String>>,
+}
+
+/// Makes the first administrator of the system unless there is one, with the password in `VTPM_ADMIN_PASSWORD` or one of our own.
+pub(crate) fn administrator(operations: &Arc<Operations>) -> anyhow::Result<Option<Administrator>> {
+    let given = std::env::var(ADMIN_PASSWORD).ok().map(Zeroizing::new);
+    let is_given = given.is_some();
+    let made = operations.first_administrator(|| given.map_or_else(new_password, Ok))?;
+    Ok(made.map(|password| Administrator {
+        password: (!is_given).then_some(password),
+    }))
 }
 
 /// Makes what is missing. It can be cut short and run again: only when all is there it is recorded as done.

@@ -2,21 +2,27 @@
 
 mod attesting;
 mod certifier;
+mod direct;
+mod faces;
 mod first_run;
 mod folder;
+mod listener;
 mod machines;
 mod maker;
 pub(crate) mod sandbox;
 mod sealed;
 mod sockets;
+mod tls;
 mod trace;
 mod verifier;
 
 pub(crate) use attesting::AttestingHost;
-pub(crate) use first_run::{FirstRun, first_run};
+pub(crate) use direct::Direct;
+pub(crate) use faces::Faces;
+pub(crate) use first_run::{Administrator, FirstRun, administrator, first_run};
 pub(crate) use folder::OwnedFolder;
+pub(crate) use listener::serve_tls;
 pub(crate) use machines::RunningMachines;
 pub(crate) use maker::EngineMaker;
 pub(crate) use sockets::{bind_privately, listen_privately};
-pub(crate) use trace::router as traces;
-pub(crate) use verifier::router as verifier;
+pub(crate) use tls::Identity;

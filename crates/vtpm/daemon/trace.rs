@@ -1,22 +1,18 @@
 //! `GET /v1/vms/{vm}/trace`: what a VM's TPM is asked and answers, a line of JSON each, as long as the VM is on.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use hyper::body::{Bytes, Frame};
 use serde::Deserialize;
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::mpsc::channel;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use vm_inventory::{Error, Operations};
-use vm_web::Problem;
+use vm_web::{Caller, Problem, Texts};
 
 use super::machines::RunningMachines;
 use crate::trace::{Head, LiveRecorder};
@@ -31,13 +27,13 @@ struct Traces {
 }
 
 /// What the API has beside the inventory: the commands of running VMs.
-pub(crate) fn router(operations: Arc<Operations>, machines: Arc<RunningMachines>) -> Router {
+pub(crate) fn router(operations: Arc<Operations>, machines: Arc<RunningMachines>) -> OpenApiRouter {
     let traces = Traces {
         operations,
         machines,
     };
-    Router::new()
-        .route("/v1/vms/{vm}/trace", get(trace))
+    OpenApiRouter::new()
+        .routes(routes!(trace))
         .with_state(traces)
 }
 
@@ -48,8 +44,14 @@ struct Wanted {
     secrets: bool,
 }
 
+/// What a VM's TPM is asked and answers, as it happens.
+#[utoipa::path(get, path = "/v1/vms/{vm}/trace", tag = "VMs",
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`"),
+        ("secrets" = Option<bool>, Query, description = "Whether the lines hold secrets")),
+    responses((status = 200, body = String, content_type = "application/jsonl", description = "A line of JSON for each command, as long as the VM is on")))]
 async fn trace(
     State(traces): State<Traces>,
+    Caller(principal): Caller,
     Path(vm): Path<String>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -61,8 +63,8 @@ async fn trace(
             rejection.body_text(),
         )
     })?;
-    let operations = traces.operations;
-    let looked_up = tokio::task::spawn_blocking(move || operations.vm(&vm));
+    let scoped = traces.operations.as_user(principal);
+    let looked_up = tokio::task::spawn_blocking(move || scoped.traced_vm(&vm));
     let vm = match looked_up.await {
         Ok(found) => found?,
         Err(_panicked) => {
@@ -82,7 +84,7 @@ async fn trace(
     device
         .tracer()
         .add(Box::new(LiveRecorder::new(sender, wanted.secrets)));
-    let body = Body::new(Lines { head, lines });
+    let body = Body::new(Texts::new(head, lines));
     Ok(([(header::CONTENT_TYPE, "application/jsonl")], body).into_response())
 }
 
@@ -93,27 +95,5 @@ fn problem(status: u16, kind: &str, title: &str, detail: String) -> Problem {
         status,
         detail,
         failures: Vec::new(),
-    }
-}
-
-/// A body that goes on as lines come.
-struct Lines {
-    head: Option<String>,
-    lines: Receiver<String>,
-}
-
-impl hyper::body::Body for Lines {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let line = match self.head.take() {
-            Some(head) => Poll::Ready(Some(head)),
-            None => self.lines.poll_recv(context),
-        };
-        line.map(|line| line.map(|line| Ok(Frame::data(Bytes::from(line)))))
     }
 }

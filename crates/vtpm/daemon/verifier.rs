@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::routing::post;
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tpm_attest::certificate::{self, Certificate, CertificateList};
@@ -21,6 +20,8 @@ use tpm_attest::verify::{
     Base64, Candidate, Challenge, Demand, Endorsement, Enrolled, Enrolments, Evidence, Hex,
     MAX_EVIDENCE, Once, Policy, Rule, Trust, Verdict, public_area, verify,
 };
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::routes;
 use vm_inventory::Operations;
 use vm_web::Problem;
 
@@ -51,7 +52,7 @@ struct Waiting {
 }
 
 /// The routes, for the records in `folder`.
-pub(crate) fn router(operations: Arc<Operations>, folder: &Path) -> io::Result<Router> {
+pub(crate) fn router(operations: Arc<Operations>, folder: &Path) -> io::Result<OpenApiRouter> {
     fs::create_dir_all(folder)?;
     let verifier = Arc::new(Verifier {
         operations,
@@ -63,14 +64,11 @@ pub(crate) fn router(operations: Arc<Operations>, folder: &Path) -> io::Result<R
         }),
     });
     let small = DefaultBodyLimit::max(ENROLMENT_LIMIT);
-    Ok(Router::new()
-        .route("/v1/attest/nonce", post(nonce).layer(small))
-        .route("/v1/attest/enroll", post(enroll).layer(small))
-        .route("/v1/attest/enroll/finish", post(finish).layer(small))
-        .route(
-            "/v1/attest/verify",
-            post(judge).layer(DefaultBodyLimit::max(VERIFY_LIMIT)),
-        )
+    Ok(OpenApiRouter::new()
+        .routes(routes!(nonce).layer(small))
+        .routes(routes!(enroll).layer(small))
+        .routes(routes!(finish).layer(small))
+        .routes(routes!(judge).layer(DefaultBodyLimit::max(VERIFY_LIMIT)))
         .with_state(verifier))
 }
 
@@ -138,6 +136,9 @@ struct Judge {
 type Answer<T> = Result<Json<T>, Problem>;
 type Given<T> = Result<Json<T>, JsonRejection>;
 
+/// A question for a TPM.
+#[utoipa::path(post, path = "/v1/attest/nonce", tag = "Attestation",
+    responses((status = 200, body = serde_json::Value, description = "As docs/attestation.md says")))]
 async fn nonce(State(verifier): State<Arc<Verifier>>) -> Answer<Question> {
     let mut state = verifier.state();
     let question = state
@@ -151,6 +152,10 @@ async fn nonce(State(verifier): State<Arc<Verifier>>) -> Answer<Question> {
     }))
 }
 
+/// Begins to enrol a TPM.
+#[utoipa::path(post, path = "/v1/attest/enroll", tag = "Attestation",
+    request_body = serde_json::Value,
+    responses((status = 200, body = serde_json::Value, description = "As docs/attestation.md says")))]
 async fn enroll(State(verifier): State<Arc<Verifier>>, request: Given<Enroll>) -> Answer<Begun> {
     let Json(request) = request.map_err(malformed)?;
     let attestation_key = public_area(&request.attestation_key.0)
@@ -182,6 +187,10 @@ async fn enroll(State(verifier): State<Arc<Verifier>>, request: Given<Enroll>) -
     .await
 }
 
+/// Ends the enrolment of a TPM.
+#[utoipa::path(post, path = "/v1/attest/enroll/finish", tag = "Attestation",
+    request_body = serde_json::Value,
+    responses((status = 200, body = serde_json::Value, description = "As docs/attestation.md says")))]
 async fn finish(State(verifier): State<Arc<Verifier>>, request: Given<Finish>) -> Answer<Judged> {
     let Json(request) = request.map_err(malformed)?;
     blocking(move || {
@@ -217,6 +226,10 @@ async fn finish(State(verifier): State<Arc<Verifier>>, request: Given<Finish>) -
     .await
 }
 
+/// Judges what a machine proves.
+#[utoipa::path(post, path = "/v1/attest/verify", tag = "Attestation",
+    request_body = serde_json::Value,
+    responses((status = 200, body = serde_json::Value, description = "As docs/attestation.md says")))]
 async fn judge(State(verifier): State<Arc<Verifier>>, request: Given<Judge>) -> Answer<Judged> {
     let Json(request) = request.map_err(malformed)?;
     blocking(move || {

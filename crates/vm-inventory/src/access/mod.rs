@@ -17,6 +17,7 @@ use crate::model::{Privilege, Role};
 use crate::{Error, Name, NameError, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 
 /// The organization that system administrators log in to. It owns nothing and nobody can make it.
 pub const SYSTEM: &str = "system";
@@ -69,7 +70,7 @@ impl Role {
 }
 
 /// Somebody who has shown who they are.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Principal {
     /// The user's name.
     pub name: Name,
@@ -102,7 +103,11 @@ impl Principal {
         self.role.may(right) && (right != Right::Infrastructure || self.is_system())
     }
 
-    pub(crate) fn need(&self, right: Right) -> Result<()> {
+    /// That the user has a right.
+    ///
+    /// # Errors
+    /// When the role lacks it.
+    pub fn need(&self, right: Right) -> Result<()> {
         if self.may(right) {
             return Ok(());
         }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// and then the operation's own rules. What belongs to another organization is answered as unknown.
 #[derive(Clone)]
 pub struct Scoped {
-    pub(super) operations: Arc<Operations>,
+    pub(crate) operations: Arc<Operations>,
     pub(super) principal: Principal,
 }
 
@@ -110,6 +110,17 @@ impl Scoped {
         if let Some(organization) = self.organization() {
             forget_source(&mut view, &self.seen(organization)?);
         }
+        Ok(view)
+    }
+
+    /// A VM whose commands the user may look at: they hold what the guest keeps in its TPM.
+    ///
+    /// # Errors
+    /// When the user sees none, or may not look into it.
+    pub fn traced_vm(&self, reference: &str) -> Result<VmView> {
+        let view = self.vm(reference)?;
+        self.principal.need(Right::Build)?;
+        self.principal.need_privilege(Privilege::Access)?;
         Ok(view)
     }
 

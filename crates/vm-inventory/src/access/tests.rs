@@ -420,7 +420,7 @@ fn the_first_administrator_is_made_once_and_logs_in_under_both_names_of_the_syst
             .operations
             .first_administrator::<Error>(|| Ok(password))
     };
-    assert_eq!(first("short").unwrap_err().kind(), ErrorKind::BadRequest);
+    assert_eq!(first("").unwrap_err().kind(), ErrorKind::BadRequest);
     assert_eq!(
         first("first password").unwrap().unwrap().as_str(),
         "first password"

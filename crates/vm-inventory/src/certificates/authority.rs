@@ -4,6 +4,7 @@ use super::{CertificateFacts, Der, EkAlgorithm};
 use crate::model::{Record, Timestamp};
 use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use vm_store::key_provider::KeyLocator;
 use vm_store::{Envelope, WrappedKey};
 
@@ -41,7 +42,7 @@ impl SealedKey {
 }
 
 /// Where an authority comes from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthorityOrigin {
     /// It was made here, root and all.
@@ -112,7 +113,7 @@ impl Record for AuthorityRecord {
 }
 
 /// A certificate that was revoked.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Revoked {
     /// Whose authority had signed it.
     pub vcenter: Name,
@@ -139,7 +140,7 @@ impl Record for Revoked {
 }
 
 /// A change of how the authority of a vCenter is used.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthorityChange {
     /// Whether new TPMs get certificates; as it is if left out.
@@ -151,7 +152,7 @@ pub struct AuthorityChange {
 }
 
 /// The authority of a vCenter as people and programs see it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuthorityView {
     /// The vCenter.
     pub vcenter: Name,

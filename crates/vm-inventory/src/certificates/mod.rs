@@ -13,11 +13,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 /// A certificate, a request or a list of revoked certificates in DER; base64 in JSON.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String)]
 pub struct Der(pub Vec<u8>);
 
 impl TryFrom<String> for Der {
@@ -57,7 +59,7 @@ impl Der {
 }
 
 /// Type and size of an endorsement key that TPMs get a certificate for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EkAlgorithm {
     /// RSA with 2048 bits.
@@ -115,7 +117,7 @@ impl FromStr for EkAlgorithm {
 }
 
 /// What a certificate says, for lists and pages.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CertificateFacts {
     /// Whose key it is; empty for endorsement keys, which the alternative name describes.
     pub subject: String,
@@ -133,7 +135,7 @@ pub struct CertificateFacts {
 }
 
 /// A certificate with what it says.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct IssuedCertificate {
     /// Its bytes.
     pub der: Der,
@@ -144,7 +146,7 @@ pub struct IssuedCertificate {
 }
 
 /// An endorsement key of a TPM, as far as others may know it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EndorsementKey {
     /// Its type and size.
     pub algorithm: EkAlgorithm,
@@ -156,7 +158,7 @@ pub struct EndorsementKey {
 }
 
 /// The endorsement keys of a TPM and their certificates.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct TpmCertificates {
     /// Each key.
     pub keys: Vec<EndorsementKey>,
@@ -174,7 +176,7 @@ impl TpmCertificates {
 }
 
 /// One certificate of a TPM, without its bytes.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CertificateView {
     /// The endorsement key (`rsa2048`, `secp256r1`, ...), or `platform`.
     pub key: String,

@@ -12,6 +12,7 @@ use kmip_client::{ServerAddress, check_certificates};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 /// For how long a fetched key is kept in memory if nobody says otherwise: a working day's outage of the key server stops no VM.
@@ -57,7 +58,7 @@ impl KeyServer {
 }
 
 /// A request to register key servers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyServerRequest {
     /// Each server, tried in this order: `HOST:PORT`, and for a trusted provider `unix:PATH` too.
@@ -157,8 +158,9 @@ impl KeyServerRequest {
 }
 
 /// A text that is wiped when dropped and never shown.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
@@ -182,7 +184,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Whether one server of a provider can be used.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ServerStatus {
     /// The server, `HOST:PORT`.
     pub server: String,

@@ -5,10 +5,11 @@ use crate::Name;
 use crate::provisioning::TpmProvisioning;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// A shelf of templates.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Catalog {
     /// The organization.
     pub organization: Name,
@@ -29,7 +30,7 @@ pub struct Catalog {
 }
 
 /// The published catalog that another one follows.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Subscription {
     /// Its organization.
     pub organization: Name,
@@ -51,7 +52,7 @@ impl Catalog {
 }
 
 /// Where a template comes from: it decides what instances get (rule 1.5).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TemplateOrigin {
     /// Saved from a vApp or VM; the choice made then is stored.
@@ -76,7 +77,7 @@ impl fmt::Display for TemplateOrigin {
 }
 
 /// A vApp template.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Template {
     /// Identifies it.
     pub id: Uuid,

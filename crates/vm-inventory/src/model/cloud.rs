@@ -5,10 +5,11 @@ use crate::Name;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// A tenant: owns virtual data centers, vApps and catalogs, and sees nobody else's.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Organization {
     /// Its name.
     pub name: Name,
@@ -86,7 +87,7 @@ impl fmt::Display for Privilege {
 }
 
 /// What a user may do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Everything inside the organization, keys included.
@@ -183,7 +184,7 @@ impl User {
 }
 
 /// A virtual data center: an organization's share of a vCenter.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Vdc {
     /// The organization.
     pub organization: Name,
@@ -211,7 +212,7 @@ impl Vdc {
 }
 
 /// A vApp: VMs that are handled as one.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Vapp {
     /// Identifies it.
     pub id: Uuid,
@@ -251,7 +252,7 @@ impl Vapp {
 }
 
 /// The vApp that a VM belongs to. Nothing renames a vApp, so the name stays true.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct VappRef {
     /// Identifies the vApp.
     pub id: Uuid,
@@ -306,7 +307,7 @@ impl Record for Reservation {
 }
 
 /// Settings of the whole installation.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct CloudSettings {
     /// Lets VMs go from one vCenter to another without storage that both see.
     #[serde(default)]

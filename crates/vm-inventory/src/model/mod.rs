@@ -25,6 +25,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use crate::provisioning::TpmAction;
+use utoipa::ToSchema;
 
 /// A record of the inventory.
 pub trait Record: Serialize + DeserializeOwned {
@@ -36,7 +37,9 @@ pub trait Record: Serialize + DeserializeOwned {
 }
 
 /// Identifies a VM for as long as it exists, whatever its name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema,
+)]
 #[serde(transparent)]
 pub struct VmId(pub Uuid);
 
@@ -74,7 +77,7 @@ pub(crate) fn id_in(reference: &str) -> Option<Uuid> {
 }
 
 /// Seconds since 1970, by the clock of the machine.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
@@ -91,7 +94,7 @@ impl Timestamp {
 }
 
 /// A vCenter server.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct VCenter {
     /// Its name.
     pub name: Name,
@@ -119,7 +122,7 @@ impl VCenter {
 }
 
 /// What kind of key provider.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderKind {
     /// Keys derived from a key kept in the data folder.
@@ -171,13 +174,14 @@ impl Provider {
 }
 
 /// A folder that holds VM folders. Several vCenters may share it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Datastore {
     /// Its name.
     pub name: Name,
     /// The vCenters that see it.
     pub vcenters: Vec<Name>,
     /// Its folder, relative to the data folder.
+    #[schema(value_type = String)]
     pub folder: PathBuf,
 }
 
@@ -195,7 +199,7 @@ impl Datastore {
 }
 
 /// Firmware of a VM.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Firmware {
     /// EFI, which a TPM needs.
@@ -216,7 +220,7 @@ impl Firmware {
 }
 
 /// Whether a VM runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PowerState {
     /// It runs, or is to run again when the daemon starts.
@@ -235,7 +239,7 @@ impl fmt::Display for PowerState {
 }
 
 /// How the TPM of a powered-on VM is reached.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SocketKind {
     /// swtpm's protocol on a pair of unix sockets.
@@ -257,7 +261,7 @@ pub struct Endpoint {
 }
 
 /// The TPM of a VM, as far as the inventory knows it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct VmTpm {
     /// How this TPM came to be.
     pub origin: TpmAction,
@@ -274,7 +278,7 @@ pub struct VmTpm {
 }
 
 /// A VM that another one was made from. It may be gone.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SourceVm {
     /// Its identifier.
     pub id: VmId,
@@ -283,7 +287,7 @@ pub struct SourceVm {
 }
 
 /// A virtual machine.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Vm {
     /// Identifies the VM.
     pub id: VmId,
@@ -326,7 +330,7 @@ pub struct Vm {
 }
 
 /// The key that a VM needs and that could not be had.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Locked {
     /// The provider that should have it.
     pub provider: String,

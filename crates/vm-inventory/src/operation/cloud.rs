@@ -10,10 +10,14 @@ use crate::{AuditCheck, AuditEntry, Error, Name, Result, VcVersion, access, audi
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+/// Characters of a password, as VMware Cloud Director asks for by default.
+const SHORTEST: usize = 6;
+
 /// A request to make a virtual data center.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateVdc {
     /// Its name.
@@ -30,7 +34,7 @@ pub struct CreateVdc {
 }
 
 /// A virtual data center as people and programs see it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct VdcView {
     /// The record.
     #[serde(flatten)]
@@ -43,7 +47,7 @@ pub struct VdcView {
 }
 
 /// A request to make a catalog.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateCatalog {
     /// Its name.
@@ -60,7 +64,7 @@ pub struct CreateCatalog {
 }
 
 /// A user as people and programs see one: without the password's hash.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UserView {
     /// The organization.
     pub organization: Name,
@@ -154,11 +158,22 @@ impl Operations {
                 (Some(found), name)
             }
         };
-        if password.chars().count() < 8 || password.len() > 1024 {
-            return Err(Error::BadValue(
-                "a password has 8 characters or more, and at most 1024 bytes".to_owned(),
-            ));
+        if password.chars().count() < SHORTEST || password.len() > 1024 {
+            return Err(Error::BadValue(format!(
+                "a password has {SHORTEST} characters or more, and at most 1024 bytes"
+            )));
         }
+        self.add_user(organization, home, name, role, password)
+    }
+
+    fn add_user(
+        &self,
+        organization: Option<Stored<Organization>>,
+        home: Name,
+        name: Name,
+        role: Role,
+        password: &str,
+    ) -> Result<UserView> {
         let hash = Argon2::default()
             .hash_password(password.as_bytes())
             .map_err(|error| Error::Internal(format!("the password was not hashed: {error}")))?;
@@ -181,7 +196,7 @@ impl Operations {
     /// Makes the first administrator of the system, unless there is one: with the password that `password` gives. Says whether it did.
     ///
     /// # Errors
-    /// When the inventory fails, or the password is too short.
+    /// When the inventory fails, or the password is empty.
     pub fn first_administrator<E: From<Error>>(
         &self,
         password: impl FnOnce() -> std::result::Result<Zeroizing<String>, E>,
@@ -191,8 +206,14 @@ impl Operations {
             return Ok(None);
         }
         let password = password()?;
-        self.create_user(
-            Some(&Name::fixed(access::SYSTEM)),
+        if password.is_empty() {
+            let detail = "the first password of the administrator is empty; choose one, or leave it to be made";
+            return Err(Error::BadValue(detail.to_owned()).into());
+        }
+        // Whoever starts the installation decides how long it is.
+        self.add_user(
+            None,
+            Name::fixed(access::SYSTEM),
             Name::fixed(access::ADMINISTRATOR),
             Role::Administrator,
             &password,

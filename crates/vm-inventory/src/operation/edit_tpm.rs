@@ -13,9 +13,10 @@ use crate::task::Task;
 use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// A request to give a VM a TPM, or to take it away (`TpmPresent`).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditTpm {
     /// Whether the VM is to have a TPM.

@@ -80,6 +80,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use utoipa::ToSchema;
 use vm_store::{Contents, VmFile};
 use zeroize::Zeroizing;
 
@@ -192,7 +193,7 @@ pub trait Machines: Send + Sync {
 }
 
 /// A request to register a vCenter.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateVCenter {
     /// Its name.
@@ -216,6 +217,8 @@ pub struct Operations {
     reading: Mutex<()>,
     /// Held while the authority of a vCenter is made: two first TPMs at once get certificates of one.
     authorities: Mutex<()>,
+    /// Requests with a key are looked at one at a time.
+    pub(crate) once: Mutex<()>,
 }
 
 /// The work of a job: gets the task as accepted, records the outcome, returns the task as it ended.
@@ -275,6 +278,7 @@ impl Job {
         }
         lock(&operations.cancels).remove(&ended.id);
         lock(&operations.progress).remove(&ended.id);
+        operations.inventory.tell_of_tasks();
         ended
     }
 }
@@ -337,6 +341,7 @@ impl Operations {
             cancels: Mutex::new(BTreeMap::new()),
             reading: Mutex::new(()),
             authorities: Mutex::new(()),
+            once: Mutex::new(()),
         });
         this.recover()?;
         Ok(this)
@@ -390,11 +395,29 @@ impl Operations {
         Ok(records(self.inventory.all()?))
     }
 
-    /// Adds a datastore folder, seen by the vCenters named.
+    /// Adds a datastore folder, seen by the vCenters named. The name of one that only others see means the same storage, which these
+    /// see from now on too.
     ///
     /// # Errors
-    /// When the name is taken, a vCenter does not exist, or the folder cannot be made.
+    /// When they all see a datastore of that name, a vCenter does not exist, or the folder cannot be made.
     pub fn create_datastore(&self, name: Name, vcenters: Vec<Name>) -> Result<Datastore> {
+        let taken = |name: &Name| Error::Exists {
+            what: "datastore",
+            name: name.clone(),
+            place: "the inventory".to_owned(),
+        };
+        if let Some(known) = self
+            .inventory
+            .find::<Datastore>(&Datastore::key_of(name.as_str()))?
+        {
+            let mut shared = None;
+            for vcenter in vcenters {
+                if !known.record.vcenters.contains(&vcenter) {
+                    shared = Some(self.share_datastore(&name, &vcenter)?);
+                }
+            }
+            return shared.ok_or_else(|| taken(&name));
+        }
         let folder: PathBuf = ["datastores", name.as_str()].iter().collect();
         let mut transaction = Transaction::default();
         for vcenter in &vcenters {
@@ -411,11 +434,7 @@ impl Operations {
             .commit(transaction)
             .map_err(|error| match error {
                 Error::Conflict { key } if key == Datastore::key_of(datastore.name.as_str()) => {
-                    Error::Exists {
-                        what: "datastore",
-                        name: datastore.name.clone(),
-                        place: "the inventory".to_owned(),
-                    }
+                    taken(&datastore.name)
                 }
                 other => other,
             })?;
@@ -433,6 +452,11 @@ impl Operations {
             .into_iter()
             .map(|task| self.with_progress(task))
             .collect())
+    }
+
+    /// Calls `listener` whenever a task has begun, got on or ended, on whatever thread that was: it must not block.
+    pub fn on_tasks(&self, listener: impl Fn() + Send + Sync + 'static) {
+        self.inventory.on_tasks(Box::new(listener));
     }
 
     /// One task.
@@ -471,6 +495,7 @@ impl Operations {
 
     fn report(&self, task: &Task, percent: u8, step: &'static str) {
         lock(&self.progress).insert(task.id, (percent, step));
+        self.inventory.tell_of_tasks();
     }
 
     fn occupy(self: &Arc<Self>, vm: VmId, name: &Name, doing: &'static str) -> Result<Busy> {

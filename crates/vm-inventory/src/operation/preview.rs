@@ -6,9 +6,10 @@ use crate::provisioning::TpmAction;
 use crate::requirements::Failure;
 use crate::{Name, Result};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What an operation would do.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Preview {
     /// The operation.
     pub operation: String,
@@ -21,7 +22,7 @@ pub struct Preview {
 }
 
 /// What becomes of one VM.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct VmPreview {
     /// The VM that it starts from; `None` for a new one.
     pub source: Option<Name>,
@@ -38,7 +39,7 @@ pub struct VmPreview {
 }
 
 /// What a TPM keeps or loses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Effects {
     /// Endorsement key and seeds: who the TPM is to a verifier.
     pub ek_identity: Fate,
@@ -53,7 +54,7 @@ pub struct Effects {
 }
 
 /// What becomes of one thing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
     /// It is there afterwards, as before.

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 /// A request to register a key provider.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateProvider {
     /// Its name.
@@ -61,7 +62,7 @@ pub struct RestoreProvider<'a> {
 }
 
 /// A key provider as people and programs see it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProviderView {
     /// Its name.
     pub name: Name,
@@ -81,7 +82,7 @@ pub struct ProviderView {
 }
 
 /// The key servers of a provider.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct KeyServerView {
     /// `HOST:PORT` of each, tried in this order.
     pub servers: Vec<String>,
@@ -94,7 +95,7 @@ pub struct KeyServerView {
 }
 
 /// What a provider's key servers answered, and what that means for VMs.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProviderStatus {
     /// The provider.
     pub provider: ProviderView,
@@ -105,7 +106,7 @@ pub struct ProviderStatus {
 }
 
 /// A key of a provider and who needs it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct KeyUse {
     /// The key's id.
     pub key_id: String,

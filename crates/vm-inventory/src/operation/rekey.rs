@@ -13,10 +13,11 @@ use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use utoipa::ToSchema;
 use vm_store::{KeyId, KeyProvider};
 
 /// A request to put the data key of one VM under a new key.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rekey {
     /// Whose new key; the VM's own provider if left out.
@@ -28,7 +29,7 @@ pub struct Rekey {
 }
 
 /// A request to do the same for every VM of a provider.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RekeyAll {
     /// The provider's vCenter; the only one there is if left out.

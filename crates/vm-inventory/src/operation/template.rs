@@ -14,10 +14,11 @@ use crate::task::TargetKind;
 use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// A request to save a vApp or a VM as a template.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Capture {
     /// The vApp, or
@@ -36,7 +37,7 @@ pub struct Capture {
 }
 
 /// A request to make a vApp, or a standalone VM, of a template.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Instantiate {
     /// The name of the vApp or VM.
@@ -62,7 +63,7 @@ pub struct Instantiate {
 }
 
 /// A request to import a VM of a vCenter, which belongs to no vApp, into an organization.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
     /// As a vApp in this virtual data center, or
@@ -82,7 +83,7 @@ pub struct Import {
 }
 
 /// What a published catalog offers.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Offer {
     /// The catalog.
     pub catalog: Catalog,

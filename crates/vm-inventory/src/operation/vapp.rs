@@ -16,13 +16,14 @@ use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// The most VMs that one request may make.
 const MOST_VMS: usize = 10_000;
 
 /// A request to build a vApp.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateVapp {
     /// Its name.
@@ -39,7 +40,7 @@ pub struct CreateVapp {
 }
 
 /// VMs of a vApp to be: one that is new, one like a VM, or those of a template.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VappItem {
     /// Its name; that of the source if left out.
@@ -60,7 +61,7 @@ pub struct VappItem {
 }
 
 /// A new VM of a vApp.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewVappVm {
     /// Whether it gets a TPM.
@@ -81,7 +82,7 @@ pub struct NewVappVm {
 }
 
 /// A request to copy a vApp.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CopyVapp {
     /// The name of the copy.
@@ -98,7 +99,7 @@ pub struct CopyVapp {
 }
 
 /// A request to move a vApp.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MoveVapp {
     /// Where to.
@@ -112,7 +113,7 @@ pub struct MoveVapp {
 }
 
 /// A request to move a VM into another vApp.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MoveVm {
     /// Where to.
@@ -126,7 +127,7 @@ pub struct MoveVm {
 }
 
 /// A vApp with its VMs.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct VappView {
     /// The record.
     #[serde(flatten)]

@@ -10,10 +10,11 @@ use crate::provisioning::TpmAction;
 use crate::snapshot::Revert;
 use crate::{Name, Result};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// A VM with its TPM: what `vtpm vm show` prints.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct VmView {
     /// Its name.
     pub name: Name,
@@ -60,7 +61,7 @@ pub struct VmView {
 }
 
 /// The TPM of a VM.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TpmView {
     /// Whether there is one; nothing else is set if not.
     pub present: bool,

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use keys::{RekeyVm, Unlock};
 
-use super::client::{Client, Refusal, component, talk};
+use super::client::{Client, Refusal, component, set_up};
 use super::output;
 use crate::config::DataFolder;
 
@@ -137,7 +137,7 @@ struct List {
 impl Provider {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        talk(&self.data, |client| async move {
+        set_up(&self.data, |client| async move {
             match verb {
                 Verb::Create(verb) => verb.execute(&client).await,
                 Verb::Backup(verb) => verb.execute(&client).await,

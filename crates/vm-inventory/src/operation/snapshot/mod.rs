@@ -12,11 +12,12 @@ use crate::task::Task;
 use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 use vm_store::{Contents, NewSnapshot, SectionKind, SnapshotId, SnapshotInfo, StoreError, VmFile};
 
 /// A request to take a snapshot.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TakeSnapshot {
     /// Its name. It stands in a file in clear, as the description does.

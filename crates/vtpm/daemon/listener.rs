@@ -1,0 +1,230 @@
+//! HTTP over TLS for everybody: how many connections there are, and how long they may take.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+
+/// Connections at once. One more takes the place of the one that was idle longest; if none is idle, it is closed.
+const CONNECTIONS: usize = 512;
+/// TLS handshake, and the first request after it: whoever is slower is not there to ask anything.
+const FIRST: Duration = Duration::from_secs(15);
+/// Clients of vCenter keep a connection for 15 minutes before they take it for closed.
+const IDLE: Duration = Duration::from_secs(16 * 60);
+/// The head of a request.
+const LARGEST_HEAD: usize = 64 * 1024;
+/// After an error of the operating system, such as too many open files.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves `router` until `stop` says so; then ends every connection after the request that it is at.
+pub(crate) async fn serve_tls(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
+    let seats = Seats::default();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        // Those that have ended.
+        while connections.try_join_next().is_some() {}
+        let stream = match accepted {
+            Ok((stream, _peer)) => stream,
+            Err(error) => {
+                tracing::warn!("a connection was not accepted: {error}");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Some(seat) = seats.take() else {
+            tracing::warn!("{CONNECTIONS} connections are at work; another one was closed");
+            continue;
+        };
+        let connection = serve_one(stream, acceptor.clone(), router.clone(), seat, stop.clone());
+        connections.spawn(connection);
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve_one(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    router: Router,
+    seat: Seat,
+    mut stop: watch::Receiver<bool>,
+) {
+    // Answers are written whole.
+    let _ = stream.set_nodelay(true);
+    let Ok(Ok(stream)) = timeout(FIRST, acceptor.accept(stream)).await else {
+        tracing::debug!("a client did not complete its handshake");
+        return;
+    };
+    let place = Arc::clone(&seat.place);
+    let service = service_fn({
+        let place = Arc::clone(&place);
+        move |request: Request<Incoming>| {
+            place.begin();
+            let place = Arc::clone(&place);
+            let answer = router.clone().oneshot(request.map(Body::new));
+            async move {
+                let answer = answer.await;
+                place.end();
+                answer
+            }
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(LARGEST_HEAD);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut first = pin!(sleep(FIRST));
+    let (mut waiting, mut stopping) = (true, false);
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!("a connection broke off: {error}");
+                }
+                return;
+            }
+            () = place.evicted.notified() => return,
+            () = first.as_mut(), if waiting => {
+                waiting = false;
+                if !place.asked.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+            _ = stop.wait_for(|stop| *stop), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// The connections that there are.
+#[derive(Clone, Default)]
+struct Seats(Arc<Mutex<Taken>>);
+
+#[derive(Default)]
+struct Taken {
+    next: u64,
+    places: BTreeMap<u64, Arc<Place>>,
+}
+
+/// One connection.
+struct Place {
+    /// Since when it has been idle; `None` while it is at a request.
+    idle: Mutex<Option<Instant>>,
+    /// Whether there was a request.
+    asked: AtomicBool,
+    /// It has to make room.
+    evicted: Notify,
+}
+
+impl Place {
+    fn begin(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+        *lock(&self.idle) = None;
+    }
+
+    fn end(&self) {
+        *lock(&self.idle) = Some(Instant::now());
+    }
+}
+
+/// A connection's place, free again when dropped.
+struct Seat {
+    seats: Seats,
+    number: u64,
+    place: Arc<Place>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        lock(&self.seats.0).places.remove(&self.number);
+    }
+}
+
+impl Seats {
+    /// A place for one more, which may be that of the connection that was idle longest.
+    fn take(&self) -> Option<Seat> {
+        let mut taken = lock(&self.0);
+        if taken.places.len() >= CONNECTIONS {
+            let idle = taken
+                .places
+                .iter()
+                .filter_map(|(number, place)| Some(((*lock(&place.idle))?, *number)))
+                .min();
+            let (_, number) = idle?;
+            if let Some(place) = taken.places.remove(&number) {
+                place.evicted.notify_one();
+            }
+        }
+        taken.next += 1;
+        let number = taken.next;
+        let place = Arc::new(Place {
+            idle: Mutex::new(Some(Instant::now())),
+            asked: AtomicBool::new(false),
+            evicted: Notify::new(),
+        });
+        taken.places.insert(number, Arc::clone(&place));
+        Some(Seat {
+            seats: self.clone(),
+            number,
+            place,
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_connection_too_many_takes_the_place_of_the_one_that_was_idle_longest() {
+        let seats = Seats::default();
+        let all: Vec<Seat> = (0..CONNECTIONS).map(|_| seats.take().unwrap()).collect();
+        all[0].place.begin();
+        let more = seats.take().unwrap();
+        // The first is at a request, so the second had to go.
+        all[1].place.evicted.notified().await;
+        drop(all);
+        assert_eq!(lock(&seats.0).places.len(), 1);
+        drop(more);
+        assert!(lock(&seats.0).places.is_empty());
+
+        let all: Vec<Seat> = (0..CONNECTIONS).map(|_| seats.take().unwrap()).collect();
+        for seat in &all {
+            seat.place.begin();
+        }
+        assert!(seats.take().is_none());
+        all[7].place.end();
+        assert!(seats.take().is_some());
+    }
+}
