@@ -22,10 +22,11 @@ impl Scoped {
 
     /// A virtual data center by a name that means nothing else; what is not named stays so.
     pub(super) fn exact_vdc(&self, named: Option<&str>) -> Result<Option<String>> {
-        let Some(named) = named else {
-            return Ok(None);
+        // Who sees every organization names one in the request, or the operation knows it.
+        let (Some(named), Some(own)) = (named, self.organization()) else {
+            return Ok(named.map(str::to_owned));
         };
-        let vdc = self.operations.own_vdc(self.organization(), Some(named))?;
+        let vdc = self.operations.own_vdc(Some(own), Some(named))?;
         Ok(Some(format!(
             "{}/{}",
             vdc.record.organization, vdc.record.name
