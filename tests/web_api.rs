@@ -279,7 +279,7 @@ fn users_log_in_over_tls_and_nobody_else_gets_anything() {
     };
     let description = web.description();
     for (method, path, _) in operations(&description) {
-        let path = path.replace('{', "").replace('}', "");
+        let path = path.replace(['{', '}'], "");
         let answer = web.send(None, &method, &path, None, &[]).is(401, &path);
         assert!(
             answer.headers["www-authenticate"].starts_with("Bearer"),
