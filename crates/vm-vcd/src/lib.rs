@@ -1,6 +1,6 @@
 //! The VMware Cloud Director API over the inventory: `/api` and `/cloudapi`.
 //!
-//! A thin translation: [`routes`] lists every request, [`schema`] describes every body once for XML and JSON, and handlers call the
+//! A thin translation: `routes` lists every request, `schema` describes every body once for XML and JSON, and handlers call the
 //! operations of the inventory as the user has them. No rule stands here.
 
 #![forbid(unsafe_code)]

@@ -24,7 +24,7 @@ pub enum Entrance {
     Tokens,
 }
 
-/// Goes with every request of a listener ([`Web::gate`]), for [`Caller`] to look at.
+/// Goes with every request of a listener ([`Web::router`](crate::Web::router)), for [`Caller`] to look at.
 #[derive(Clone)]
 pub struct Gate {
     sessions: Sessions,

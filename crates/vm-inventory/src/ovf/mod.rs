@@ -1,7 +1,7 @@
 //! Packages of VMs: OVF descriptors with their files, and OVA archives (DMTF DSP0243).
 //!
-//! A package is data of strangers. [`xml`] gives a bounded tree and refuses document types, [`descriptor`] and [`hardware`] take from
-//! it what a VM here has, [`archive`] cuts a stream into members, and [`arrival`] puts them together: descriptor first, every file
+//! A package is data of strangers. `xml` gives a bounded tree and refuses document types, `descriptor` and `hardware` take from
+//! it what a VM here has, `archive` cuts a stream into members, and `arrival` puts them together: descriptor first, every file
 //! counted, hashed and handed on as it comes, nothing whole in memory. The TPM state that a package may carry is read over:
 //! a package never brings secrets (rule 1.3).
 
