@@ -4,8 +4,8 @@ use super::scoped::{exact, forget_source, no_organization};
 use super::{Right, Scoped};
 use crate::model::{Catalog, Privilege, Template, Vapp};
 use crate::operation::{
-    Capture, CopyVapp, CreateCatalog, CreateVapp, Instantiate, Job, MoveVapp, Offer, Preview,
-    VappItem, VappView, VdcView,
+    Capture, Captured, CopyVapp, CreateCatalog, CreateVapp, Instantiate, Job, MoveVapp, Offer,
+    Preview, VappItem, VappView, VdcView,
 };
 use crate::provisioning::TpmProvisioning;
 use crate::{Name, Result};
@@ -371,22 +371,23 @@ impl Scoped {
     }
 
     fn may_capture(&self, request: &Capture) -> Result<Capture> {
-        let mut request = request.clone();
-        let mut has_tpm = false;
-        if let Some(vapp) = &request.vapp {
-            let vapp = self.own_vapp(vapp)?;
-            has_tpm |= self.has_tpm(&vapp)?;
-            request.vapp = Some(exact(&vapp));
-        }
-        if let Some(vm) = &request.vm {
-            let vm = self.own_vm(vm)?;
-            has_tpm |= vm.tpm.is_some();
-            request.vm = Some(vm.id.to_string());
-        }
-        request.catalog = self.own_catalog(&request.catalog)?.1;
+        let mut exactly = request.clone();
+        let has_tpm = match request.source()? {
+            Captured::Vapp(vapp) => {
+                let vapp = self.own_vapp(vapp)?;
+                exactly.vapp = Some(exact(&vapp));
+                self.has_tpm(&vapp)?
+            }
+            Captured::Vm(vm) => {
+                let vm = self.own_vm(vm)?;
+                exactly.vm = Some(vm.id.to_string());
+                vm.tpm.is_some()
+            }
+        };
+        exactly.catalog = self.own_catalog(&request.catalog)?.1;
         self.principal.need(Right::Catalogs)?;
         self.need_for_tpm(has_tpm, Privilege::Clone)?;
-        Ok(request)
+        Ok(exactly)
     }
 
     /// See [`crate::Operations::capture`].

@@ -59,6 +59,7 @@ pub use provider_change::KeyState;
 pub use rekey::{Rekey, RekeyAll};
 pub use relocate::Relocate;
 pub use snapshot::TakeSnapshot;
+pub(crate) use template::Captured;
 pub use template::{Capture, Import, Instantiate, Offer};
 pub use vapp::{CopyVapp, CreateVapp, MoveVapp, MoveVm, NewVappVm, VappItem, VappView};
 pub use view::{TpmView, VmView};

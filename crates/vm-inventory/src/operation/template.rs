@@ -36,6 +36,25 @@ pub struct Capture {
     pub tpm: Option<TpmProvisioning>,
 }
 
+/// What a template is saved from.
+pub(crate) enum Captured<'a> {
+    Vapp(&'a str),
+    Vm(&'a str),
+}
+
+impl Capture {
+    /// The one thing that is named.
+    pub(crate) fn source(&self) -> Result<Captured<'_>> {
+        match (&self.vapp, &self.vm) {
+            (Some(vapp), None) => Ok(Captured::Vapp(vapp)),
+            (None, Some(vm)) => Ok(Captured::Vm(vm)),
+            _ => Err(Error::BadValue(
+                "a template is saved from one vApp or one VM; name exactly one".to_owned(),
+            )),
+        }
+    }
+}
+
 /// A request to make a vApp, or a standalone VM, of a template.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -128,20 +147,15 @@ impl Operations {
     }
 
     fn plan_capture(&self, id: Uuid, request: &Capture) -> Result<Plan> {
-        let (operation, vms, busy) = match (&request.vapp, &request.vm) {
-            (Some(vapp), None) => {
+        let (operation, vms, busy) = match request.source()? {
+            Captured::Vapp(vapp) => {
                 let vapp = self.find_vapp(vapp)?;
                 let busy = Some((as_busy(vapp.record.id), vapp.record.name.clone()));
                 (Operation::CaptureVapp, self.members(&vapp.record)?, busy)
             }
-            (None, Some(vm)) => {
+            Captured::Vm(vm) => {
                 let vm = self.inventory.vm(vm)?;
                 (Operation::AddVmToCatalog, vec![vm], None)
-            }
-            _ => {
-                return Err(Error::BadValue(
-                    "a template is saved from one vApp or one VM; name exactly one".to_owned(),
-                ));
             }
         };
         if vms.is_empty() {
