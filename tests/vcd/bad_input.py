@@ -91,11 +91,7 @@ for outside in ("file:///etc/passwd", "http://127.0.0.1:1/"):
     assert "root:" not in text
 answered(400, "BAD_REQUEST", send(f"<CloneVAppParams xmlns='{NAMESPACE}'>" + "<InstantiationParams>" + "<a>" * 10000 + "</a>" * 10000 + "</InstantiationParams></CloneVAppParams>"))
 answered(400, "BAD_REQUEST", send(f"<CloneVAppParams xmlns='{NAMESPACE}'>" + f"<SourcedItem><Source href='{web.get('href')}'/></SourcedItem>" * 60000 + "</CloneVAppParams>"))
-try:
-    answered(413, "BAD_REQUEST", send(b"<" + b"a" * (9 * 1024 * 1024)))
-except requests.exceptions.ConnectionError:
-    # Refused before it was read: who goes on sending may lose the connection before the answer comes.
-    pass
+answered(413, "BAD_REQUEST", send(b"<" + b"a" * (9 * 1024 * 1024)))
 for body in (b"", b"<", b"{}", b"\xff\xfe", b"<CloneVAppParams>", f"<CloneVAppParams xmlns='{NAMESPACE}' name='x'/>".encode(),
              f"<CloneVAppParams xmlns='{NAMESPACE}' name='x'><Nonsense/></CloneVAppParams>".encode(),
              f"<CloneVAppParams xmlns='{NAMESPACE}' replaceTpm='true'/>".encode(), b"<ComposeVAppParams/>"):

@@ -142,11 +142,7 @@ assert status == 500 and "InvalidRequestFault" in text, text
 status, text = post(envelope(names), cookie='vmware_soap_session="nobody has this"')
 assert status == 500 and "NotAuthenticatedFault" in text, text
 assert post(envelope(names), path="/nowhere/sdk")[0] == 404
-try:
-    assert post("x" * 3_000_000)[0] == 413
-except OSError as error:
-    # It hangs up before everything was said.
-    assert not isinstance(error, TimeoutError), error
+assert post("x" * 3_000_000)[0] == 413
 assert show("demo")["power"] == "off"
 Disconnect(eve)
 Disconnect(si)

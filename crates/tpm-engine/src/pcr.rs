@@ -5,6 +5,7 @@ use crate::hierarchy::EntityPolicy;
 use crate::profile::Profile;
 use crate::state_format::{Group, Section};
 use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 use tpm_crypto::hash::hash;
 use tpm_wire::algorithm::TpmiAlgHash;
 use tpm_wire::buffers::{Small, Tpm2bAuth};
@@ -92,6 +93,14 @@ pub(crate) struct Pcrs {
     pub(crate) policy: EntityPolicy,
 }
 
+/// A PCR as it was, in every bank.
+pub(crate) struct PcrBefore {
+    pcr: u32,
+    /// In the order of the banks.
+    values: ArrayVec<Small<64>, { TpmiAlgHash::ALL.len() }>,
+    update_counter: u32,
+}
+
 impl Pcrs {
     /// Banks of a new TPM: those of its profile with all PCR, and the other hashes, which can be allocated.
     pub(crate) fn manufacture(profile: &Profile) -> Self {
@@ -160,6 +169,28 @@ impl Pcrs {
             *value = small(&hash(hash_algorithm(bank), &[value, digest]));
             self.note_change(pcr);
         }
+    }
+
+    /// What a PCR is now, to go [back](Self::take_back) to.
+    pub(crate) fn before(&self, pcr: u32) -> PcrBefore {
+        let index = usize::try_from(pcr).unwrap_or(usize::MAX);
+        let values = self.banks.iter().map(|bank| bank.values.get(index));
+        PcrBefore {
+            pcr,
+            values: values.map_while(|value| value.cloned()).collect(),
+            update_counter: self.update_counter,
+        }
+    }
+
+    /// Undoes the changes of one PCR since [`before`](Self::before).
+    pub(crate) fn take_back(&mut self, before: &PcrBefore) {
+        let index = usize::try_from(before.pcr).unwrap_or(usize::MAX);
+        for (bank, value) in self.banks.iter_mut().zip(&before.values) {
+            if let Some(place) = bank.values.get_mut(index) {
+                *place = value.clone();
+            }
+        }
+        self.update_counter = before.update_counter;
     }
 
     /// Counts a change of a PCR towards the update counter, for the PCR that do.

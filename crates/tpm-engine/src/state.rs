@@ -114,9 +114,6 @@ impl Tpm {
     /// `TPM_RC_NV_UNAVAILABLE` if storage cannot be written now; nothing may have been changed then.
     pub(crate) fn changes_permanent(&mut self) -> Result<(), Rc> {
         self.check_storage()?;
-        if !self.persist {
-            self.running.pcrs_before = Some(self.pcrs.clone());
-        }
         self.persist = true;
         Ok(())
     }

@@ -231,8 +231,8 @@ impl Tpm {
         Ok(tpm)
     }
 
-    /// Puts the permanent state back to `permanent`, which this TPM gave earlier, since a later change could not be stored. The PCR
-    /// go back too: a command that is refused has measured nothing, or the guest that tries again measures twice (Part 3, 22.2).
+    /// Puts the permanent state back to `permanent`, which this TPM gave earlier, since a later change could not be stored. A PCR
+    /// goes back too: a command that is refused has measured nothing, or the guest that tries again measures twice (Part 3, 22.2).
     ///
     /// # Errors
     /// The bytes are not such a state; nothing can be done with this TPM then but to load it anew.
@@ -241,9 +241,8 @@ impl Tpm {
         let (rest, _) = read_start(permanent, PERMANENT_MAGIC, &limits)
             .and_then(|rest| expect_section(rest, PROFILE))?;
         self.read_permanent(rest)?;
-        if let Some(before) = self.running.pcrs_before.take() {
-            self.pcrs.banks = before.banks;
-            self.pcrs.update_counter = before.update_counter;
+        if let Some(before) = self.running.pcr_before.take() {
+            self.pcrs.take_back(&before);
         }
         self.persist = false;
         Ok(())

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -18,7 +17,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt as _;
+
+use super::unread::{Lingering, answer};
 
 /// Connections at once. One more takes the place of the one that was idle longest; if none is idle, it is closed.
 const CONNECTIONS: usize = 512;
@@ -79,25 +79,27 @@ async fn serve_one(
         return;
     };
     let place = Arc::clone(&seat.place);
+    let unread = Arc::new(AtomicBool::new(false));
     let service = service_fn({
-        let place = Arc::clone(&place);
+        let (place, unread) = (Arc::clone(&place), Arc::clone(&unread));
         move |request: Request<Incoming>| {
             place.begin();
-            let place = Arc::clone(&place);
-            let answer = router.clone().oneshot(request.map(Body::new));
+            let (place, unread) = (Arc::clone(&place), Arc::clone(&unread));
+            let router = router.clone();
             async move {
-                let answer = answer.await;
+                let answer = answer(router, request, &unread).await;
                 place.end();
                 answer
             }
         }
     });
+    let stream = TokioIo::new(Lingering::new(stream, unread));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
         .max_buf_size(LARGEST_HEAD);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(builder.serve_connection(stream, service));
     let mut first = pin!(sleep(FIRST));
     let (mut waiting, mut stopping) = (true, false);
     loop {

@@ -14,6 +14,7 @@ mod sealed;
 mod sockets;
 mod tls;
 mod trace;
+mod unread;
 mod verifier;
 
 pub(crate) use attesting::AttestingHost;

@@ -12,7 +12,7 @@ mod tests;
 
 use crate::hierarchy::Hierarchy;
 use crate::parameter_encryption::{Direction, crypt_first_parameter};
-use crate::pcr::Pcrs;
+use crate::pcr::PcrBefore;
 use crate::session::Session;
 use crate::state::Tpm;
 use arrayvec::ArrayVec;
@@ -66,8 +66,8 @@ pub(crate) struct Running {
     session_cp_hash: Option<Digest>,
     /// A sequence that the command ended: it goes after the response was authenticated with its authorization value.
     pub(crate) flush: Option<TpmHandle>,
-    /// The PCR before the command changed permanent state: they go back to that if it cannot be stored.
-    pub(crate) pcrs_before: Option<Pcrs>,
+    /// The PCR that the command changes, as it was: it goes back to that if what the command changed for good cannot be stored.
+    pub(crate) pcr_before: Option<PcrBefore>,
 }
 
 impl Running {

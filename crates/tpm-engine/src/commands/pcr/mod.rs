@@ -13,7 +13,7 @@ use crate::state::Tpm;
 use tpm_wire::rc::Rc;
 
 impl Tpm {
-    /// Checks that the PCR may be extended from the present locality, and voids a shutdown that saved it.
+    /// Checks that the PCR may be extended from the present locality, and prepares for its change.
     ///
     /// # Errors
     /// `TPM_RC_LOCALITY`, `TPM_RC_NV_UNAVAILABLE`.
@@ -21,9 +21,18 @@ impl Tpm {
         if !attributes(pcr).may_extend(self.platform.locality()) {
             return Err(Rc::LOCALITY);
         }
+        self.changes_pcr(pcr)
+    }
+
+    /// Notes that the command changes this PCR: a shutdown that saved it is void, and what it was is kept until the command is stored.
+    ///
+    /// # Errors
+    /// `TPM_RC_NV_UNAVAILABLE`.
+    fn changes_pcr(&mut self, pcr: u32) -> Result<(), Rc> {
         if attributes(pcr).saved {
             self.void_orderly()?;
         }
+        self.running.pcr_before = Some(self.pcrs.before(pcr));
         Ok(())
     }
 }

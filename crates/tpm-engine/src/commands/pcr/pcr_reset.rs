@@ -12,9 +12,7 @@ impl Execute for PcrReset {
         if !attributes(pcr).may_reset(tpm.platform.locality()) {
             return Err(Rc::LOCALITY);
         }
-        if attributes(pcr).saved {
-            tpm.void_orderly()?;
-        }
+        tpm.changes_pcr(pcr)?;
         tpm.pcrs.fill(pcr, 0);
         tpm.pcrs.note_change(pcr);
         Ok(PcrResetResponse {})
