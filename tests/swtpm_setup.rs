@@ -471,7 +471,7 @@ fn what_it_can_do_is_told_and_what_it_cannot_is_refused() {
         ("--tpm2 --tpm-state state --ek1keyalgo dsa", "rsa4096"),
         ("--tpm2 --tpm-state state --profile-name nope", "nope"),
         (
-            "--tpm2 --tpm-state state --profile-remove-disabled check",
+            "--tpm2 --tpm-state state --profile-remove-disabled fips-host",
             "not supported",
         ),
         (

@@ -27,9 +27,13 @@ impl FromStr for ProfileOption {
         if text.starts_with('{') {
             return Ok(Self::Json(text.to_owned()));
         }
-        if text.starts_with("remove-disabled=") || text.contains(",remove-disabled=") {
-            return Err("'remove-disabled' is not supported: no algorithm here depends on the machine's cryptographic policy".into());
-        }
+        let text = match text.rsplit_once(",remove-disabled=") {
+            Some((text, how)) => {
+                remove_disabled(how)?;
+                text
+            }
+            None => text,
+        };
         match text.split_once('=') {
             None => Ok(Self::Name(text.to_owned())),
             Some(("name", name)) => Ok(Self::Name(name.to_owned())),
@@ -66,6 +70,22 @@ impl ProfileOption {
                 .and_then(|file| std::io::read_to_string(std::fs::File::from(file)))
                 .with_context(|| format!("the profile at descriptor {number}"))?,
         })
+    }
+}
+
+/// What becomes of the algorithms that this machine's cryptographic policy disables (swtpm's `remove-disabled`). Nothing here asks that
+/// policy, so it disables none, and `check` finds nothing to remove.
+///
+/// # Errors
+/// Another word: a profile that only has what a FIPS host would allow is not made by itself.
+pub(crate) fn remove_disabled(how: &str) -> Result<(), String> {
+    match how {
+        "check" => Ok(()),
+        "fips-host" => Err(
+            "'remove-disabled=fips-host' is not supported: name the algorithms that are wanted in a profile of your own (JSON, \"Algorithms\")"
+                .into(),
+        ),
+        other => Err(format!("'remove-disabled={other}' is not known: it is check")),
     }
 }
 
@@ -120,6 +140,10 @@ mod tests {
             ("fd=7", ProfileOption::Descriptor(7)),
             (json, ProfileOption::Json(json.into())),
             (
+                "name=custom,remove-disabled=check",
+                ProfileOption::Name("custom".into()),
+            ),
+            (
                 &*format!("profile={json}"),
                 ProfileOption::Json(json.into()),
             ),
@@ -129,7 +153,9 @@ mod tests {
         for (wrong, word) in [
             ("fd=x", "fd=x"),
             ("colour=red", "colour="),
-            ("name=custom,remove-disabled=check", "remove-disabled"),
+            ("name=custom,remove-disabled=fips-host", "Algorithms"),
+            ("name=custom,remove-disabled=never", "never"),
+            ("remove-disabled=check", "remove-disabled="),
         ] {
             assert!(parse(wrong).unwrap_err().contains(word), "{wrong}");
         }

@@ -455,7 +455,7 @@ mod tests {
                 .unwrap_err(),
             "need-init".parse::<FlagsOption>().unwrap_err(),
             "action=shrug".parse::<SeccompOption>().unwrap_err(),
-            "name=a,remove-disabled=check"
+            "name=a,remove-disabled=fips-host"
                 .parse::<ProfileOption>()
                 .unwrap_err(),
             "level=1".parse::<PidOption>().unwrap_err(),

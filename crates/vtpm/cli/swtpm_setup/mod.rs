@@ -27,7 +27,7 @@ use tpm_engine::Profile;
 use tpm_wire::algorithm::TpmiAlgHash;
 use vm_store::StateKey;
 
-use super::profile::ProfileOption;
+use super::profile::{ProfileOption, remove_disabled};
 use super::{output, swtpm};
 use certify::Certifier;
 use config_files::ConfigFilesOption;
@@ -165,8 +165,8 @@ pub(crate) struct SwtpmSetup {
     /// Accepted without effect, as by swtpm_setup
     #[arg(long, hide = true, value_name = "FILE")]
     tcsd_system_ps_file: Option<String>,
-    /// Not supported
-    #[arg(long, hide = true, value_name = "HOW")]
+    /// What becomes of algorithms that this machine's cryptographic policy disables: check, which finds none
+    #[arg(long, value_name = "HOW")]
     profile_remove_disabled: Option<String>,
     /// For a TPM 1.2 alone
     #[arg(long, hide = true)]
@@ -367,10 +367,8 @@ impl SwtpmSetup {
                 bail!("{option} is for a TPM 1.2, and this one is a TPM 2.0");
             }
         }
-        if self.profile_remove_disabled.is_some() {
-            bail!(
-                "--profile-remove-disabled is not supported: no algorithm here depends on the machine's cryptographic policy"
-            );
+        if let Some(how) = &self.profile_remove_disabled {
+            remove_disabled(how).map_err(anyhow::Error::msg)?;
         }
         if self.reconfigure
             && (self.createek
