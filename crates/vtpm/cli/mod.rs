@@ -13,6 +13,7 @@ mod explain;
 mod file;
 mod import;
 mod key_service;
+mod list;
 mod log;
 mod man;
 mod operate;

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use vm_inventory::model::{Organization, Role};
 use vm_inventory::{CreateVdc, Name, UserView, VdcView};
-use vm_web::api::{CreateUser, Items, Named};
+use vm_web::api::{CreateUser, Named};
 
 use super::client::set_up;
+use super::list::{List, Row};
 use super::output;
 use super::provider::password;
 use crate::config::DataFolder;
@@ -38,13 +39,6 @@ struct Add {
     json: bool,
 }
 
-#[derive(Args, Debug)]
-struct List {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
 impl Org {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
@@ -58,17 +52,20 @@ impl Org {
                     }
                     Ok(output::line(format!("{}: created", made.name))?)
                 }
-                OrgVerb::List(verb) => {
-                    let all: Items<Organization> = client.get("/v1/organizations").await?;
-                    if verb.json {
-                        return output::json(&all.items);
-                    }
-                    let rows: Vec<[String; 1]> =
-                        all.items.iter().map(|it| [it.name.to_string()]).collect();
-                    Ok(output::table(["ORGANIZATION"], &rows)?)
+                OrgVerb::List(list) => {
+                    list.of::<Organization, _>(&client, "/v1/organizations")
+                        .await
                 }
             }
         })
+    }
+}
+
+impl Row<1> for Organization {
+    const HEADINGS: [&'static str; 1] = ["ORGANIZATION"];
+
+    fn row(&self) -> [String; 1] {
+        [self.name.to_string()]
     }
 }
 
@@ -128,30 +125,22 @@ impl User {
                         made.organization, made.name, made.role
                     ))?)
                 }
-                UserVerb::List(verb) => {
-                    let all: Items<UserView> = client.get("/v1/users").await?;
-                    if verb.json {
-                        return output::json(&all.items);
-                    }
-                    let rows: Vec<[String; 4]> = all
-                        .items
-                        .iter()
-                        .map(|it| {
-                            [
-                                it.organization.to_string(),
-                                it.name.to_string(),
-                                it.role.to_string(),
-                                it.privileges.len().to_string(),
-                            ]
-                        })
-                        .collect();
-                    Ok(output::table(
-                        ["ORGANIZATION", "USER", "ROLE", "KEY PRIVILEGES"],
-                        &rows,
-                    )?)
-                }
+                UserVerb::List(list) => list.of::<UserView, _>(&client, "/v1/users").await,
             }
         })
+    }
+}
+
+impl Row<4> for UserView {
+    const HEADINGS: [&'static str; 4] = ["ORGANIZATION", "USER", "ROLE", "KEY PRIVILEGES"];
+
+    fn row(&self) -> [String; 4] {
+        [
+            self.organization.to_string(),
+            self.name.to_string(),
+            self.role.to_string(),
+            self.privileges.len().to_string(),
+        ]
     }
 }
 
@@ -215,29 +204,21 @@ impl Vdc {
                     }
                     Ok(())
                 }
-                VdcVerb::List(verb) => {
-                    let all: Items<VdcView> = client.get("/v1/vdcs").await?;
-                    if verb.json {
-                        return output::json(&all.items);
-                    }
-                    let rows: Vec<[String; 4]> = all
-                        .items
-                        .iter()
-                        .map(|it| {
-                            [
-                                it.vdc.organization.to_string(),
-                                it.vdc.name.to_string(),
-                                it.vdc.vcenter.to_string(),
-                                it.reason.clone().unwrap_or_else(|| "yes".to_owned()),
-                            ]
-                        })
-                        .collect();
-                    Ok(output::table(
-                        ["ORGANIZATION", "VDC", "VCENTER", "TPM SUPPORTED"],
-                        &rows,
-                    )?)
-                }
+                VdcVerb::List(list) => list.of::<VdcView, _>(&client, "/v1/vdcs").await,
             }
         })
+    }
+}
+
+impl Row<4> for VdcView {
+    const HEADINGS: [&'static str; 4] = ["ORGANIZATION", "VDC", "VCENTER", "TPM SUPPORTED"];
+
+    fn row(&self) -> [String; 4] {
+        [
+            self.vdc.organization.to_string(),
+            self.vdc.name.to_string(),
+            self.vdc.vcenter.to_string(),
+            self.reason.clone().unwrap_or_else(|| "yes".to_owned()),
+        ]
     }
 }

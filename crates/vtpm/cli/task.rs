@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use vm_inventory::{Task as TaskRecord, TaskId};
-use vm_web::api::{Accepted, Items};
+use vm_web::api::Accepted;
 
 use super::client::talk;
+use super::list::{List, Row};
 use super::operate::report;
-use super::output;
 use crate::config::DataFolder;
 
 /// List, follow and cancel operations
@@ -33,13 +33,6 @@ enum Verb {
 }
 
 #[derive(Args, Debug)]
-struct List {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args, Debug)]
 struct One {
     /// Its id
     id: TaskId,
@@ -53,17 +46,7 @@ impl Task {
         let verb = self.verb;
         talk(&self.data, |client| async move {
             match verb {
-                Verb::List(verb) => {
-                    let tasks: Items<TaskRecord> = client.get("/v1/tasks").await?;
-                    if verb.json {
-                        return output::json(&tasks.items);
-                    }
-                    let rows: Vec<[String; 5]> = tasks.items.iter().map(row).collect();
-                    Ok(output::table(
-                        ["OPERATION", "OF", "STATUS", "%", "ID"],
-                        &rows,
-                    )?)
-                }
+                Verb::List(list) => list.of::<TaskRecord, _>(&client, "/v1/tasks").await,
                 Verb::Show(verb) => {
                     let task: TaskRecord = client.get(&format!("/v1/tasks/{}", verb.id)).await?;
                     report(&task, verb.json, &status(&task))
@@ -90,12 +73,16 @@ fn status(task: &TaskRecord) -> String {
         .unwrap_or_default()
 }
 
-fn row(task: &TaskRecord) -> [String; 5] {
-    [
-        task.operation.clone(),
-        task.vm_name.to_string(),
-        status(task),
-        task.progress.to_string(),
-        task.id.to_string(),
-    ]
+impl Row<5> for TaskRecord {
+    const HEADINGS: [&'static str; 5] = ["OPERATION", "OF", "STATUS", "%", "ID"];
+
+    fn row(&self) -> [String; 5] {
+        [
+            self.operation.clone(),
+            self.vm_name.to_string(),
+            status(self),
+            self.progress.to_string(),
+            self.id.to_string(),
+        ]
+    }
 }

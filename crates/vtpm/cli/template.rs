@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use vm_inventory::model::{Catalog as CatalogRecord, Template as TemplateRecord};
+use vm_inventory::provisioning::TpmAction;
 use vm_inventory::{Capture, CreateCatalog, Instantiate, Name, Offer, Task};
 use vm_web::api::{Accepted, Items, Publish};
 
 use super::client::{Client, Refusal, component, set_up, talk};
+use super::list::{List, Row, or_dash, table, yes_or_no};
 use super::operate::{How, TpmChoice, delete, operate, report};
 use super::output;
 use super::package::{self, Destination};
@@ -91,13 +93,6 @@ struct Delete {
 }
 
 #[derive(Args, Debug)]
-struct List {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args, Debug)]
 struct Upload {
     /// The package: an OVA, or an OVF descriptor with its files beside it
     file: PathBuf,
@@ -171,13 +166,7 @@ impl Verb {
                 };
                 delete(client, &path, how).await
             }
-            Self::List(verb) => {
-                let templates: Items<TemplateRecord> = client.get("/v1/templates").await?;
-                if verb.json {
-                    return output::json(&templates.items);
-                }
-                table(&templates.items)
-            }
+            Self::List(list) => list.of::<TemplateRecord, _>(client, "/v1/templates").await,
             Self::Show(verb) => {
                 let path = format!("/v1/templates/{}", component(&verb.template));
                 let template: TemplateRecord = client.get(&path).await?;
@@ -193,32 +182,26 @@ impl Verb {
     }
 }
 
-fn table(templates: &[TemplateRecord]) -> anyhow::Result<()> {
-    let rows: Vec<[String; 6]> = templates
-        .iter()
-        .map(|it| {
-            let provisioning = vm_inventory::provisioning::TpmAction::from(it.provisioning);
-            [
-                it.organization.to_string(),
-                it.catalog.to_string(),
-                it.name.to_string(),
-                it.origin.to_string(),
-                provisioning.to_string(),
-                it.vms.len().to_string(),
-            ]
-        })
-        .collect();
-    Ok(output::table(
+impl Row<6> for TemplateRecord {
+    const HEADINGS: [&'static str; 6] = [
+        "ORGANIZATION",
+        "CATALOG",
+        "TEMPLATE",
+        "ORIGIN",
+        "TPM",
+        "VMS",
+    ];
+
+    fn row(&self) -> [String; 6] {
         [
-            "ORGANIZATION",
-            "CATALOG",
-            "TEMPLATE",
-            "ORIGIN",
-            "TPM",
-            "VMS",
-        ],
-        &rows,
-    )?)
+            self.organization.to_string(),
+            self.catalog.to_string(),
+            self.name.to_string(),
+            self.origin.to_string(),
+            TpmAction::from(self.provisioning).to_string(),
+            self.vms.len().to_string(),
+        ]
+    }
 }
 
 /// Make, publish and follow catalogs
@@ -311,32 +294,7 @@ impl CatalogVerb {
                     made.organization, made.name
                 ))?)
             }
-            Self::List(verb) => {
-                let catalogs: Items<CatalogRecord> = client.get("/v1/catalogs").await?;
-                if verb.json {
-                    return output::json(&catalogs.items);
-                }
-                let rows: Vec<[String; 5]> = catalogs
-                    .items
-                    .iter()
-                    .map(|it| {
-                        [
-                            it.organization.to_string(),
-                            it.name.to_string(),
-                            it.vcenter.to_string(),
-                            if it.published { "yes" } else { "no" }.to_owned(),
-                            it.subscription.as_ref().map_or_else(
-                                || "-".to_owned(),
-                                |from| format!("{}/{}", from.organization, from.catalog),
-                            ),
-                        ]
-                    })
-                    .collect();
-                Ok(output::table(
-                    ["ORGANIZATION", "CATALOG", "VCENTER", "PUBLISHED", "FOLLOWS"],
-                    &rows,
-                )?)
-            }
+            Self::List(list) => list.of::<CatalogRecord, _>(client, "/v1/catalogs").await,
             Self::Publish(verb) => publish(client, &verb, true).await,
             Self::Unpublish(verb) => publish(client, &verb, false).await,
             Self::Published(Published {
@@ -383,6 +341,22 @@ impl CatalogVerb {
                 Ok(())
             }
         }
+    }
+}
+
+impl Row<5> for CatalogRecord {
+    const HEADINGS: [&'static str; 5] =
+        ["ORGANIZATION", "CATALOG", "VCENTER", "PUBLISHED", "FOLLOWS"];
+
+    fn row(&self) -> [String; 5] {
+        let follows = self.subscription.as_ref();
+        [
+            self.organization.to_string(),
+            self.name.to_string(),
+            self.vcenter.to_string(),
+            yes_or_no(self.published),
+            or_dash(follows.map(|from| format!("{}/{}", from.organization, from.catalog))),
+        ]
     }
 }
 

@@ -11,6 +11,7 @@ use vm_inventory::{Capture, CopyVapp, CreateVapp, MoveVapp, Name, NewVappVm, Vap
 use vm_web::api::Items;
 
 use super::client::{Client, Refusal, component, talk};
+use super::list::{List, Row, table};
 use super::operate::{How, TpmChoice, delete, operate};
 use super::output;
 use super::package::{self, Destination};
@@ -159,13 +160,6 @@ struct Delete {
 }
 
 #[derive(Args, Debug)]
-struct List {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args, Debug)]
 struct Show {
     /// The vApp, as NAME, ORGANIZATION/NAME or id
     vapp: String,
@@ -278,7 +272,7 @@ impl Verb {
                 };
                 package::download(client, &path, verb.to).await
             }
-            Self::List(verb) => list(client, verb.json).await,
+            Self::List(list) => list.of::<VappView, _>(client, "/v1/vapps").await,
             Self::Show(verb) => show(client, &verb.vapp, verb.json).await,
         }
     }
@@ -337,29 +331,19 @@ fn choices(
     Ok(choices)
 }
 
-async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
-    let vapps: Items<VappView> = client.get("/v1/vapps").await?;
-    if json {
-        return output::json(&vapps.items);
+impl Row<5> for VappView {
+    const HEADINGS: [&'static str; 5] = ["ORGANIZATION", "VAPP", "VDC", "VMS", "TPMS"];
+
+    fn row(&self) -> [String; 5] {
+        let tpms = self.vms.iter().filter(|vm| vm.tpm.present).count();
+        [
+            self.vapp.organization.to_string(),
+            self.vapp.name.to_string(),
+            self.vapp.vdc.to_string(),
+            self.vms.len().to_string(),
+            tpms.to_string(),
+        ]
     }
-    let rows: Vec<[String; 5]> = vapps
-        .items
-        .iter()
-        .map(|it| {
-            let tpms = it.vms.iter().filter(|vm| vm.tpm.present).count();
-            [
-                it.vapp.organization.to_string(),
-                it.vapp.name.to_string(),
-                it.vapp.vdc.to_string(),
-                it.vms.len().to_string(),
-                tpms.to_string(),
-            ]
-        })
-        .collect();
-    Ok(output::table(
-        ["ORGANIZATION", "VAPP", "VDC", "VMS", "TPMS"],
-        &rows,
-    )?)
 }
 
 async fn show(client: &Client, vapp: &str, json: bool) -> anyhow::Result<()> {
@@ -373,23 +357,5 @@ async fn show(client: &Client, vapp: &str, json: bool) -> anyhow::Result<()> {
         "{}/{} in {}, id {}",
         view.vapp.organization, view.vapp.name, view.vapp.vdc, view.vapp.id
     ))?;
-    let rows: Vec<[String; 5]> = view
-        .vms
-        .iter()
-        .map(|vm| {
-            [
-                vm.name.to_string(),
-                vm.vcenter.to_string(),
-                vm.power.to_string(),
-                vm.tpm
-                    .origin
-                    .map_or_else(|| "-".to_owned(), |origin| origin.to_string()),
-                vm.id.to_string(),
-            ]
-        })
-        .collect();
-    Ok(output::table(
-        ["VM", "VCENTER", "POWER", "TPM", "ID"],
-        &rows,
-    )?)
+    table(&view.vms)
 }

@@ -8,6 +8,7 @@ use vm_inventory::{CreateVCenter, Name, VcVersion};
 use vm_web::api::{CreateDatastore, Items, WithVCenter};
 
 use super::client::{component, set_up};
+use super::list::{List, Row, or_dash};
 use super::output;
 use crate::config::DataFolder;
 
@@ -46,13 +47,6 @@ struct Add {
 }
 
 #[derive(Args, Debug)]
-struct List {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args, Debug)]
 struct Trust {
     /// One
     one: Name,
@@ -79,30 +73,7 @@ impl VCenter {
                     }
                     Ok(output::line(format!("{}: registered", made.name))?)
                 }
-                Verb::List(verb) => {
-                    let all: Items<VCenterRecord> = client.get("/v1/vcenters").await?;
-                    if verb.json {
-                        return output::json(&all.items);
-                    }
-                    let rows: Vec<[String; 4]> = all
-                        .items
-                        .iter()
-                        .map(|it| {
-                            [
-                                it.name.to_string(),
-                                it.version.to_string(),
-                                it.default_provider
-                                    .as_ref()
-                                    .map_or_else(|| "-".to_owned(), ToString::to_string),
-                                names(&it.trusts),
-                            ]
-                        })
-                        .collect();
-                    Ok(output::table(
-                        ["VCENTER", "VERSION", "DEFAULT PROVIDER", "TRUSTS"],
-                        &rows,
-                    )?)
-                }
+                Verb::List(list) => list.of::<VCenterRecord, _>(&client, "/v1/vcenters").await,
                 Verb::Trust(verb) => {
                     let path = format!("/v1/vcenters/{}/trust", component(verb.one.as_str()));
                     let request = WithVCenter {
@@ -120,6 +91,19 @@ impl VCenter {
                 Verb::Ca(verb) => verb.execute(&client).await,
             }
         })
+    }
+}
+
+impl Row<4> for VCenterRecord {
+    const HEADINGS: [&'static str; 4] = ["VCENTER", "VERSION", "DEFAULT PROVIDER", "TRUSTS"];
+
+    fn row(&self) -> [String; 4] {
+        [
+            self.name.to_string(),
+            self.version.to_string(),
+            or_dash(self.default_provider.as_ref()),
+            names(&self.trusts),
+        ]
     }
 }
 
@@ -187,23 +171,10 @@ impl Datastore {
                     let shared: DatastoreRecord = client.post(&path, &request).await?;
                     (shared, verb.json)
                 }
-                DatastoreVerb::List(verb) => {
-                    let all: Items<DatastoreRecord> = client.get("/v1/datastores").await?;
-                    if verb.json {
-                        return output::json(&all.items);
-                    }
-                    let rows: Vec<[String; 3]> = all
-                        .items
-                        .iter()
-                        .map(|it| {
-                            [
-                                it.name.to_string(),
-                                names(&it.vcenters),
-                                it.folder.display().to_string(),
-                            ]
-                        })
-                        .collect();
-                    return Ok(output::table(["DATASTORE", "VCENTERS", "FOLDER"], &rows)?);
+                DatastoreVerb::List(list) => {
+                    return list
+                        .of::<DatastoreRecord, _>(&client, "/v1/datastores")
+                        .await;
                 }
             };
             if json {
@@ -215,6 +186,18 @@ impl Datastore {
                 names(&one.vcenters)
             ))?)
         })
+    }
+}
+
+impl Row<3> for DatastoreRecord {
+    const HEADINGS: [&'static str; 3] = ["DATASTORE", "VCENTERS", "FOLDER"];
+
+    fn row(&self) -> [String; 3] {
+        [
+            self.name.to_string(),
+            names(&self.vcenters),
+            self.folder.display().to_string(),
+        ]
     }
 }
 

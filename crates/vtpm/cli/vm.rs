@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use vm_inventory::provisioning::TpmProvisioning;
 use vm_inventory::{CloneVm, CreateVm, Name, Task, VmView};
-use vm_web::api::{Accepted, ChangePower, Items, PowerAction};
+use vm_web::api::{Accepted, ChangePower, PowerAction};
 
 use super::client::{Client, component, talk};
+use super::list::{List, Row, or_dash};
 use super::output;
 use super::profile::ProfileOption;
 use super::provider::{RekeyVm, Unlock};
@@ -79,13 +80,6 @@ struct Create {
     /// Power it on as well
     #[arg(long, requires = "tpm")]
     start: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args, Debug)]
-struct List {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -167,7 +161,7 @@ impl Vm {
         talk(&self.data, |client| async move {
             match verb {
                 Verb::Create(verb) => verb.execute(&client).await,
-                Verb::List(verb) => verb.execute(&client).await,
+                Verb::List(list) => list.of::<VmView, _>(&client, "/v1/vms").await,
                 Verb::Show(verb) => verb.execute(&client).await,
                 Verb::Start(verb) => verb.execute(&client).await,
                 Verb::Stop(verb) => verb.execute(&client).await,
@@ -201,35 +195,18 @@ impl Create {
     }
 }
 
-impl List {
-    async fn execute(self, client: &Client) -> anyhow::Result<()> {
-        let vms: Items<VmView> = client.get("/v1/vms").await?;
-        if self.json {
-            return output::json(&vms.items);
-        }
-        let rows: Vec<[String; 6]> = vms
-            .items
-            .iter()
-            .map(|vm| {
-                [
-                    vm.name.to_string(),
-                    vm.vcenter.to_string(),
-                    power_of(vm),
-                    vm.tpm
-                        .origin
-                        .map_or_else(|| "-".to_owned(), |origin| origin.to_string()),
-                    vm.tpm
-                        .ek_name
-                        .as_deref()
-                        .map_or_else(|| "-".to_owned(), short),
-                    vm.id.to_string(),
-                ]
-            })
-            .collect();
-        Ok(output::table(
-            ["NAME", "VCENTER", "POWER", "TPM", "EK NAME", "ID"],
-            &rows,
-        )?)
+impl Row<6> for VmView {
+    const HEADINGS: [&'static str; 6] = ["NAME", "VCENTER", "POWER", "TPM", "EK NAME", "ID"];
+
+    fn row(&self) -> [String; 6] {
+        [
+            self.name.to_string(),
+            self.vcenter.to_string(),
+            power_of(self),
+            or_dash(self.tpm.origin),
+            or_dash(self.tpm.ek_name.as_deref().map(short)),
+            self.id.to_string(),
+        ]
     }
 }
 

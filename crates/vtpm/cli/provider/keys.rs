@@ -2,10 +2,11 @@
 
 use clap::Args;
 use vm_inventory::{KeyUse, Name, Rekey, RekeyAll};
-use vm_web::api::{Accepted, Forgotten, Items, OnVCenter};
+use vm_web::api::{Accepted, Forgotten, OnVCenter};
 
 use super::key_server::at_vcenter;
 use crate::cli::client::{Client, component};
+use crate::cli::list::{List, Row, yes_or_no};
 use crate::cli::output;
 
 #[derive(Args, Debug)]
@@ -15,9 +16,8 @@ pub(super) struct Keys {
     /// Its vCenter [default: the only one there is]
     #[arg(long, value_name = "NAME")]
     vcenter: Option<Name>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    list: List,
 }
 
 #[derive(Args, Debug)]
@@ -78,27 +78,21 @@ pub(crate) struct Unlock {
 impl Keys {
     pub(super) async fn execute(self, client: &Client) -> anyhow::Result<()> {
         let path = at_vcenter(&self.name, "/keys", self.vcenter.as_ref());
-        let keys: Items<KeyUse> = client.get(&path).await?;
-        if self.json {
-            return output::json(&keys.items);
-        }
-        let rows: Vec<[String; 4]> = keys
-            .items
-            .iter()
-            .map(|key| {
-                let names: Vec<&str> = key.vms.iter().map(Name::as_str).collect();
-                [
-                    key.key_id.clone(),
-                    key.check.clone(),
-                    if key.kept { "yes" } else { "no" }.to_owned(),
-                    names.join(", "),
-                ]
-            })
-            .collect();
-        Ok(output::table(
-            ["KEY ID", "CHECK VALUE", "IN MEMORY", "VMS"],
-            &rows,
-        )?)
+        self.list.of::<KeyUse, _>(client, &path).await
+    }
+}
+
+impl Row<4> for KeyUse {
+    const HEADINGS: [&'static str; 4] = ["KEY ID", "CHECK VALUE", "IN MEMORY", "VMS"];
+
+    fn row(&self) -> [String; 4] {
+        let names: Vec<&str> = self.vms.iter().map(Name::as_str).collect();
+        [
+            self.key_id.clone(),
+            self.check.clone(),
+            yes_or_no(self.kept),
+            names.join(", "),
+        ]
     }
 }
 

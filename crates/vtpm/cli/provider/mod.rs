@@ -15,12 +15,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use vm_inventory::{CreateProvider, Name, ProviderView};
-use vm_web::api::{BackUp, BackedUp, Items, Password, Restore as RestoreRequest};
+use vm_web::api::{BackUp, BackedUp, Password, Restore as RestoreRequest};
 use zeroize::Zeroizing;
 
 pub(crate) use keys::{RekeyVm, Unlock};
 
 use super::client::{Client, Refusal, component, set_up};
+use super::list::{List, Row, yes_or_no};
 use super::output;
 use crate::config::DataFolder;
 
@@ -127,13 +128,6 @@ struct Restore {
     json: bool,
 }
 
-#[derive(Args, Debug)]
-struct List {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
 impl Provider {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
@@ -145,7 +139,7 @@ impl Provider {
                 Verb::Add(verb) => verb.execute(&client).await,
                 Verb::Csr(verb) => verb.execute(&client).await,
                 Verb::SetCertificate(verb) => verb.execute(&client).await,
-                Verb::List(verb) => verb.execute(&client).await,
+                Verb::List(list) => list.of::<ProviderView, _>(&client, "/v1/providers").await,
                 Verb::Show(verb) => verb.execute(&client).await,
                 Verb::Status(verb) => verb.execute(&client).await,
                 Verb::Keys(verb) => verb.execute(&client).await,
@@ -238,29 +232,17 @@ impl Restore {
     }
 }
 
-impl List {
-    async fn execute(self, client: &Client) -> anyhow::Result<()> {
-        let providers: Items<ProviderView> = client.get("/v1/providers").await?;
-        if self.json {
-            return output::json(&providers.items);
-        }
-        let rows: Vec<[String; 5]> = providers
-            .items
-            .iter()
-            .map(|provider| {
-                [
-                    provider.name.to_string(),
-                    provider.vcenter.to_string(),
-                    provider.kind.to_string(),
-                    if provider.default { "yes" } else { "no" }.to_owned(),
-                    provider.status.clone(),
-                ]
-            })
-            .collect();
-        Ok(output::table(
-            ["NAME", "VCENTER", "KIND", "DEFAULT", "STATUS"],
-            &rows,
-        )?)
+impl Row<5> for ProviderView {
+    const HEADINGS: [&'static str; 5] = ["NAME", "VCENTER", "KIND", "DEFAULT", "STATUS"];
+
+    fn row(&self) -> [String; 5] {
+        [
+            self.name.to_string(),
+            self.vcenter.to_string(),
+            self.kind.to_string(),
+            yes_or_no(self.default),
+            self.status.clone(),
+        ]
     }
 }
 
