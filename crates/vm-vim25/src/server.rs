@@ -112,7 +112,7 @@ impl Work {
 }
 
 /// The fault for an operation that failed after it was accepted, of which the kind and the words are known.
-fn of_task(error: &TaskError, about: &About) -> Box<Fault> {
+pub(crate) fn of_task(error: &TaskError, about: &About) -> Box<Fault> {
     let message = error.detail.clone();
     match error.kind {
         ErrorKind::KeyRequired => {
@@ -159,6 +159,22 @@ impl Call {
         read().map_err(|error| fault::of(&error, &About::default()))
     }
 
+    /// The part of the vCenter's inventory that these objects take: of VMs no others are read.
+    pub(crate) fn world_of<'a>(&self, of: impl IntoIterator<Item = &'a MoRef>) -> Outcome<World> {
+        let act = self.act()?;
+        let failed = |error| fault::of(&error, &About::default());
+        let datastores = act.datastores().map_err(failed)?;
+        let mut vms = Vec::new();
+        for id in of.into_iter().filter_map(crate::inventory::vm_id) {
+            match act.vm(&id.to_string()) {
+                Ok(vm) => vms.push(vm),
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(World::new(self.vcenter.clone(), datastores, vms))
+    }
+
     /// The fault for an error about an object.
     pub(crate) fn about(object: &MoRef) -> impl Fn(Error) -> Box<Fault> {
         let about = About {
@@ -189,11 +205,24 @@ impl Call {
             // Whatever happens, the task ends.
             let guard = EndOnDrop(Arc::clone(&task));
             task.begin();
-            let work_done = work(&Work {
-                act,
-                vcenter: task.start.vcenter.clone(),
-                task: Arc::clone(&task),
+            let recorder = act.clone();
+            let work_done = act.numbered(task.id(), || {
+                work(&Work {
+                    act: act.clone(),
+                    vcenter: task.start.vcenter.clone(),
+                    task: Arc::clone(&task),
+                })
             });
+            if let Err(fault) = &work_done {
+                // Its first operation may have succeeded before.
+                let error = TaskError {
+                    kind: fault.error_kind(),
+                    detail: fault.message.clone(),
+                };
+                if let Err(error) = recorder.fail_task(vm_inventory::TaskId(task.id()), error) {
+                    tracing::warn!("the end of a task was not recorded: {error}");
+                }
+            }
             task.end(work_done);
             drop(guard);
         });

@@ -275,6 +275,30 @@ pub(crate) fn show_catalog(call: &Call) -> Answer {
     Ok(Reply::ok(&entity::CATALOG_ROOT, node))
 }
 
+/// `GET /api/vApp/vapp-{id}/networkConfigSection`.
+pub(crate) fn show_networks(call: &Call) -> Answer {
+    let vapp = vapp(call, call.id())?.vapp;
+    Ok(Reply::ok(
+        &entity::NETWORK_CONFIGS_ROOT,
+        show::vapp::networks(call, vapp.id),
+    ))
+}
+
+/// `GET /api/vApp/vm-{id}/networkConnectionSection`.
+pub(crate) fn show_connections(call: &Call) -> Answer {
+    let (_, vm) = vm(call, call.id())?;
+    Ok(Reply::ok(
+        &entity::NETWORK_CONNECTIONS_ROOT,
+        show::vapp::connections(call, vm.id.0),
+    ))
+}
+
+/// `GET /api/admin/catalog/{id}`.
+pub(crate) fn show_admin_catalog(call: &Call) -> Answer {
+    let record = catalog(call, call.id())?;
+    super::catalog::shown_to_administrators(call, &record, 200)
+}
+
 /// The template that an entry of a catalog stands for.
 pub(crate) fn item(call: &Call, id: Uuid) -> Result<Template, Fault> {
     call.operations

@@ -106,6 +106,90 @@ static HARDWARE_VERSION: Type = Type::new(
     &[attribute("href"), attribute("type"), content()],
 );
 
+/// `MemoryResourceMbType`.
+static MEMORY: Type = Type::new(
+    "MemoryResourceMbType",
+    &[
+        integer("Configured"),
+        integer("Reservation"),
+        integer("Limit"),
+        text("SharesLevel"),
+        integer("Shares"),
+    ],
+);
+
+/// `LeaseSettingsSectionType`.
+pub(crate) static LEASE: Type = Type::new(
+    "LeaseSettingsSectionType",
+    &[
+        attribute("href"),
+        attribute("type"),
+        INFO,
+        many("Link", &LINK),
+        integer("DeploymentLeaseInSeconds"),
+        integer("StorageLeaseInSeconds"),
+        text("DeploymentLeaseExpiration"),
+        text("StorageLeaseExpiration"),
+    ],
+);
+
+/// `NetworkConnectionSectionType`: nothing here has a network, so what a body says of one is read over.
+pub(crate) static NETWORK_CONNECTIONS: Type = Type::new(
+    "NetworkConnectionSectionType",
+    &[
+        attribute("href"),
+        attribute("type"),
+        INFO,
+        loose("PrimaryNetworkConnectionIndex"),
+        loose("NetworkConnection"),
+        loose("Link"),
+    ],
+);
+
+/// `NetworkConfigSectionType`: the same for a vApp.
+pub(crate) static NETWORK_CONFIGS: Type = Type::new(
+    "NetworkConfigSectionType",
+    &[
+        attribute("href"),
+        attribute("type"),
+        INFO,
+        loose("NetworkConfig"),
+        loose("Link"),
+    ],
+);
+
+const fn rasd(field: Field) -> Field {
+    field.of(Namespace::Rasd)
+}
+
+/// `RASD_Type`: one item of a VM's virtual hardware.
+pub(crate) static RASD_ITEM: Type = Type::new(
+    "RASDType",
+    &[
+        attribute("href"),
+        attribute("type"),
+        rasd(text("Address")),
+        rasd(text("AddressOnParent")),
+        rasd(text("AllocationUnits")),
+        rasd(text("AutomaticAllocation")),
+        rasd(text("Description")),
+        rasd(text("ElementName")),
+        rasd(text("InstanceID")),
+        rasd(integer("Limit")),
+        rasd(integer("Reservation")),
+        rasd(integer("ResourceType")),
+        rasd(integer("VirtualQuantity")),
+        rasd(text("VirtualQuantityUnits")),
+        rasd(integer("Weight")),
+        integer("CoresPerSocket").of(Namespace::Vmw),
+        many("Link", &LINK),
+    ],
+);
+
+/// `RasdItemsListType`: the items of one kind.
+pub(crate) static RASD_ITEMS: Type =
+    Type::extending("RasdItemsListType", &RESOURCE, &[many("Item", &RASD_ITEM)]);
+
 /// `VmSpecSectionType`.
 pub(crate) static VM_SPEC: Type = Type::new(
     "VmSpecSectionType",
@@ -118,7 +202,7 @@ pub(crate) static VM_SPEC: Type = Type::new(
         integer("NumCpus"),
         integer("NumCoresPerSocket"),
         loose("CpuResourceMhz"),
-        loose("MemoryResourceMb"),
+        one("MemoryResourceMb", &MEMORY),
         loose("MediaSection"),
         loose("DiskSection"),
         one("HardwareVersion", &HARDWARE_VERSION),
@@ -159,9 +243,9 @@ static ABSTRACT_VAPP: Type = Type::extending(
         one("VmSpecSection", &VM_SPEC).section(),
         one("SnapshotSection", &SNAPSHOT_SECTION).section(),
         loose("GuestCustomizationSection").section(),
-        loose("NetworkConnectionSection").section(),
-        loose("NetworkConfigSection").section(),
-        loose("LeaseSettingsSection").section(),
+        one("NetworkConnectionSection", &NETWORK_CONNECTIONS).section(),
+        one("NetworkConfigSection", &NETWORK_CONFIGS).section(),
+        one("LeaseSettingsSection", &LEASE).section(),
         loose("RuntimeInfoSection").section(),
         text("DateCreated"),
     ],
@@ -466,6 +550,16 @@ roots! {
     VAPP_ROOT = new("VApp", VAPP, "application/vnd.vmware.vcloud.vApp");
     /// A VM.
     VM_ROOT = new("Vm", VM, "application/vnd.vmware.vcloud.vm");
+    /// The leases of a vApp.
+    LEASE_ROOT = new("LeaseSettingsSection", LEASE, "application/vnd.vmware.vcloud.leaseSettingsSection");
+    /// The networks of a VM.
+    NETWORK_CONNECTIONS_ROOT = new("NetworkConnectionSection", NETWORK_CONNECTIONS, "application/vnd.vmware.vcloud.networkConnectionSection");
+    /// The networks of a vApp.
+    NETWORK_CONFIGS_ROOT = new("NetworkConfigSection", NETWORK_CONFIGS, "application/vnd.vmware.vcloud.networkConfigSection");
+    /// Processors or memory of a VM.
+    RASD_ITEM_ROOT = new("Item", RASD_ITEM, "application/vnd.vmware.vcloud.rasdItem");
+    /// Disks, drives or network cards of a VM.
+    RASD_ITEMS_ROOT = new("RasdItemsList", RASD_ITEMS, "application/vnd.vmware.vcloud.rasdItemsList");
     /// The TPM of a VM.
     TPM_ROOT = new("TrustedPlatformModule", TPM, "application/vnd.vmware.vcloud.TpmSection");
     /// The snapshots of a VM.

@@ -21,6 +21,8 @@ pub(crate) enum Namespace {
     Ovf,
     /// VMware's additions to OVF.
     Vmw,
+    /// Settings of a resource: items of virtual hardware.
+    Rasd,
 }
 
 impl Namespace {
@@ -30,6 +32,7 @@ impl Namespace {
         (Self::Extension, "vmext"),
         (Self::Ovf, "ovf"),
         (Self::Vmw, "vmw"),
+        (Self::Rasd, "rasd"),
     ];
 
     /// Its URI.
@@ -39,6 +42,9 @@ impl Namespace {
             Self::Extension => "http://www.vmware.com/vcloud/extension/v1.5",
             Self::Ovf => "http://schemas.dmtf.org/ovf/envelope/1",
             Self::Vmw => "http://www.vmware.com/schema/ovf",
+            Self::Rasd => {
+                "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData"
+            }
         }
     }
 
@@ -49,6 +55,7 @@ impl Namespace {
             Self::Extension => "vmext:",
             Self::Ovf => "ovf:",
             Self::Vmw => "vmw:",
+            Self::Rasd => "rasd:",
         }
     }
 }

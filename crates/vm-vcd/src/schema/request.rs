@@ -1,6 +1,6 @@
 //! The types of what clients send.
 
-use super::entity::{ENTITY, REFERENCE, TPM, VM};
+use super::entity::{CATALOG, ENTITY, LEASE, RASD_ITEM, REFERENCE, TPM, VAPP, VAPP_TEMPLATE, VM};
 use super::{Field, Namespace, Root, Type, attribute, boolean, flag, loose, many, one, text};
 use crate::version::ApiVersion;
 
@@ -273,6 +273,18 @@ roots! {
     NEW_CATALOG_ROOT = new("AdminCatalog", NEW_CATALOG, "application/vnd.vmware.admin.catalog");
     /// Change a VM.
     RECONFIGURE_ROOT = new("Vm", VM, "application/vnd.vmware.vcloud.vm");
+    /// Change a vApp.
+    VAPP_EDIT_ROOT = new("VApp", VAPP, "application/vnd.vmware.vcloud.vApp");
+    /// Change a template.
+    TEMPLATE_EDIT_ROOT = new("VAppTemplate", VAPP_TEMPLATE, "application/vnd.vmware.vcloud.vAppTemplate");
+    /// Change a catalog.
+    CATALOG_EDIT_ROOT = new("AdminCatalog", CATALOG, "application/vnd.vmware.admin.catalog");
+    /// The same as it is shown to its users.
+    CATALOG_SHOWN_ROOT = new("Catalog", CATALOG, "application/vnd.vmware.admin.catalog");
+    /// Set the leases of a vApp.
+    LEASE_EDIT_ROOT = new("LeaseSettingsSection", LEASE, "application/vnd.vmware.vcloud.leaseSettingsSection");
+    /// Change processors or memory.
+    RASD_ITEM_EDIT_ROOT = new("Item", RASD_ITEM, "application/vnd.vmware.vcloud.rasdItem");
     /// Give a VM a TPM, or take it away.
     EDIT_TPM_ROOT = new("TrustedPlatformModule", TPM, "application/vnd.vmware.vcloud.TpmSection");
     /// The same by the name of its media type.
