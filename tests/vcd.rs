@@ -96,6 +96,11 @@ fn a_stranger_captures_instantiates_and_moves_on_vcenters_of_their_own() {
 }
 
 #[test]
+fn the_methods_of_pyvcloud_that_the_page_names_work_or_are_refused() {
+    script("methods");
+}
+
+#[test]
 fn organizations_do_not_see_each_other() {
     script("tenants");
 }

@@ -379,6 +379,13 @@ pub(crate) static ROUTES: &[Route] = &[
     delete("/api/catalogItem/{id}", catalog::delete_item),
     get("/api/admin", look::show_vcloud),
     get("/api/admin/user/{id}", look::show_user),
+    get("/api/admin/role/{id}", look::show_role),
+    get("/api/admin/org/{id}", look::show_admin_organization),
+    post(
+        "/api/admin/org/{id}/users",
+        &[&request::NEW_USER_ROOT],
+        look::add_user,
+    ),
     post(
         "/api/admin/org/{id}/catalogs",
         &[&request::NEW_CATALOG_ROOT],

@@ -361,6 +361,48 @@ pub(crate) fn show_user(call: &Call) -> Answer {
     Ok(Reply::ok(&entity::USER_ROOT, node))
 }
 
+/// `GET /api/admin/role/{id}`.
+pub(crate) fn show_role(call: &Call) -> Answer {
+    let id = call.id();
+    let (name, _) = show::org::roles()
+        .find(|(name, _)| ids::derived(Kind::Role, name) == id)
+        .ok_or_else(|| Fault::no_access("role", &id.to_string()))?;
+    let node = show::org::role_document(call, &name);
+    Ok(Reply::ok(&entity::ROLE_ROOT, node))
+}
+
+/// `GET /api/admin/org/{id}`.
+pub(crate) fn show_admin_organization(call: &Call) -> Answer {
+    let name = organization(call, call.id())?;
+    let node = show::org::admin_org(call, &name);
+    Ok(Reply::ok(&entity::ADMIN_ORG_ROOT, node))
+}
+
+/// `POST /api/admin/org/{id}/users`: with a password and a role of this server.
+pub(crate) fn add_user(call: &Call) -> Answer {
+    let organization = organization(call, call.id())?;
+    let body = call.body()?;
+    if body.boolean("IsEnabled") == Some(false) || body.boolean("IsExternal") == Some(true) {
+        return Err(Fault::unsupported(
+            "users of this server are its own and enabled: IsEnabled is true, IsExternal is false",
+        ));
+    }
+    let wanted = call.target_of(body, "Role", Kind::Role)?;
+    let (role_name, role) = show::org::roles()
+        .find(|(name, _)| ids::derived(Kind::Role, name) == wanted)
+        .ok_or_else(|| {
+            Fault::invalid_reference("the Role of a user is one that the query `role` finds")
+        })?;
+    let name = super::name(body)?;
+    let password = body.text("Password").unwrap_or_default();
+    let made = call
+        .operations
+        .create_user(Some(&organization.parse()?), name, role, password)?;
+    let id = ids::derived(Kind::User, &format!("{}@{}", made.name, made.organization));
+    let node = show::org::user(call, id, made.name.as_str(), &role_name);
+    Ok(Reply::created(&entity::USER_ROOT, node))
+}
+
 /// `GET /api/admin`.
 pub(crate) fn show_vcloud(call: &Call) -> Answer {
     let names = organizations(call)?;

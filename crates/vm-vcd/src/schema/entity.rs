@@ -542,6 +542,10 @@ roots! {
     ORG_ROOT = new("Org", ORG, "application/vnd.vmware.vcloud.org");
     /// A user.
     USER_ROOT = new("User", USER, "application/vnd.vmware.admin.user");
+    /// A role.
+    ROLE_ROOT = new("Role", ENTITY, "application/vnd.vmware.admin.role");
+    /// An organization as administrators see it.
+    ADMIN_ORG_ROOT = new("AdminOrg", ORG, "application/vnd.vmware.admin.organization");
     /// A virtual data center.
     VDC_ROOT = new("Vdc", VDC, "application/vnd.vmware.vcloud.vdc");
     /// A datastore as a virtual data center sees it.

@@ -192,6 +192,33 @@ static SNAPSHOT: Type = Type::extending(
 /// `PublishCatalogParamsType`.
 static PUBLISH: Type = Type::new("PublishCatalogParamsType", &[boolean("IsPublished")]);
 
+/// `UserType`, as far as a new user needs it.
+static NEW_USER: Type = Type::extending(
+    "UserType",
+    &ENTITY,
+    &[
+        text("FullName"),
+        loose("EmailAddress"),
+        loose("Telephone"),
+        boolean("IsEnabled"),
+        loose("IsLocked"),
+        loose("IM"),
+        loose("NameInSource"),
+        loose("IsAlertEnabled"),
+        loose("AlertEmailPrefix"),
+        loose("AlertEmail"),
+        boolean("IsExternal"),
+        loose("ProviderType"),
+        loose("IsDefaultCached"),
+        loose("IsGroupRole"),
+        loose("StoredVmQuota"),
+        loose("DeployedVmQuota"),
+        one("Role", &REFERENCE),
+        text("Password"),
+        loose("GroupReferences"),
+    ],
+);
+
 /// `AdminCatalogType`, as far as a new catalog needs it.
 static NEW_CATALOG: Type = Type::extending("AdminCatalogType", &ENTITY, &[]);
 
@@ -269,6 +296,8 @@ roots! {
     SNAPSHOT_ROOT = new("CreateSnapshotParams", SNAPSHOT, "application/vnd.vmware.vcloud.createSnapshotParams");
     /// Publish a catalog.
     PUBLISH_ROOT = new("PublishCatalogParams", PUBLISH, "application/vnd.vmware.admin.publishCatalogParams");
+    /// Add a user.
+    NEW_USER_ROOT = new("User", NEW_USER, "application/vnd.vmware.admin.user");
     /// Make a catalog.
     NEW_CATALOG_ROOT = new("AdminCatalog", NEW_CATALOG, "application/vnd.vmware.admin.catalog");
     /// Change a VM.
