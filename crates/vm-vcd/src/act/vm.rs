@@ -5,7 +5,7 @@ use crate::call::{Answer, Call, Reply};
 use crate::fault::Fault;
 use crate::ids::Kind;
 use crate::node::Node;
-use crate::schema::entity;
+use crate::schema::{entity, section};
 use crate::show;
 use vm_inventory::provisioning::Operation;
 use vm_inventory::{Compose, EditTpm, Part, ReconfigureVm, VmView};
@@ -159,7 +159,7 @@ pub(crate) fn show_no_items(call: &Call) -> Answer {
     look::vm(call, call.id())?;
     Ok(Reply::ok(
         &entity::RASD_ITEMS_ROOT,
-        Node::of(&entity::RASD_ITEMS),
+        Node::of(&section::RASD_ITEMS),
     ))
 }
 

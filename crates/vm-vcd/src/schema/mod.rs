@@ -6,6 +6,7 @@
 pub(crate) mod entity;
 pub(crate) mod record;
 pub(crate) mod request;
+pub(crate) mod section;
 
 use crate::version::ApiVersion;
 use std::fmt;

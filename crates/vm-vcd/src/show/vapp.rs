@@ -4,7 +4,7 @@ use super::{action, begin, date, link, link_to, reference};
 use crate::call::Call;
 use crate::ids::{self, Kind};
 use crate::node::Node;
-use crate::schema::{entity, request};
+use crate::schema::{entity, request, section};
 use uuid::Uuid;
 use vm_inventory::guest::{GuestFamily, GuestOs};
 use vm_inventory::model::{PowerState, Vapp};
@@ -126,7 +126,7 @@ fn spec_of(vm: &VmView, hardware: Option<&VmHardware>) -> Node {
 /// The networks of a VM, which has none.
 pub(crate) fn connections(call: &Call, vm: Uuid) -> Node {
     let href = Kind::Vm.href(&call.base, vm);
-    Node::of(&entity::NETWORK_CONNECTIONS)
+    Node::of(&section::NETWORK_CONNECTIONS)
         .with("href", format!("{href}/networkConnectionSection/"))
         .with("type", entity::media(&entity::NETWORK_CONNECTIONS_ROOT))
         .with("Info", "Specifies the available VM network connections")
@@ -135,7 +135,7 @@ pub(crate) fn connections(call: &Call, vm: Uuid) -> Node {
 /// The networks of a vApp, which has none.
 pub(crate) fn networks(call: &Call, vapp: Uuid) -> Node {
     let href = Kind::Vapp.href(&call.base, vapp);
-    Node::of(&entity::NETWORK_CONFIGS)
+    Node::of(&section::NETWORK_CONFIGS)
         .with("href", format!("{href}/networkConfigSection/"))
         .with("type", entity::media(&entity::NETWORK_CONFIGS_ROOT))
         .with("Info", "The configuration parameters for logical networks")
@@ -147,7 +147,7 @@ pub(crate) fn leases(call: &Call, vapp: Uuid) -> Node {
         "{}/leaseSettingsSection/",
         Kind::Vapp.href(&call.base, vapp)
     );
-    Node::of(&entity::LEASE)
+    Node::of(&section::LEASE)
         .with("href", href.as_str())
         .with("type", entity::media(&entity::LEASE_ROOT))
         .with("Info", "Lease settings section")
@@ -185,7 +185,7 @@ pub(crate) fn hardware_item(call: &Call, vm: &VmView, memory: bool, quantity: u3
     } else {
         "Number of Virtual CPUs"
     };
-    let item = Node::of(&entity::RASD_ITEM)
+    let item = Node::of(&section::RASD_ITEM)
         .with("href", href.as_str())
         .with("type", entity::media(&entity::RASD_ITEM_ROOT))
         .with("AllocationUnits", units)
