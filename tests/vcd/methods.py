@@ -11,6 +11,7 @@ vtpm("catalog", "add", "shelf", "--org", "acme", "--vdc", "vdc1")
 client = log_in()
 org = Org(client, resource=client.get_org_by_name("acme"))
 here = vdc(client)
+assert [it.get("name") for it in here.get_storage_profiles()] == ["datastore1"]
 done(client, here.create_vapp("shop"))
 shop = vapp(client, here, "shop")
 done(client, shop.add_vm_from_scratch({"vm_name": "web", "comp_name": "web", "os_type": "ubuntu64Guest"}))

@@ -47,9 +47,9 @@ wait(old.ReconfigVM_Task(spec=spec))
 assert (old.config.firmware, has_tpm(old)) == ("bios", False)
 
 # Guests.
-for method in (one.ShutdownGuest, one.RebootGuest, one.StandbyGuest):
-    refused(vim.fault.ToolsUnavailable, method)
-    refused(vim.fault.InvalidPowerState, getattr(two, method.__name__) if hasattr(method, "__name__") else two.ShutdownGuest)
+for method in ("ShutdownGuest", "RebootGuest", "StandbyGuest"):
+    refused(vim.fault.ToolsUnavailable, getattr(one, method))
+    refused(vim.fault.InvalidPowerState, getattr(two, method))
 refused(vmodl.fault.NotSupported, one.SuspendVM_Task)
 wait(one.PowerOffVM_Task())
 

@@ -8,12 +8,18 @@ use crate::session::{Login, Logins};
 use crate::tasks::{TaskBoard, TaskStart, VimTask};
 use crate::value::{MoRef, Value};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use vm_inventory::model::VCenter;
 use vm_inventory::{
     Error, ErrorKind, Job, KeyState, Name, Operations, Principal, Scoped, Task, TaskError,
     TaskStatus, VcVersion,
 };
 use vm_web::{Jobs, Sessions};
+
+/// For how long a task waits for others of the same VM.
+const QUEUED: Duration = Duration::from_secs(600);
+/// How often it looks whether they are done.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What may be done, by whoever asks.
 pub(crate) type Act = Scoped;
@@ -87,6 +93,22 @@ impl Work {
                 .key_fault(error, about)
                 .unwrap_or_else(|| of_task(error, about))),
             (_, None) => Err(Fault::new("RequestCanceled", "the task was canceled")),
+        }
+    }
+
+    /// Accepts an operation as soon as no other keeps it from its VM, or the task is canceled.
+    pub(crate) fn when_free(
+        &self,
+        accept: impl Fn(&Act) -> Result<Job, Error>,
+    ) -> Result<Job, Error> {
+        let until = Instant::now() + QUEUED;
+        loop {
+            match accept(&self.act) {
+                Err(Error::Busy { .. }) if !self.task.is_canceled() && Instant::now() < until => {
+                    std::thread::sleep(PAUSE);
+                }
+                outcome => return outcome,
+            }
         }
     }
 

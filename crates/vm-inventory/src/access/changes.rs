@@ -2,7 +2,7 @@
 
 use super::scoped::exact;
 use super::{Right, Scoped};
-use crate::model::{Catalog, Privilege};
+use crate::model::{Catalog, Privilege, Vdc};
 use crate::operation::{Job, ReconfigureVm, TakeSnapshot};
 use crate::task::{TaskError, TaskId};
 use crate::{Name, Result, acting};
@@ -226,5 +226,18 @@ impl Scoped {
             .iter()
             .map(|(vm, change)| Ok((self.may_reconfigure(vm, change)?, change.clone())))
             .collect()
+    }
+
+    /// Where the files of new VMs of a virtual data center go, by the name of the datastore.
+    ///
+    /// # Errors
+    /// When the user sees no such virtual data center, or its vCenter no datastore.
+    pub fn datastore_of_vdc(&self, vdc: &Vdc) -> Result<Name> {
+        if !self.sees(&vdc.organization) {
+            return Err(super::scoped::no_organization(vdc.organization.as_str()));
+        }
+        let inventory = self.operations.inventory();
+        let found = inventory.datastore_on(&vdc.vcenter, vdc.datastore.as_ref())?;
+        Ok(found.record.name)
     }
 }

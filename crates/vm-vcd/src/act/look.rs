@@ -182,7 +182,7 @@ pub(crate) fn show_storage_profile(call: &Call) -> Answer {
     let id = call.id();
     let vapps = call.operations.vapps()?;
     for VdcView { vdc, .. } in call.operations.vdcs()? {
-        for name in show::vdc::datastores(&vdc, &vapps) {
+        for name in show::vdc::datastores(call, &vdc, &vapps) {
             let (organization, own) = (vdc.organization.as_str(), vdc.name.as_str());
             if show::vapp::profile_id(organization, own, name.as_str()) == id {
                 let root = &entity::STORAGE_PROFILE_ROOT;
@@ -190,7 +190,10 @@ pub(crate) fn show_storage_profile(call: &Call) -> Answer {
                 let node = show::begin(call, root, Kind::StorageProfile, id, name.as_str())
                     .with("Link", up)
                     .with("Enabled", true)
-                    .with("Default", vdc.datastore.as_ref() == Some(&name));
+                    .with(
+                        "Default",
+                        show::vdc::own_datastore(call, &vdc).as_ref() == Some(&name),
+                    );
                 return Ok(Reply::ok(root, node));
             }
         }

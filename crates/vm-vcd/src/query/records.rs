@@ -90,7 +90,7 @@ fn storage_profiles(call: &Call) -> Result<Vec<Node>, Fault> {
     let vapps = call.operations.vapps()?;
     let mut all = Vec::new();
     for VdcView { vdc, .. } in call.operations.vdcs()? {
-        for name in show::vdc::datastores(&vdc, &vapps) {
+        for name in show::vdc::datastores(call, &vdc, &vapps) {
             let id = profile_id(vdc.organization.as_str(), vdc.name.as_str(), name.as_str());
             let own = show::vdc::vdc_id(&vdc);
             all.push(
@@ -106,7 +106,7 @@ fn storage_profiles(call: &Call) -> Result<Vec<Node>, Fault> {
                 .with("isEnabled", true)
                 .with(
                     "isDefaultStorageProfile",
-                    vdc.datastore.as_ref() == Some(&name),
+                    show::vdc::own_datastore(call, &vdc).as_ref() == Some(&name),
                 ),
             );
         }

@@ -1,6 +1,7 @@
 //! The types of what clients send.
 
-use super::entity::{CATALOG, ENTITY, LEASE, RASD_ITEM, REFERENCE, TPM, VAPP, VAPP_TEMPLATE, VM};
+use super::entity::{CATALOG, ENTITY, REFERENCE, TPM, VAPP, VAPP_TEMPLATE, VM};
+use super::section::{LEASE, RASD_ITEM};
 use super::{Field, Namespace, Root, Type, attribute, boolean, flag, loose, many, one, text};
 use crate::version::ApiVersion;
 

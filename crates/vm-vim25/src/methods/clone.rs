@@ -101,11 +101,14 @@ pub(super) fn clone(request: &Request<'_>) -> Outcome<Option<Value>> {
         &request.this,
         vm.name.as_str(),
         move |work| {
-            let job = if crossing {
-                work.act.clone_vm_to(&id, &to, &clone)
-            } else {
-                work.act.clone_vm(&id, clone)
-            };
+            // Clones of one VM that are asked for at once are made one after another.
+            let job = work.when_free(|act| {
+                if crossing {
+                    act.clone_vm_to(&id, &to, &clone)
+                } else {
+                    act.clone_vm(&id, clone.clone())
+                }
+            });
             let made = work.run(job, &about)?.vm;
             finish(work, &made.to_string(), then, &about)?;
             Ok(Some(inventory::vm(made).into()))
