@@ -81,8 +81,23 @@ fn the_words_for_tpms_decide_on_vcenter_8_and_7() {
 }
 
 #[test]
+fn names_sizes_power_and_snapshots_change_as_pyvcloud_asks() {
+    script("changes");
+}
+
+#[test]
 fn across_vcenters_the_key_provider_and_storage_decide() {
     script("crossing");
+}
+
+#[test]
+fn a_stranger_captures_instantiates_and_moves_on_vcenters_of_their_own() {
+    script("stranger");
+}
+
+#[test]
+fn the_methods_of_pyvcloud_that_the_page_names_work_or_are_refused() {
+    script("methods");
 }
 
 #[test]

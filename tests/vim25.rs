@@ -27,13 +27,19 @@ const PASSWORD: &str = "the first password of all";
 struct Place {
     home: TempDir,
     port: PortPair,
-    _daemon: Process,
+    daemon: Process,
 }
 
 impl Place {
     fn new() -> Self {
         let home = folder();
         let port = PortPair::claim();
+        let daemon = Self::serve(&home, &port);
+        Self { home, port, daemon }
+    }
+
+    /// Starts a daemon and waits until it is ready.
+    fn serve(home: &TempDir, port: &PortPair) -> Process {
         let output = File::create(home.path().join("output")).unwrap();
         let mut daemon = Process::start(
             Command::new(VTPM)
@@ -55,11 +61,7 @@ impl Place {
                 .any(|line| line == "vtpm is ready")
                 .then_some(())
         });
-        Self {
-            home,
-            port,
-            _daemon: daemon,
-        }
+        daemon
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -129,6 +131,41 @@ fn clones_on_a_vcenter_7_and_moves_to_another_vcenter() {
         place.vtpm(&arguments);
     }
     place.run("crossing.py", &[]);
+}
+
+#[test]
+fn names_templates_settings_and_registration_as_community_scripts_change_them() {
+    Place::new().run("changes.py", &[]);
+}
+
+#[test]
+fn tasks_of_before_a_restart_are_there_after_it() {
+    let mut place = Place::new();
+    let notes = place.path("notes").display().to_string();
+    place.run("remembered.py", &[("PHASE", "before"), ("FILE", &notes)]);
+    place.daemon.terminate();
+    place.daemon = Place::serve(&place.home, &place.port);
+    place.run("remembered.py", &[("PHASE", "after"), ("FILE", &notes)]);
+}
+
+#[test]
+fn a_stranger_clones_and_moves_on_vcenters_of_their_own() {
+    let place = Place::new();
+    for arguments in [
+        &["vcenter", "add", "lyon", "--version", "8.0.3"][..],
+        &["vcenter", "add", "oslo", "--version", "8.0.3"],
+        &["vcenter", "add", "rome", "--version", "7.0.3"],
+        &["vcenter", "add", "riga", "--version", "8.0.3"],
+        &["vcenter", "trust", "lyon", "oslo"],
+        &["vcenter", "trust", "lyon", "riga"],
+        &["datastore", "add", "common", "--vcenter", "lyon"],
+        &["datastore", "add", "common", "--vcenter", "oslo"],
+        &["datastore", "add", "common", "--vcenter", "rome"],
+        &["datastore", "add", "common", "--vcenter", "riga"],
+    ] {
+        place.vtpm(arguments);
+    }
+    place.run("stranger.py", &[]);
 }
 
 #[test]

@@ -66,7 +66,7 @@ for path in ("nonsense", "config.nonsense", "config.hardware.device.key", "name.
 refused(vmodl.fault.ManagedObjectNotFound, lambda: pc.RetrieveContents(
     [filter_of([Pc.ObjectSpec(obj=vim.VirtualMachine("vm-1", si._stub))], ["name"])]))
 refused(vmodl.fault.ManagedObjectNotFound, lambda: vim.VirtualMachine("vm-00000000-0000-0000-0000-000000000000", si._stub).name)
-refused(vmodl.fault.NotSupported, vm.MarkAsTemplate)
+refused(vmodl.fault.NotSupported, vm.SuspendVM_Task)
 refused(vmodl.fault.NotSupported, lambda: content.rootFolder.CreateDatacenter("other"))
 nobody = [Pc.ObjectSpec(obj=vm, selectSet=[Pc.SelectionSpec(name="nobody")])]
 refused(vmodl.fault.InvalidArgument, lambda: pc.RetrieveContents([filter_of(nobody, ["name"])]))

@@ -2,7 +2,8 @@
 //! passing them on.
 
 use crate::once::RequestKey;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use uuid::Uuid;
 
 #[derive(Clone, Default)]
 struct Acting {
@@ -12,6 +13,8 @@ struct Acting {
 
 thread_local! {
     static ACTING: RefCell<Acting> = RefCell::default();
+    /// The identifier that the next task is to have.
+    static NEXT_TASK: Cell<Option<Uuid>> = const { Cell::new(None) };
 }
 
 /// Puts back what was there before, also when the work panics.
@@ -43,6 +46,27 @@ pub(crate) fn user() -> Option<String> {
 /// Does `work` because of the request with that key.
 pub(crate) fn because_of<T>(key: RequestKey, work: impl FnOnce() -> T) -> T {
     with(|acting| acting.request = Some(key), work)
+}
+
+/// Does `work`, whose first task has that identifier: whoever has told it to somebody finds the task again, also after a restart.
+pub(crate) fn numbered<T>(id: Uuid, work: impl FnOnce() -> T) -> T {
+    let _forgotten = Forget;
+    NEXT_TASK.set(Some(id));
+    work()
+}
+
+/// The work is over, whether it has made a task or not.
+struct Forget;
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        NEXT_TASK.set(None);
+    }
+}
+
+/// The identifier for a new task.
+pub(crate) fn task() -> Uuid {
+    NEXT_TASK.take().unwrap_or_else(Uuid::new_v4)
 }
 
 /// Which request it is, if it has a key.

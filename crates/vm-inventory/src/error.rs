@@ -148,9 +148,7 @@ pub enum Error {
         hint: &'static str,
     },
     /// The VM has no TPM.
-    #[error(
-        "the VM {vm} has no TPM, so there is nothing to power on and nothing to snapshot here; create it with a TPM"
-    )]
+    #[error("the VM {vm} has no TPM, so there is nothing to do here; give it one first")]
     NoTpm {
         /// The VM.
         vm: Name,

@@ -49,8 +49,9 @@ pub use operation::{
     CreateVCenter, CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Export, ExportPackage, Fate,
     Import, ImportPackage, Instantiate, Job, KeyServerView, KeyState, KeyUse, Machines, MoveVapp,
     MoveVm, NewVappVm, Offer, Operations, Part, PowerOn, Preview, ProviderStatus, ProviderView,
-    Rekey, RekeyAll, Relocate, RestoreProvider, Started, TakeSnapshot, TpmBytes, TpmMaker,
-    TpmMakerError, TpmView, UserView, VappItem, VappView, VdcView, VmHardware, VmPreview, VmView,
+    ReconfigureVm, Rekey, RekeyAll, Relocate, RestoreProvider, Started, TakeSnapshot, TpmBytes,
+    TpmMaker, TpmMakerError, TpmView, UserView, VappItem, VappView, VdcView, VmHardware, VmPreview,
+    VmView,
 };
 pub use snapshot::{Revert, Snapshot, SnapshotTree};
 pub use task::{TargetKind, Task, TaskError, TaskId, TaskStatus};

@@ -129,7 +129,7 @@ impl Task {
 
     pub(crate) fn new(operation: &str, vm: VmId, vm_name: &Name) -> Self {
         Self {
-            id: TaskId(Uuid::new_v4()),
+            id: TaskId(acting::task()),
             operation: operation.to_owned(),
             vm,
             vm_name: vm_name.clone(),

@@ -64,7 +64,9 @@ impl Fault {
         Self::new(
             403,
             "ACCESS_TO_RESOURCE_IS_FORBIDDEN",
-            format!("No access to entity \"{what}:{id}\": it does not exist, or it is not yours"),
+            format!(
+                "No access to entity \"(com.vmware.vcloud.entity.{what}:{id})\": it does not exist, or it is not yours"
+            ),
         )
     }
 

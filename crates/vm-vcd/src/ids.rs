@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     VimServer,
     StorageProfile,
     User,
+    Role,
 }
 
 impl Kind {
@@ -58,6 +59,7 @@ impl Kind {
             "vcloud.vdcStorageProfile",
         ),
         (Self::User, "user", "admin/user/", "admin.user"),
+        (Self::Role, "role", "admin/role/", "admin.role"),
     ];
 
     fn row(self) -> (&'static str, &'static str, &'static str) {

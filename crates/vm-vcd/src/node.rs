@@ -155,6 +155,14 @@ impl Node {
         })
     }
 
+    /// A number.
+    pub(crate) fn number(&self, name: &str) -> Option<i64> {
+        match self.all(name).next()? {
+            Value::Int(number) => Some(*number),
+            _ => None,
+        }
+    }
+
     /// The node in a field.
     pub(crate) fn child(&self, name: &str) -> Option<&Node> {
         self.values

@@ -41,6 +41,14 @@ const fn get(path: &'static str, run: fn(&Call) -> Answer) -> Route {
     route(Method::GET, path, &[], Run::Call(run))
 }
 
+const fn put(
+    path: &'static str,
+    takes: &'static [&'static Root],
+    run: fn(&Call) -> Answer,
+) -> Route {
+    route(Method::PUT, path, takes, Run::Call(run))
+}
+
 const fn delete(path: &'static str, run: fn(&Call) -> Answer) -> Route {
     route(Method::DELETE, path, &[], Run::Call(run))
 }
@@ -152,7 +160,40 @@ pub(crate) static ROUTES: &[Route] = &[
         catalog::upload_to_vdc,
     ),
     get("/api/vApp/vapp-{id}", look::show_vapp),
+    put(
+        "/api/vApp/vapp-{id}",
+        &[&request::VAPP_EDIT_ROOT],
+        compose::rename,
+    ),
     delete("/api/vApp/vapp-{id}", compose::delete),
+    get(
+        "/api/vApp/vapp-{id}/leaseSettingsSection",
+        compose::show_leases,
+    ),
+    put(
+        "/api/vApp/vapp-{id}/leaseSettingsSection",
+        &[&request::LEASE_EDIT_ROOT],
+        compose::set_leases,
+    ),
+    get(
+        "/api/vApp/vapp-{id}/networkConfigSection",
+        look::show_networks,
+    ),
+    maybe(
+        "/api/vApp/vapp-{id}/action/createSnapshot",
+        &[&request::SNAPSHOT_ROOT],
+        snapshot::take_all,
+    ),
+    post(
+        "/api/vApp/vapp-{id}/action/revertToCurrentSnapshot",
+        &[],
+        snapshot::revert_all,
+    ),
+    post(
+        "/api/vApp/vapp-{id}/action/removeAllSnapshots",
+        &[],
+        snapshot::remove_all_of_vapp,
+    ),
     post(
         "/api/vApp/vapp-{id}/action/recomposeVApp",
         &[&request::RECOMPOSE_ROOT],
@@ -183,7 +224,66 @@ pub(crate) static ROUTES: &[Route] = &[
         &[],
         power::vapp_off,
     ),
+    post(
+        "/api/vApp/vapp-{id}/power/action/reset",
+        &[],
+        power::vapp_reset,
+    ),
+    post(
+        "/api/vApp/vapp-{id}/power/action/reboot",
+        &[],
+        power::vapp_reset,
+    ),
+    post(
+        "/api/vApp/vapp-{id}/power/action/suspend",
+        &[],
+        power::vapp_suspend,
+    ),
+    post(
+        "/api/vApp/vapp-{id}/action/discardSuspendedState",
+        &[],
+        power::vapp_discard,
+    ),
     get("/api/vApp/vm-{id}", look::show_vm),
+    put(
+        "/api/vApp/vm-{id}",
+        &[&request::RECONFIGURE_ROOT],
+        vm::reconfigure,
+    ),
+    get(
+        "/api/vApp/vm-{id}/networkConnectionSection",
+        look::show_connections,
+    ),
+    get(
+        "/api/vApp/vm-{id}/virtualHardwareSection/cpu",
+        vm::show_cpus,
+    ),
+    put(
+        "/api/vApp/vm-{id}/virtualHardwareSection/cpu",
+        &[&request::RASD_ITEM_EDIT_ROOT],
+        vm::set_cpus,
+    ),
+    get(
+        "/api/vApp/vm-{id}/virtualHardwareSection/memory",
+        vm::show_memory,
+    ),
+    put(
+        "/api/vApp/vm-{id}/virtualHardwareSection/memory",
+        &[&request::RASD_ITEM_EDIT_ROOT],
+        vm::set_memory,
+    ),
+    get(
+        "/api/vApp/vm-{id}/virtualHardwareSection/disks",
+        vm::show_no_items,
+    ),
+    get(
+        "/api/vApp/vm-{id}/virtualHardwareSection/media",
+        vm::show_no_items,
+    ),
+    get(
+        "/api/vApp/vm-{id}/virtualHardwareSection/networkCards",
+        vm::show_no_items,
+    ),
     delete("/api/vApp/vm-{id}", vm::delete),
     get("/api/vApp/vm-{id}/trustedPlatformModule", look::show_tpm),
     post(
@@ -217,6 +317,22 @@ pub(crate) static ROUTES: &[Route] = &[
         &[],
         power::vm_off,
     ),
+    post("/api/vApp/vm-{id}/power/action/reset", &[], power::vm_reset),
+    post(
+        "/api/vApp/vm-{id}/power/action/reboot",
+        &[],
+        power::vm_reset,
+    ),
+    post(
+        "/api/vApp/vm-{id}/power/action/suspend",
+        &[],
+        power::vm_suspend,
+    ),
+    post(
+        "/api/vApp/vm-{id}/action/discardSuspendedState",
+        &[],
+        power::vm_discard,
+    ),
     get("/api/vApp/vm-{id}/snapshotSection", snapshot::show),
     maybe(
         "/api/vApp/vm-{id}/action/createSnapshot",
@@ -238,6 +354,11 @@ pub(crate) static ROUTES: &[Route] = &[
         "/api/vAppTemplate/vappTemplate-{id}",
         catalog::delete_template,
     ),
+    put(
+        "/api/vAppTemplate/vappTemplate-{id}",
+        &[&request::TEMPLATE_EDIT_ROOT],
+        catalog::rename_template,
+    ),
     get("/api/vAppTemplate/vm-{id}", look::show_template_vm),
     get(
         "/api/vAppTemplate/vm-{id}/trustedPlatformModule",
@@ -258,6 +379,13 @@ pub(crate) static ROUTES: &[Route] = &[
     delete("/api/catalogItem/{id}", catalog::delete_item),
     get("/api/admin", look::show_vcloud),
     get("/api/admin/user/{id}", look::show_user),
+    get("/api/admin/role/{id}", look::show_role),
+    get("/api/admin/org/{id}", look::show_admin_organization),
+    post(
+        "/api/admin/org/{id}/users",
+        &[&request::NEW_USER_ROOT],
+        look::add_user,
+    ),
     post(
         "/api/admin/org/{id}/catalogs",
         &[&request::NEW_CATALOG_ROOT],
@@ -268,6 +396,13 @@ pub(crate) static ROUTES: &[Route] = &[
         &[&request::PUBLISH_ROOT],
         catalog::publish,
     ),
+    get("/api/admin/catalog/{id}", look::show_admin_catalog),
+    put(
+        "/api/admin/catalog/{id}",
+        &[&request::CATALOG_EDIT_ROOT, &request::CATALOG_SHOWN_ROOT],
+        catalog::rename,
+    ),
+    delete("/api/admin/catalog/{id}", catalog::delete),
     get("/api/admin/vdc/{id}", look::show_vdc),
     get("/api/admin/extension", look::show_extension),
     get(
@@ -295,6 +430,11 @@ impl Route {
     /// The identifiers in a path of this route; `None` if it is another one's.
     pub(crate) fn fits(&self, path: &str) -> Option<Vec<Uuid>> {
         let mut ids = Vec::new();
+        // A slash at the end means nothing, where it follows no identifier.
+        let path = match path.strip_suffix('/') {
+            Some(shorter) if !self.path.ends_with("{id}") => shorter,
+            _ => path,
+        };
         let mut own = self.path.split('/');
         let mut theirs = path.split('/');
         loop {

@@ -63,6 +63,18 @@ impl Fault {
         Self::new("ManagedObjectNotFound", message).with("obj", object.clone())
     }
 
+    /// What kind of error of the inventory it comes nearest to.
+    pub(crate) fn error_kind(&self) -> ErrorKind {
+        match self.kind() {
+            "EncryptionKeyRequired" | "KeyNotFound" => ErrorKind::KeyRequired,
+            "NoPermission" => ErrorKind::Forbidden,
+            "ManagedObjectNotFound" | "NotFound" => ErrorKind::NotFound,
+            "SystemError" => ErrorKind::Internal,
+            "InvalidState" | "InvalidPowerState" | "ConcurrentAccess" => ErrorKind::Conflict,
+            _ => ErrorKind::BadRequest,
+        }
+    }
+
     /// The type.
     pub(crate) fn kind(&self) -> &'static str {
         self.detail.kind

@@ -53,6 +53,12 @@ fixed! {
     task_manager = "TaskManager", "TaskManager";
     /// Knows keys and key providers.
     crypto_manager = "CryptoManagerKmip", "CryptoManager";
+    /// What has happened.
+    event_manager = "EventManager", "EventManager";
+    /// Counters, of which there are none.
+    performance_manager = "PerformanceManager", "PerfMgr";
+    /// Fields of one's own, of which there are none.
+    custom_fields_manager = "CustomFieldsManager", "CustomFieldsManager";
     /// Settings of the vCenter.
     option_manager = "OptionManager", "VpxSettings";
 }
@@ -305,7 +311,7 @@ impl World {
 }
 
 /// The API writes slashes, backslashes and percent signs of names as %2f, %5c and %25 in paths.
-fn decoded(name: &str) -> String {
+pub(crate) fn decoded(name: &str) -> String {
     name.replace("%2f", "/")
         .replace("%2F", "/")
         .replace("%5c", "\\")

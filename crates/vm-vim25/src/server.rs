@@ -8,12 +8,18 @@ use crate::session::{Login, Logins};
 use crate::tasks::{TaskBoard, TaskStart, VimTask};
 use crate::value::{MoRef, Value};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use vm_inventory::model::VCenter;
 use vm_inventory::{
     Error, ErrorKind, Job, KeyState, Name, Operations, Principal, Scoped, Task, TaskError,
     TaskStatus, VcVersion,
 };
 use vm_web::{Jobs, Sessions};
+
+/// For how long a task waits for others of the same VM.
+const QUEUED: Duration = Duration::from_secs(600);
+/// How often it looks whether they are done.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What may be done, by whoever asks.
 pub(crate) type Act = Scoped;
@@ -90,6 +96,22 @@ impl Work {
         }
     }
 
+    /// Accepts an operation as soon as no other keeps it from its VM, or the task is canceled.
+    pub(crate) fn when_free(
+        &self,
+        accept: impl Fn(&Act) -> Result<Job, Error>,
+    ) -> Result<Job, Error> {
+        let until = Instant::now() + QUEUED;
+        loop {
+            match accept(&self.act) {
+                Err(Error::Busy { .. }) if !self.task.is_canceled() && Instant::now() < until => {
+                    std::thread::sleep(PAUSE);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// The fault if it was the key that the operation could not have.
     fn key_fault(&self, error: &TaskError, about: &About) -> Option<Box<Fault>> {
         let (provider, key) = about.key.as_ref().filter(|(_, key)| !key.is_empty())?;
@@ -112,7 +134,7 @@ impl Work {
 }
 
 /// The fault for an operation that failed after it was accepted, of which the kind and the words are known.
-fn of_task(error: &TaskError, about: &About) -> Box<Fault> {
+pub(crate) fn of_task(error: &TaskError, about: &About) -> Box<Fault> {
     let message = error.detail.clone();
     match error.kind {
         ErrorKind::KeyRequired => {
@@ -159,6 +181,22 @@ impl Call {
         read().map_err(|error| fault::of(&error, &About::default()))
     }
 
+    /// The part of the vCenter's inventory that these objects take: of VMs no others are read.
+    pub(crate) fn world_of<'a>(&self, of: impl IntoIterator<Item = &'a MoRef>) -> Outcome<World> {
+        let act = self.act()?;
+        let failed = |error| fault::of(&error, &About::default());
+        let datastores = act.datastores().map_err(failed)?;
+        let mut vms = Vec::new();
+        for id in of.into_iter().filter_map(crate::inventory::vm_id) {
+            match act.vm(&id.to_string()) {
+                Ok(vm) => vms.push(vm),
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(World::new(self.vcenter.clone(), datastores, vms))
+    }
+
     /// The fault for an error about an object.
     pub(crate) fn about(object: &MoRef) -> impl Fn(Error) -> Box<Fault> {
         let about = About {
@@ -189,11 +227,24 @@ impl Call {
             // Whatever happens, the task ends.
             let guard = EndOnDrop(Arc::clone(&task));
             task.begin();
-            let work_done = work(&Work {
-                act,
-                vcenter: task.start.vcenter.clone(),
-                task: Arc::clone(&task),
+            let recorder = act.clone();
+            let work_done = act.numbered(task.id(), || {
+                work(&Work {
+                    act: act.clone(),
+                    vcenter: task.start.vcenter.clone(),
+                    task: Arc::clone(&task),
+                })
             });
+            if let Err(fault) = &work_done {
+                // Its first operation may have succeeded before.
+                let error = TaskError {
+                    kind: fault.error_kind(),
+                    detail: fault.message.clone(),
+                };
+                if let Err(error) = recorder.fail_task(vm_inventory::TaskId(task.id()), error) {
+                    tracing::warn!("the end of a task was not recorded: {error}");
+                }
+            }
             task.end(work_done);
             drop(guard);
         });

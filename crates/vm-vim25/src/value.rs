@@ -260,6 +260,24 @@ impl Object {
     }
 }
 
+/// A time as clients write it, with or without fractions of seconds and an offset.
+pub(crate) fn read_time(text: &str) -> Option<Timestamp> {
+    let (moment, rest) = text.split_at_checked(19)?;
+    let moment: der::DateTime = format!("{moment}Z").parse().ok()?;
+    let seconds = moment.unix_duration().as_secs();
+    let offset = rest.trim_start_matches(|it: char| it == '.' || it.is_ascii_digit());
+    if matches!(offset, "" | "Z") {
+        return Some(Timestamp(seconds));
+    }
+    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    let ahead = hours.parse::<u64>().ok()? * 3600 + minutes.parse::<u64>().ok()? * 60;
+    match offset.get(..1)? {
+        "+" => seconds.checked_sub(ahead).map(Timestamp),
+        "-" => Some(Timestamp(seconds + ahead)),
+        _ => None,
+    }
+}
+
 /// Seconds as a date and time in UTC.
 pub(crate) fn date_time(at: Timestamp) -> String {
     let moment = der::DateTime::from_unix_duration(std::time::Duration::from_secs(at.0));

@@ -1,8 +1,10 @@
 //! Who may do what: users, what their roles allow, and [`Scoped`], the operations as one user has them.
 
 mod certificates;
+mod changes;
 mod compose;
 mod infrastructure;
+
 mod packages;
 mod scoped;
 mod vapps;

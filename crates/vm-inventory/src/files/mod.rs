@@ -1,5 +1,6 @@
 //! The files of VMs and of key providers, by the inventory's records: the one place that calls the store.
 
+mod settings;
 mod staging;
 mod transfer;
 

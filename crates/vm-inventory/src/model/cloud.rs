@@ -251,7 +251,7 @@ impl Vapp {
     }
 }
 
-/// The vApp that a VM belongs to. Nothing renames a vApp, so the name stays true.
+/// The vApp that a VM belongs to. Whoever renames a vApp writes the name into its VMs too.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct VappRef {
     /// Identifies the vApp.

@@ -507,6 +507,17 @@ impl Operations {
                     now,
                 )?;
             }
+            if let Work::Like(source, _) = &item.work {
+                // A copy is said to have what its source has.
+                let key = VmHardware::key_of(source.vm.id);
+                if let Some(stored) = self.inventory.find::<VmHardware>(&key)? {
+                    transaction.put(&VmHardware {
+                        vm: vm.id,
+                        template: false,
+                        ..stored.record
+                    })?;
+                }
+            }
             if template {
                 continue;
             }

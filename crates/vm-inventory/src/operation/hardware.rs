@@ -18,6 +18,9 @@ pub struct VmHardware {
     /// What people wrote about it.
     #[serde(default)]
     pub annotation: String,
+    /// A vSphere template: VMs are cloned from it, and it is not powered on.
+    #[serde(default)]
+    pub template: bool,
 }
 
 impl Record for VmHardware {
@@ -39,6 +42,7 @@ impl VmHardware {
             cpus: 1,
             memory_mb: 1024,
             annotation: String::new(),
+            template: false,
         }
     }
 
@@ -79,6 +83,21 @@ impl Operations {
         change: impl FnOnce(&mut VmHardware),
     ) -> Result<VmHardware> {
         let vm = self.inventory.vm(reference)?;
+        let after = self.check_vm_hardware(reference, change)?;
+        let mut transaction = Transaction::default();
+        transaction.unchanged(&vm);
+        transaction.put(&after)?;
+        self.inventory.commit(transaction)?;
+        Ok(after)
+    }
+
+    /// What a change would make of that, if it may be.
+    pub(super) fn check_vm_hardware(
+        &self,
+        reference: &str,
+        change: impl FnOnce(&mut VmHardware),
+    ) -> Result<VmHardware> {
+        let vm = self.inventory.vm(reference)?;
         let before = self.vm_hardware(reference)?;
         let mut after = before.clone();
         change(&mut after);
@@ -92,10 +111,6 @@ impl Operations {
                 hint: "processors and memory change while it is off",
             });
         }
-        let mut transaction = Transaction::default();
-        transaction.unchanged(&vm);
-        transaction.put(&after)?;
-        self.inventory.commit(transaction)?;
         Ok(after)
     }
 }

@@ -23,14 +23,18 @@ mod preview;
 mod provider;
 mod provider_change;
 mod recover;
+mod register;
 mod rekey;
 mod relocate;
+mod rename;
+mod settings;
 mod snapshot;
 mod template;
 mod together;
 mod unlock;
 mod vapp;
 mod view;
+mod whole;
 
 #[cfg(test)]
 mod key_tests;
@@ -63,6 +67,7 @@ pub(crate) use template::Captured;
 pub use template::{Capture, Import, Instantiate, Offer};
 pub use vapp::{CopyVapp, CreateVapp, MoveVapp, MoveVm, NewVappVm, VappItem, VappView};
 pub use view::{TpmView, VmView};
+pub use whole::ReconfigureVm;
 
 use crate::certificates::Certifier;
 use crate::files::Files;

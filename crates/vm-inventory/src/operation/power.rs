@@ -14,7 +14,7 @@ impl Operations {
     /// With `accept_rollback` files that are older than they were known to be are taken as they are.
     ///
     /// # Errors
-    /// When there is no such VM, it runs already, or it has no TPM.
+    /// When there is no such VM, it runs already, or it is a vSphere template.
     pub fn power_on(self: &Arc<Self>, reference: &str, accept_rollback: bool) -> Result<Job> {
         let (vm, busy) = self.occupy_vm(reference, "being powered on")?;
         if vm.record.power == PowerState::On {
@@ -24,13 +24,21 @@ impl Operations {
                 hint: "`vtpm vm show` says where its TPM is",
             });
         }
-        if vm.record.tpm.is_none() {
-            return Err(Error::NoTpm {
-                vm: vm.record.name.clone(),
-            });
+        if self.vm_hardware(&vm.record.id.to_string())?.template {
+            return Err(Error::BadValue(format!(
+                "{} is a vSphere template, which is not powered on: clone it, or mark it as a VM again",
+                vm.record.name
+            )));
         }
         let task = self.record_task("power_on", &vm)?;
         Ok(self.job(task, vec![busy], move |this, mut task| {
+            if vm.record.tpm.is_none() {
+                task.notes.push(format!(
+                    "{} has no TPM: it counts as running, and nothing answers for it",
+                    vm.record.name
+                ));
+                return this.record_power(task, &vm, PowerState::On);
+            }
             this.start_or_lock(&task, &vm.record, accept_rollback)?;
             if accept_rollback {
                 task.notes
@@ -92,6 +100,9 @@ impl Operations {
         }
         let task = self.record_task("power_off", &vm)?;
         Ok(self.job(task, vec![busy], move |this, task| {
+            if vm.record.tpm.is_none() {
+                return this.record_power(task, &vm, PowerState::Off);
+            }
             this.report(&task, 20, "shutting the TPM down");
             let stopped = this.machines.power_off(vm.record.id);
             // It does not run any more, saved or not.
@@ -116,7 +127,9 @@ impl Operations {
     pub fn resume(self: &Arc<Self>) -> Result<Vec<Task>> {
         let mut waiting = self.inventory.all::<Vm>()?;
         waiting.retain(|vm| {
-            vm.record.power == PowerState::On && self.machines.endpoint(vm.record.id).is_none()
+            vm.record.power == PowerState::On
+                && vm.record.tpm.is_some()
+                && self.machines.endpoint(vm.record.id).is_none()
         });
         side_by_side(AT_ONCE, waiting, |vm| self.resume_one(vm))
             .into_iter()

@@ -8,26 +8,32 @@ use crate::{Error, Result};
 use std::sync::Arc;
 
 impl Job {
-    /// Powers on what the job made or changed, as the last step of its task: the VM, or every VM of the vApp that has a TPM.
+    /// Powers on what the job made or changed, as the last step of its task: the VM, or every VM of the vApp.
     #[must_use]
     pub fn then_power_on(mut self) -> Self {
-        self.then = Some(Box::new(|operations, task| match task.target {
-            TargetKind::Vapp => operations.power_members(task, PowerState::On),
-            TargetKind::Vm => {
-                let vm = operations.inventory.vm(&task.vm.to_string())?.record;
-                if vm.tpm.is_none() || vm.power == PowerState::On {
-                    return Ok(());
-                }
-                succeeded(operations.power_on(&vm.id.to_string(), false)?.run())
+        let before = self.then.take();
+        self.then = Some(Box::new(|operations, task| {
+            if let Some(before) = before {
+                before(operations, task)?;
             }
-            TargetKind::Template | TargetKind::Catalog => Ok(()),
+            match task.target {
+                TargetKind::Vapp => operations.power_members(task, PowerState::On),
+                TargetKind::Vm => {
+                    let vm = operations.inventory.vm(&task.vm.to_string())?.record;
+                    if vm.power == PowerState::On {
+                        return Ok(());
+                    }
+                    succeeded(operations.power_on(&vm.id.to_string(), false)?.run())
+                }
+                TargetKind::Template | TargetKind::Catalog => Ok(()),
+            }
         }));
         self
     }
 }
 
 impl Operations {
-    /// Powers every VM of a vApp on or off; those that are so already, or have no TPM, stay as they are.
+    /// Powers every VM of a vApp on or off; those that are so already stay as they are.
     ///
     /// # Errors
     /// When there is no such vApp, or it has nothing to power on or off.
@@ -37,12 +43,12 @@ impl Operations {
         let changes = self
             .members(vapp)?
             .iter()
-            .any(|vm| vm.record.power != power && vm.record.tpm.is_some());
+            .any(|vm| vm.record.power != power);
         if !changes {
             return Err(Error::Power {
                 vm: vapp.name.clone(),
                 is: power,
-                hint: "none of its VMs with a TPM is in another state",
+                hint: "none of its VMs is in another state",
             });
         }
         let operation = match power {
@@ -71,7 +77,7 @@ impl Operations {
         let vapp = self.find_vapp(&task.vm.to_string())?;
         for vm in self.members(&vapp.record)? {
             let vm = vm.record;
-            if vm.power == power || vm.tpm.is_none() {
+            if vm.power == power {
                 continue;
             }
             let reference = vm.id.to_string();
@@ -108,7 +114,7 @@ impl Operations {
 }
 
 /// The end of a part as the end of the whole.
-fn succeeded(task: Task) -> Result<()> {
+pub(super) fn succeeded(task: Task) -> Result<()> {
     match (task.status, task.error) {
         (TaskStatus::Success, _) => Ok(()),
         (TaskStatus::Canceled, _) => Err(Error::Canceled),

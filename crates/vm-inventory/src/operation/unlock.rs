@@ -89,6 +89,21 @@ impl Operations {
         Ok(locked)
     }
 
+    /// Tries the key of a VM that has just come, and records what came of it.
+    pub(super) fn find_out_lock(&self, vm: &Vm) {
+        match self.try_key_of(vm, &mut BTreeMap::new()) {
+            Ok(_) if vm.locked.is_some() => {
+                if let Err(error) = self.set_lock(vm.id, None) {
+                    tracing::warn!(vm = %vm.name, "the VM is still recorded as locked: {error}");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.note_lock(vm.id, &error);
+            }
+        }
+    }
+
     /// Fetches the key of a VM, unless `keys` has it, and tries it; writes nothing.
     fn try_key_of(&self, vm: &Vm, keys: &mut Keys) -> Result<TpmBinding> {
         let datastore = self.datastore_of(vm)?;

@@ -7,6 +7,7 @@ use crate::ids::Kind;
 use crate::node::Node;
 use crate::schema::{Root, entity};
 use crate::show;
+use vm_inventory::model::Catalog;
 use vm_inventory::provisioning::TpmProvisioning;
 use vm_inventory::{Capture, CreateCatalog};
 
@@ -84,6 +85,51 @@ pub(crate) fn delete_template(call: &Call) -> Answer {
         call.operations
             .delete_template(&look::template_name(&template))?,
     )
+}
+
+/// `PUT /api/vAppTemplate/vappTemplate-{id}`: of a template's own document the name is taken.
+pub(crate) fn rename_template(call: &Call) -> Answer {
+    let template = look::template(call, call.id())?;
+    let name = name(call.body()?)?;
+    call.accept(
+        call.operations
+            .rename_template(&look::template_name(&template), &name)?,
+    )
+}
+
+/// `PUT /api/admin/catalog/{id}`: of a catalog's own document the name is taken.
+pub(crate) fn rename(call: &Call) -> Answer {
+    let catalog = look::catalog(call, call.id())?;
+    let name = name(call.body()?)?;
+    let renamed = call
+        .operations
+        .rename_catalog(&look::catalog_name(&catalog), &name)?;
+    Ok(shown_to_administrators(call, &renamed, 200)?)
+}
+
+/// `DELETE /api/admin/catalog/{id}`: with nothing in it.
+pub(crate) fn delete(call: &Call) -> Answer {
+    let catalog = look::catalog(call, call.id())?;
+    call.operations
+        .delete_catalog(&look::catalog_name(&catalog))?;
+    Ok(Reply::nothing())
+}
+
+/// A catalog by the name that its document has for administrators.
+pub(crate) fn shown_to_administrators(
+    call: &Call,
+    catalog: &Catalog,
+    status: u16,
+) -> Result<Reply, Fault> {
+    let root = Root {
+        element: "AdminCatalog",
+        media: "application/vnd.vmware.admin.catalog",
+        ..entity::CATALOG_ROOT
+    };
+    let node = show::catalog::catalog(call, catalog, &call.operations.templates()?);
+    let mut reply = Reply::ok(&root, node);
+    reply.status = status;
+    Ok(reply)
 }
 
 /// `DELETE /api/catalogItem/{id}`: the template goes with it.

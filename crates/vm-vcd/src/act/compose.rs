@@ -1,11 +1,14 @@
 //! vApps: built, changed, copied, moved, instantiated, deleted.
 
 use super::{coming_vapp, look, name, parts, powered, replace_tpm};
-use crate::call::{Answer, Call};
+use crate::call::{Answer, Call, Reply};
 use crate::fault::Fault;
 use crate::ids::Kind;
 use crate::node::Node;
+use crate::schema::entity;
+use crate::show;
 use std::collections::BTreeMap;
+use vm_inventory::model::Vapp;
 use vm_inventory::provisioning::{Operation, TpmProvisioning};
 use vm_inventory::{Compose, CopyVapp, Instantiate, MoveVapp, Name, Part};
 
@@ -21,27 +24,18 @@ pub(crate) fn compose(call: &Call) -> Answer {
         parts: parts::all(call, body)?,
         standalone: false,
     };
+    let sizes = parts::new_sizes(body)?;
     let job = call.operations.compose(&request)?;
-    coming_vapp(call, powered(body, job))
+    coming_vapp(call, powered(body, job).then_reconfigure(sizes))
 }
 
 /// `POST /api/vApp/vapp-{id}/action/recomposeVApp`.
 pub(crate) fn recompose(call: &Call) -> Answer {
     let body = call.body()?;
     let vapp = look::vapp(call, call.id())?.vapp;
-    if body
-        .text("name")
-        .is_some_and(|name| !name.is_empty() && name != vapp.name.as_str())
-    {
-        return Err(Fault::unsupported(
-            "this server does not rename vApps; leave the name out",
-        ));
-    }
-    if body.children("ReconfigureItem").next().is_some() {
-        return Err(Fault::unsupported(
-            "VMs are not changed while their vApp is recomposed; use editTrustedPlatformModule of the VM",
-        ));
-    }
+    let name = new_name(body, &vapp)?;
+    let changes = parts::changes(call, body)?;
+    let sizes = parts::new_sizes(body)?;
     let parts = parts::all(call, body)?;
     let mut removed = Vec::new();
     for item in body.children("DeleteItem") {
@@ -54,10 +48,65 @@ pub(crate) fn recompose(call: &Call) -> Answer {
             }
         }
     }
-    let job = call
-        .operations
-        .recompose(&vapp.id.to_string(), &parts, &removed)?;
-    call.accept(powered(body, job))
+    let id = vapp.id.to_string();
+    let mut job = match (parts.is_empty() && removed.is_empty(), &name) {
+        (false, _) => call
+            .operations
+            .and_reconfigure(call.operations.recompose(&id, &parts, &removed)?, &changes)?
+            .then_reconfigure(sizes),
+        (true, Some(name)) if changes.is_empty() => {
+            return call.accept(powered(body, call.operations.rename_vapp(&id, name)?));
+        }
+        (true, _) => call.operations.reconfigure_vapp(&id, &changes)?,
+    };
+    job = powered(body, job);
+    if let Some(name) = name {
+        job = job.then_rename_vapp(name);
+    }
+    call.accept(job)
+}
+
+/// The name that a body gives a vApp, if it is another one.
+fn new_name(body: &Node, vapp: &Vapp) -> Result<Option<Name>, Fault> {
+    let name = body
+        .text("name")
+        .filter(|name| !name.is_empty() && *name != vapp.name.as_str());
+    Ok(name.map(str::parse::<Name>).transpose()?)
+}
+
+/// `PUT /api/vApp/vapp-{id}`: of a vApp's own document the name is taken.
+pub(crate) fn rename(call: &Call) -> Answer {
+    let vapp = look::vapp(call, call.id())?.vapp;
+    let name = new_name(call.body()?, &vapp)?.unwrap_or_else(|| vapp.name.clone());
+    call.accept(call.operations.rename_vapp(&vapp.id.to_string(), &name)?)
+}
+
+/// `GET /api/vApp/vapp-{id}/leaseSettingsSection`.
+pub(crate) fn show_leases(call: &Call) -> Answer {
+    let vapp = look::vapp(call, call.id())?.vapp;
+    Ok(Reply::ok(
+        &entity::LEASE_ROOT,
+        show::vapp::leases(call, vapp.id),
+    ))
+}
+
+/// `PUT /api/vApp/vapp-{id}/leaseSettingsSection`: nothing expires here, so never is what can be asked for.
+pub(crate) fn set_leases(call: &Call) -> Answer {
+    let vapp = look::vapp(call, call.id())?.vapp;
+    let body = call.body()?;
+    let never = ["DeploymentLeaseInSeconds", "StorageLeaseInSeconds"]
+        .iter()
+        .all(|field| body.number(field).is_none_or(|seconds| seconds == 0));
+    if !never {
+        return Err(Fault::unsupported(
+            "vApps do not expire on this server; a lease of 0 seconds says so",
+        ));
+    }
+    // Its own name again: a task that changes nothing.
+    call.accept(
+        call.operations
+            .rename_vapp(&vapp.id.to_string(), &vapp.name)?,
+    )
 }
 
 /// What the items of a body ask for by the VM that each is about.

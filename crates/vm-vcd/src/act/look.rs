@@ -182,7 +182,7 @@ pub(crate) fn show_storage_profile(call: &Call) -> Answer {
     let id = call.id();
     let vapps = call.operations.vapps()?;
     for VdcView { vdc, .. } in call.operations.vdcs()? {
-        for name in show::vdc::datastores(&vdc, &vapps) {
+        for name in show::vdc::datastores(call, &vdc, &vapps) {
             let (organization, own) = (vdc.organization.as_str(), vdc.name.as_str());
             if show::vapp::profile_id(organization, own, name.as_str()) == id {
                 let root = &entity::STORAGE_PROFILE_ROOT;
@@ -190,7 +190,10 @@ pub(crate) fn show_storage_profile(call: &Call) -> Answer {
                 let node = show::begin(call, root, Kind::StorageProfile, id, name.as_str())
                     .with("Link", up)
                     .with("Enabled", true)
-                    .with("Default", vdc.datastore.as_ref() == Some(&name));
+                    .with(
+                        "Default",
+                        show::vdc::own_datastore(call, &vdc).as_ref() == Some(&name),
+                    );
                 return Ok(Reply::ok(root, node));
             }
         }
@@ -275,6 +278,30 @@ pub(crate) fn show_catalog(call: &Call) -> Answer {
     Ok(Reply::ok(&entity::CATALOG_ROOT, node))
 }
 
+/// `GET /api/vApp/vapp-{id}/networkConfigSection`.
+pub(crate) fn show_networks(call: &Call) -> Answer {
+    let vapp = vapp(call, call.id())?.vapp;
+    Ok(Reply::ok(
+        &entity::NETWORK_CONFIGS_ROOT,
+        show::vapp::networks(call, vapp.id),
+    ))
+}
+
+/// `GET /api/vApp/vm-{id}/networkConnectionSection`.
+pub(crate) fn show_connections(call: &Call) -> Answer {
+    let (_, vm) = vm(call, call.id())?;
+    Ok(Reply::ok(
+        &entity::NETWORK_CONNECTIONS_ROOT,
+        show::vapp::connections(call, vm.id.0),
+    ))
+}
+
+/// `GET /api/admin/catalog/{id}`.
+pub(crate) fn show_admin_catalog(call: &Call) -> Answer {
+    let record = catalog(call, call.id())?;
+    super::catalog::shown_to_administrators(call, &record, 200)
+}
+
 /// The template that an entry of a catalog stands for.
 pub(crate) fn item(call: &Call, id: Uuid) -> Result<Template, Fault> {
     call.operations
@@ -335,6 +362,48 @@ pub(crate) fn show_user(call: &Call) -> Answer {
     let role = show::org::role_name(user.role, false);
     let node = show::org::user(call, id, user.name.as_str(), &role);
     Ok(Reply::ok(&entity::USER_ROOT, node))
+}
+
+/// `GET /api/admin/role/{id}`.
+pub(crate) fn show_role(call: &Call) -> Answer {
+    let id = call.id();
+    let (name, _) = show::org::roles()
+        .find(|(name, _)| ids::derived(Kind::Role, name) == id)
+        .ok_or_else(|| Fault::no_access("role", &id.to_string()))?;
+    let node = show::org::role_document(call, &name);
+    Ok(Reply::ok(&entity::ROLE_ROOT, node))
+}
+
+/// `GET /api/admin/org/{id}`.
+pub(crate) fn show_admin_organization(call: &Call) -> Answer {
+    let name = organization(call, call.id())?;
+    let node = show::org::admin_org(call, &name);
+    Ok(Reply::ok(&entity::ADMIN_ORG_ROOT, node))
+}
+
+/// `POST /api/admin/org/{id}/users`: with a password and a role of this server.
+pub(crate) fn add_user(call: &Call) -> Answer {
+    let organization = organization(call, call.id())?;
+    let body = call.body()?;
+    if body.boolean("IsEnabled") == Some(false) || body.boolean("IsExternal") == Some(true) {
+        return Err(Fault::unsupported(
+            "users of this server are its own and enabled: IsEnabled is true, IsExternal is false",
+        ));
+    }
+    let wanted = call.target_of(body, "Role", Kind::Role)?;
+    let (role_name, role) = show::org::roles()
+        .find(|(name, _)| ids::derived(Kind::Role, name) == wanted)
+        .ok_or_else(|| {
+            Fault::invalid_reference("the Role of a user is one that the query `role` finds")
+        })?;
+    let name = super::name(body)?;
+    let password = body.text("Password").unwrap_or_default();
+    let made = call
+        .operations
+        .create_user(Some(&organization.parse()?), name, role, password)?;
+    let id = ids::derived(Kind::User, &format!("{}@{}", made.name, made.organization));
+    let node = show::org::user(call, id, made.name.as_str(), &role_name);
+    Ok(Reply::created(&entity::USER_ROOT, node))
 }
 
 /// `GET /api/admin`.

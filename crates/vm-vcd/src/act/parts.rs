@@ -7,7 +7,7 @@ use crate::ids::Kind;
 use crate::node::Node;
 use vm_inventory::guest::GuestOs;
 use vm_inventory::model::Firmware;
-use vm_inventory::{Name, NewVappVm, Part};
+use vm_inventory::{Name, NewVappVm, Part, ReconfigureVm, VmView};
 
 /// The name that a sourced item gives its VM.
 pub(crate) fn wanted_name(item: &Node) -> Result<Option<Name>, Fault> {
@@ -88,14 +88,19 @@ pub(crate) fn sourced(call: &Call, item: &Node) -> Result<Vec<Part>, Fault> {
     }
 }
 
-/// The new VM that a `CreateItem` or `CreateVm` stands for.
-pub(crate) fn new_vm(item: &Node) -> Result<(Name, NewVappVm), Fault> {
-    let name = super::name(item)?;
-    let spec = item.child("VmSpecSection");
-    let word = |field: &str| {
-        spec.and_then(|spec| spec.text(field))
-            .filter(|word| !word.is_empty())
+/// What a `VmSpecSection` says, of what there is here.
+#[derive(Default)]
+struct Settings {
+    firmware: Option<Firmware>,
+    hardware_version: Option<u16>,
+    guest: Option<GuestOs>,
+}
+
+fn settings(item: &Node) -> Result<Settings, Fault> {
+    let Some(spec) = item.child("VmSpecSection") else {
+        return Ok(Settings::default());
     };
+    let word = |field: &str| spec.text(field).filter(|word| !word.is_empty());
     let guest = word("OsType")
         .map(str::parse::<GuestOs>)
         .transpose()
@@ -111,7 +116,7 @@ pub(crate) fn new_vm(item: &Node) -> Result<(Name, NewVappVm), Fault> {
         }
     };
     let hardware_version = spec
-        .and_then(|spec| spec.child("HardwareVersion"))
+        .child("HardwareVersion")
         .and_then(|version| version.text("value"))
         .filter(|text| !text.is_empty())
         .map(|text| {
@@ -123,18 +128,103 @@ pub(crate) fn new_vm(item: &Node) -> Result<(Name, NewVappVm), Fault> {
                 })
         })
         .transpose()?;
-    let tpm = item
-        .child("TrustedPlatformModule")
-        .and_then(|tpm| tpm.boolean("TpmPresent"))
-        .unwrap_or(false);
-    let vm = NewVappVm {
-        tpm,
-        profile: None,
+    Ok(Settings {
         firmware,
         hardware_version,
         guest,
+    })
+}
+
+/// Whether a body says that there is to be a TPM.
+fn tpm(item: &Node) -> Option<bool> {
+    item.child("TrustedPlatformModule")?.boolean("TpmPresent")
+}
+
+/// What a body says of processors and memory.
+fn sizes(item: &Node) -> Result<(Option<u32>, Option<u32>), Fault> {
+    let spec = item.child("VmSpecSection");
+    let number = |number: Option<i64>| {
+        number.map(u32::try_from).transpose().map_err(|_| {
+            Fault::bad_request("Bad request: a number of the VmSpecSection is out of range")
+        })
+    };
+    let memory = spec.and_then(|spec| spec.child("MemoryResourceMb"));
+    Ok((
+        number(spec.and_then(|spec| spec.number("NumCpus")))?,
+        number(memory.and_then(|memory| memory.number("Configured")))?,
+    ))
+}
+
+/// Processors and memory of a VM to be, if the body says anything of them.
+pub(crate) fn size_of(item: &Node) -> Result<Option<ReconfigureVm>, Fault> {
+    let (cpus, memory_mb) = sizes(item)?;
+    let change = ReconfigureVm {
+        cpus,
+        memory_mb,
+        ..ReconfigureVm::default()
+    };
+    Ok((!change.is_empty()).then_some(change))
+}
+
+/// The new VM that a `CreateItem` or `CreateVm` stands for.
+pub(crate) fn new_vm(item: &Node) -> Result<(Name, NewVappVm), Fault> {
+    let name = super::name(item)?;
+    let settings = settings(item)?;
+    let vm = NewVappVm {
+        tpm: tpm(item).unwrap_or(false),
+        profile: None,
+        firmware: settings.firmware,
+        hardware_version: settings.hardware_version,
+        guest: settings.guest,
     };
     Ok((name, vm))
+}
+
+/// What a body makes of a VM: a body may be the VM's own document with changes in it.
+pub(crate) fn change(vm: &VmView, body: &Node) -> Result<ReconfigureVm, Fault> {
+    let name = body
+        .text("name")
+        .filter(|name| !name.is_empty() && *name != vm.name.as_str())
+        .map(str::parse::<Name>)
+        .transpose()?;
+    let settings = settings(body)?;
+    let (cpus, memory_mb) = sizes(body)?;
+    Ok(ReconfigureVm {
+        name,
+        cpus,
+        memory_mb,
+        annotation: body.text("Description").map(str::to_owned),
+        firmware: settings.firmware,
+        hardware_version: settings.hardware_version,
+        guest: settings.guest,
+        tpm: tpm(body),
+    })
+}
+
+/// The changes that a body asks for of VMs of a vApp.
+pub(crate) fn changes(call: &Call, body: &Node) -> Result<Vec<(String, ReconfigureVm)>, Fault> {
+    body.children("ReconfigureItem")
+        .map(|item| match Call::leads(item)? {
+            (Kind::Vm, id) => {
+                let (_, vm) = look::vm(call, id)?;
+                Ok((vm.id.to_string(), change(&vm, item)?))
+            }
+            _ => Err(Fault::invalid_reference(
+                "a ReconfigureItem is a VM of the vApp, by its href",
+            )),
+        })
+        .collect()
+}
+
+/// Processors and memory of the new VMs of a body, by their names.
+pub(crate) fn new_sizes(body: &Node) -> Result<Vec<(String, ReconfigureVm)>, Fault> {
+    let mut all = Vec::new();
+    for item in body.children("CreateItem") {
+        if let Some(size) = size_of(item)? {
+            all.push((super::name(item)?.to_string(), size));
+        }
+    }
+    Ok(all)
 }
 
 /// Every part that a compose or recompose body names.

@@ -41,6 +41,54 @@ pub(crate) fn vapp_off(call: &Call) -> Answer {
     vapp(call, PowerState::Off)
 }
 
+/// `POST /api/vApp/vm-{id}/power/action/reset` and `reboot`: nothing in the guest is asked.
+pub(crate) fn vm_reset(call: &Call) -> Answer {
+    let (_, vm) = look::vm(call, call.id())?;
+    call.accept(call.operations.restart_vm(&vm.id.to_string())?)
+}
+
+/// `POST /api/vApp/vapp-{id}/power/action/reset` and `reboot`.
+pub(crate) fn vapp_reset(call: &Call) -> Answer {
+    let vapp = look::vapp(call, call.id())?.vapp;
+    call.accept(call.operations.restart_vapp(&vapp.id.to_string())?)
+}
+
+fn no_suspending() -> Fault {
+    Fault::unsupported(
+        "this server does not suspend VMs; use powerOff, or a snapshot of the VM while it is on",
+    )
+}
+
+fn not_suspended(name: &str) -> Fault {
+    Fault::bad_request(format!(
+        "{name} is not suspended, so there is no suspended state to discard"
+    ))
+}
+
+/// `POST /api/vApp/vm-{id}/power/action/suspend`.
+pub(crate) fn vm_suspend(call: &Call) -> Answer {
+    look::vm(call, call.id())?;
+    Err(no_suspending())
+}
+
+/// `POST /api/vApp/vapp-{id}/power/action/suspend`.
+pub(crate) fn vapp_suspend(call: &Call) -> Answer {
+    look::vapp(call, call.id())?;
+    Err(no_suspending())
+}
+
+/// `POST /api/vApp/vm-{id}/action/discardSuspendedState`.
+pub(crate) fn vm_discard(call: &Call) -> Answer {
+    let (_, vm) = look::vm(call, call.id())?;
+    Err(not_suspended(vm.name.as_str()))
+}
+
+/// `POST /api/vApp/vapp-{id}/action/discardSuspendedState`.
+pub(crate) fn vapp_discard(call: &Call) -> Answer {
+    let vapp = look::vapp(call, call.id())?.vapp;
+    Err(not_suspended(vapp.name.as_str()))
+}
+
 /// Deploying without power changes nothing that this server has.
 fn deploys(body: Option<&Node>) -> Result<(), Fault> {
     if body.and_then(|body| body.boolean("powerOn")) == Some(false) {

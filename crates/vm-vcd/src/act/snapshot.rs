@@ -8,9 +8,8 @@ use crate::show;
 use vm_inventory::model::Timestamp;
 use vm_inventory::{Name, TakeSnapshot};
 
-/// `POST /api/vApp/vm-{id}/action/createSnapshot`.
-pub(crate) fn take(call: &Call) -> Answer {
-    let (_, vm) = look::vm(call, call.id())?;
+/// What a body asks for; without a name it is the time.
+fn asked(call: &Call) -> Result<TakeSnapshot, Fault> {
     let body = call.body.as_ref();
     let named = body
         .and_then(|body| body.text("name"))
@@ -27,8 +26,48 @@ pub(crate) fn take(call: &Call) -> Answer {
         .and_then(|body| body.text("Description"))
         .unwrap_or_default()
         .to_owned();
-    let request = TakeSnapshot { name, description };
+    Ok(TakeSnapshot { name, description })
+}
+
+/// `POST /api/vApp/vm-{id}/action/createSnapshot`.
+pub(crate) fn take(call: &Call) -> Answer {
+    let (_, vm) = look::vm(call, call.id())?;
+    let request = asked(call)?;
     call.accept(call.operations.take_snapshot(&vm.id.to_string(), request)?)
+}
+
+/// `POST /api/vApp/vapp-{id}/action/createSnapshot`: of every VM that has a TPM.
+pub(crate) fn take_all(call: &Call) -> Answer {
+    let vapp = look::vapp(call, call.id())?.vapp;
+    let request = asked(call)?;
+    call.accept(
+        call.operations
+            .snapshot_vapp(&vapp.id.to_string(), request)?,
+    )
+}
+
+/// A vApp that has a snapshot of one of its VMs.
+fn with_snapshots(call: &Call) -> Result<String, Fault> {
+    let view = look::vapp(call, call.id())?;
+    if view.vms.iter().all(|vm| vm.snapshot_count == 0) {
+        return Err(Fault::bad_request(format!(
+            "the vApp {} has no snapshot",
+            view.vapp.name
+        )));
+    }
+    Ok(view.vapp.id.to_string())
+}
+
+/// `POST /api/vApp/vapp-{id}/action/revertToCurrentSnapshot`.
+pub(crate) fn revert_all(call: &Call) -> Answer {
+    let vapp = with_snapshots(call)?;
+    call.accept(call.operations.revert_vapp(&vapp)?)
+}
+
+/// `POST /api/vApp/vapp-{id}/action/removeAllSnapshots`.
+pub(crate) fn remove_all_of_vapp(call: &Call) -> Answer {
+    let vapp = with_snapshots(call)?;
+    call.accept(call.operations.forget_vapp_snapshots(&vapp)?)
 }
 
 /// `POST /api/vApp/vm-{id}/action/revertToCurrentSnapshot`.
@@ -46,19 +85,13 @@ pub(crate) fn revert(call: &Call) -> Answer {
 pub(crate) fn remove_all(call: &Call) -> Answer {
     let (_, vm) = look::vm(call, call.id())?;
     let id = vm.id.to_string();
-    let tree = call.operations.snapshots(&id)?;
-    match tree.snapshots.as_slice() {
-        [only] => call.accept(call.operations.forget_snapshot(&id, &only.id.to_string())?),
-        [] => Err(Fault::bad_request(format!(
+    if vm.snapshot_count == 0 {
+        return Err(Fault::bad_request(format!(
             "the VM {} has no snapshot",
             vm.name
-        ))),
-        more => Err(Fault::unsupported(format!(
-            "the VM {} has {} snapshots, which this API cannot tell apart; forget them with `vtpm vm forget`",
-            vm.name,
-            more.len()
-        ))),
+        )));
     }
+    call.accept(call.operations.forget_snapshots(&id)?)
 }
 
 /// `GET /api/vApp/vm-{id}/snapshotSection`.

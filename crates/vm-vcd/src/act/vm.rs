@@ -1,12 +1,14 @@
 //! Single VMs: standalone ones, their TPM, and their end.
 
 use super::{look, name, parts, powered, replace_tpm};
-use crate::call::{Answer, Call};
+use crate::call::{Answer, Call, Reply};
 use crate::fault::Fault;
 use crate::ids::Kind;
 use crate::node::Node;
+use crate::schema::{entity, section};
+use crate::show;
 use vm_inventory::provisioning::Operation;
-use vm_inventory::{Compose, EditTpm, Part, VmView};
+use vm_inventory::{Compose, EditTpm, Part, ReconfigureVm, VmView};
 
 /// `POST /api/vdc/{id}/action/createVm`.
 pub(crate) fn create(call: &Call) -> Answer {
@@ -16,15 +18,21 @@ pub(crate) fn create(call: &Call) -> Answer {
         Fault::bad_request("Bad request: CreateVmParams holds the VM to be in CreateVm")
     })?;
     let (name, vm) = parts::new_vm(item)?;
+    let size = parts::size_of(item)?;
     let job = call.operations.compose(&Compose {
         name: name.clone(),
         vdc: look::vdc_name(&vdc),
         operation: Operation::CreateVm,
         source: None,
-        parts: vec![Part::New { name, vm }],
+        parts: vec![Part::New {
+            name: name.clone(),
+            vm,
+        }],
         standalone: true,
     })?;
-    call.accept(powered(body, job))
+    let sizes = size.map(|size| (name.to_string(), size));
+    let job = powered(body, job).then_reconfigure(sizes.into_iter().collect());
+    call.accept(job)
 }
 
 /// `POST /api/vdc/{id}/action/instantiateVmTemplate`.
@@ -89,25 +97,70 @@ fn change_tpm(call: &Call, vm: &VmView, present: bool) -> Answer {
     call.accept(call.operations.edit_tpm(&vm.id.to_string(), &request)?)
 }
 
-/// `POST /api/vApp/vm-{id}/action/reconfigureVm`: of a VM only the TPM changes here.
+/// `POST /api/vApp/vm-{id}/action/reconfigureVm`: what the body has and the VM has otherwise.
 pub(crate) fn reconfigure(call: &Call) -> Answer {
     let (_, vm) = look::vm(call, call.id())?;
-    let body: &Node = call.body()?;
-    if body
-        .text("name")
-        .is_some_and(|name| !name.is_empty() && name != vm.name.as_str())
-    {
-        return Err(Fault::unsupported("this server does not rename VMs"));
+    let change = parts::change(&vm, call.body()?)?;
+    call.accept(call.operations.reconfigure_vm(&vm.id.to_string(), change)?)
+}
+
+fn show_item(call: &Call, memory: bool) -> Answer {
+    let (_, vm) = look::vm(call, call.id())?;
+    let hardware = call.operations.vm_hardware(&vm.id.to_string())?;
+    let quantity = if memory {
+        hardware.memory_mb
+    } else {
+        hardware.cpus
+    };
+    let node = show::vapp::hardware_item(call, &vm, memory, quantity);
+    Ok(Reply::ok(&entity::RASD_ITEM_ROOT, node))
+}
+
+fn set_item(call: &Call, memory: bool) -> Answer {
+    let (_, vm) = look::vm(call, call.id())?;
+    let quantity = call
+        .body()?
+        .number("VirtualQuantity")
+        .and_then(|number| u32::try_from(number).ok())
+        .ok_or_else(|| {
+            Fault::bad_request("Bad request: VirtualQuantity says how many there are")
+        })?;
+    let mut change = ReconfigureVm::default();
+    if memory {
+        change.memory_mb = Some(quantity);
+    } else {
+        change.cpus = Some(quantity);
     }
-    let present = body
-        .child("TrustedPlatformModule")
-        .and_then(|tpm| tpm.boolean("TpmPresent"));
-    match present {
-        Some(present) if present != vm.tpm.present => change_tpm(call, &vm, present),
-        _ => Err(Fault::unsupported(
-            "of a VM that exists only TrustedPlatformModule/TpmPresent can be changed, and the body does not change it",
-        )),
-    }
+    call.accept(call.operations.reconfigure_vm(&vm.id.to_string(), change)?)
+}
+
+/// `GET /api/vApp/vm-{id}/virtualHardwareSection/cpu`.
+pub(crate) fn show_cpus(call: &Call) -> Answer {
+    show_item(call, false)
+}
+
+/// `PUT /api/vApp/vm-{id}/virtualHardwareSection/cpu`.
+pub(crate) fn set_cpus(call: &Call) -> Answer {
+    set_item(call, false)
+}
+
+/// `GET /api/vApp/vm-{id}/virtualHardwareSection/memory`.
+pub(crate) fn show_memory(call: &Call) -> Answer {
+    show_item(call, true)
+}
+
+/// `PUT /api/vApp/vm-{id}/virtualHardwareSection/memory`.
+pub(crate) fn set_memory(call: &Call) -> Answer {
+    set_item(call, true)
+}
+
+/// `GET /api/vApp/vm-{id}/virtualHardwareSection/disks`, `media` and `networkCards`: disks are files of the VM's folder here, and nothing else is there.
+pub(crate) fn show_no_items(call: &Call) -> Answer {
+    look::vm(call, call.id())?;
+    Ok(Reply::ok(
+        &entity::RASD_ITEMS_ROOT,
+        Node::of(&section::RASD_ITEMS),
+    ))
 }
 
 /// `DELETE /api/vApp/vm-{id}`: with its disks; a standalone VM takes the vApp around it along.

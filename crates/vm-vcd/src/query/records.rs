@@ -8,7 +8,8 @@ use crate::schema::record::Finds;
 use crate::show::vapp::{profile_id, vapp_status, vm_status};
 use crate::show::{self, date};
 use uuid::Uuid;
-use vm_inventory::model::{Template, Vapp};
+use vm_inventory::ErrorKind;
+use vm_inventory::model::{Role, Template, Vapp};
 use vm_inventory::{TargetKind, VappView, VdcView};
 
 /// Every record of a kind that somebody sees.
@@ -24,6 +25,8 @@ pub(crate) fn all(call: &Call, finds: Finds) -> Result<Vec<Node>, Fault> {
         Finds::Templates => templates(call),
         Finds::Tasks => tasks(call),
         Finds::VCenters => vcenters(call),
+        Finds::Users => users(call),
+        Finds::Roles => roles(call),
     }
 }
 
@@ -87,7 +90,7 @@ fn storage_profiles(call: &Call) -> Result<Vec<Node>, Fault> {
     let vapps = call.operations.vapps()?;
     let mut all = Vec::new();
     for VdcView { vdc, .. } in call.operations.vdcs()? {
-        for name in show::vdc::datastores(&vdc, &vapps) {
+        for name in show::vdc::datastores(call, &vdc, &vapps) {
             let id = profile_id(vdc.organization.as_str(), vdc.name.as_str(), name.as_str());
             let own = show::vdc::vdc_id(&vdc);
             all.push(
@@ -103,7 +106,7 @@ fn storage_profiles(call: &Call) -> Result<Vec<Node>, Fault> {
                 .with("isEnabled", true)
                 .with(
                     "isDefaultStorageProfile",
-                    vdc.datastore.as_ref() == Some(&name),
+                    show::vdc::own_datastore(call, &vdc).as_ref() == Some(&name),
                 ),
             );
         }
@@ -322,6 +325,57 @@ fn tasks(call: &Call) -> Result<Vec<Node>, Fault> {
                 .with("objectType", kind)
                 .with("objectName", task.vm_name.as_str())
                 .with("serviceNamespace", "com.vmware.vcloud")
+        })
+        .collect())
+}
+
+/// The users of the organization, or of all of them; who may not know of the others is told of oneself.
+fn users(call: &Call) -> Result<Vec<Node>, Fault> {
+    let own = call.operations.principal();
+    let mut all: Vec<(String, String, Role)> = match call.operations.users(None) {
+        Ok(users) => users
+            .iter()
+            .map(|user| {
+                (
+                    user.name.to_string(),
+                    user.organization.to_string(),
+                    user.role,
+                )
+            })
+            .collect(),
+        Err(error) if error.kind() == ErrorKind::Forbidden => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    if all.is_empty() {
+        let home = show::org::own(call);
+        all.push((own.name.to_string(), home, own.role));
+    }
+    Ok(all
+        .iter()
+        .map(|(name, home, role)| {
+            let id = ids::derived(Kind::User, &format!("{name}@{home}"));
+            let system = vm_inventory::is_system(home);
+            let home = if system { show::org::SYSTEM } else { home };
+            begin(call, Finds::Users, Kind::User, id, name)
+                .with("fullName", name.as_str())
+                .with("org", org(call, home))
+                .with("orgName", home)
+                .with("roleNames", show::org::role_name(*role, system))
+                .with("isEnabled", true)
+                .with("isLdapUser", false)
+        })
+        .collect())
+}
+
+fn roles(call: &Call) -> Result<Vec<Node>, Fault> {
+    let home = show::org::own(call);
+    Ok(show::org::roles()
+        .map(|(name, _)| {
+            let id = ids::derived(Kind::Role, &name);
+            begin(call, Finds::Roles, Kind::Role, id, &name)
+                .with("org", org(call, &home))
+                .with("orgName", home.as_str())
+                .with("isReadOnly", true)
         })
         .collect())
 }

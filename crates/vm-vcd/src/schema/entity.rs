@@ -1,5 +1,6 @@
 //! The types of what the API shows.
 
+use super::section::{LEASE, MEMORY, NETWORK_CONFIGS, NETWORK_CONNECTIONS, RASD_ITEM, RASD_ITEMS};
 use super::{
     Field, Namespace, Root, Type, attribute, boolean, content, flag, integer, loose, many, number,
     one, text,
@@ -118,7 +119,7 @@ pub(crate) static VM_SPEC: Type = Type::new(
         integer("NumCpus"),
         integer("NumCoresPerSocket"),
         loose("CpuResourceMhz"),
-        loose("MemoryResourceMb"),
+        one("MemoryResourceMb", &MEMORY),
         loose("MediaSection"),
         loose("DiskSection"),
         one("HardwareVersion", &HARDWARE_VERSION),
@@ -159,9 +160,9 @@ static ABSTRACT_VAPP: Type = Type::extending(
         one("VmSpecSection", &VM_SPEC).section(),
         one("SnapshotSection", &SNAPSHOT_SECTION).section(),
         loose("GuestCustomizationSection").section(),
-        loose("NetworkConnectionSection").section(),
-        loose("NetworkConfigSection").section(),
-        loose("LeaseSettingsSection").section(),
+        one("NetworkConnectionSection", &NETWORK_CONNECTIONS).section(),
+        one("NetworkConfigSection", &NETWORK_CONFIGS).section(),
+        one("LeaseSettingsSection", &LEASE).section(),
         loose("RuntimeInfoSection").section(),
         text("DateCreated"),
     ],
@@ -458,6 +459,10 @@ roots! {
     ORG_ROOT = new("Org", ORG, "application/vnd.vmware.vcloud.org");
     /// A user.
     USER_ROOT = new("User", USER, "application/vnd.vmware.admin.user");
+    /// A role.
+    ROLE_ROOT = new("Role", ENTITY, "application/vnd.vmware.admin.role");
+    /// An organization as administrators see it.
+    ADMIN_ORG_ROOT = new("AdminOrg", ORG, "application/vnd.vmware.admin.organization");
     /// A virtual data center.
     VDC_ROOT = new("Vdc", VDC, "application/vnd.vmware.vcloud.vdc");
     /// A datastore as a virtual data center sees it.
@@ -466,6 +471,16 @@ roots! {
     VAPP_ROOT = new("VApp", VAPP, "application/vnd.vmware.vcloud.vApp");
     /// A VM.
     VM_ROOT = new("Vm", VM, "application/vnd.vmware.vcloud.vm");
+    /// The leases of a vApp.
+    LEASE_ROOT = new("LeaseSettingsSection", LEASE, "application/vnd.vmware.vcloud.leaseSettingsSection");
+    /// The networks of a VM.
+    NETWORK_CONNECTIONS_ROOT = new("NetworkConnectionSection", NETWORK_CONNECTIONS, "application/vnd.vmware.vcloud.networkConnectionSection");
+    /// The networks of a vApp.
+    NETWORK_CONFIGS_ROOT = new("NetworkConfigSection", NETWORK_CONFIGS, "application/vnd.vmware.vcloud.networkConfigSection");
+    /// Processors or memory of a VM.
+    RASD_ITEM_ROOT = new("Item", RASD_ITEM, "application/vnd.vmware.vcloud.rasdItem");
+    /// Disks, drives or network cards of a VM.
+    RASD_ITEMS_ROOT = new("RasdItemsList", RASD_ITEMS, "application/vnd.vmware.vcloud.rasdItemsList");
     /// The TPM of a VM.
     TPM_ROOT = new("TrustedPlatformModule", TPM, "application/vnd.vmware.vcloud.TpmSection");
     /// The snapshots of a VM.

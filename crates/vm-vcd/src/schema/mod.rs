@@ -6,6 +6,7 @@
 pub(crate) mod entity;
 pub(crate) mod record;
 pub(crate) mod request;
+pub(crate) mod section;
 
 use crate::version::ApiVersion;
 use std::fmt;
@@ -21,6 +22,8 @@ pub(crate) enum Namespace {
     Ovf,
     /// VMware's additions to OVF.
     Vmw,
+    /// Settings of a resource: items of virtual hardware.
+    Rasd,
 }
 
 impl Namespace {
@@ -30,6 +33,7 @@ impl Namespace {
         (Self::Extension, "vmext"),
         (Self::Ovf, "ovf"),
         (Self::Vmw, "vmw"),
+        (Self::Rasd, "rasd"),
     ];
 
     /// Its URI.
@@ -39,6 +43,9 @@ impl Namespace {
             Self::Extension => "http://www.vmware.com/vcloud/extension/v1.5",
             Self::Ovf => "http://schemas.dmtf.org/ovf/envelope/1",
             Self::Vmw => "http://www.vmware.com/schema/ovf",
+            Self::Rasd => {
+                "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData"
+            }
         }
     }
 
@@ -49,6 +56,7 @@ impl Namespace {
             Self::Extension => "vmext:",
             Self::Ovf => "ovf:",
             Self::Vmw => "vmw:",
+            Self::Rasd => "rasd:",
         }
     }
 }

@@ -193,6 +193,27 @@ pub(crate) static STORAGE_PROFILE: Type = Type::extending(
     ],
 );
 
+/// `QueryResultUserRecordType`.
+pub(crate) static USER: Type = Type::extending(
+    "QueryResultUserRecordType",
+    &RECORD,
+    &[
+        attribute("fullName"),
+        attribute("org"),
+        attribute("orgName"),
+        attribute("roleNames"),
+        flag("isEnabled"),
+        flag("isLdapUser"),
+    ],
+);
+
+/// `QueryResultRoleRecordType`.
+pub(crate) static ROLE: Type = Type::extending(
+    "QueryResultRoleRecordType",
+    &RECORD,
+    &[attribute("org"), attribute("orgName"), flag("isReadOnly")],
+);
+
 /// The fields that every answer of the query service has besides its records.
 static CONTAINER: Type = Type::extending(
     "ContainerType",
@@ -235,6 +256,8 @@ pub(crate) enum Finds {
     Tasks,
     VCenters,
     StorageProfiles,
+    Users,
+    Roles,
 }
 
 macro_rules! queries {
@@ -283,6 +306,10 @@ queries! {
     "adminVAppTemplate", Templates, VAPP_TEMPLATE, system: true, "AdminVAppTemplate";
     "task", Tasks, TASK, system: false, "Task";
     "adminTask", Tasks, TASK, system: true, "AdminTask";
+    "user", Users, USER, system: false, "User";
+    "adminUser", Users, USER, system: true, "AdminUser";
+    "role", Roles, ROLE, system: false, "Role";
+    "adminRole", Roles, ROLE, system: true, "AdminRole";
     "virtualCenter", VCenters, VIRTUAL_CENTER, system: true, "VirtualCenter";
 }
 
@@ -300,6 +327,8 @@ impl Finds {
             Self::Tasks => &TASK,
             Self::VCenters => &VIRTUAL_CENTER,
             Self::StorageProfiles => &STORAGE_PROFILE,
+            Self::Users => &USER,
+            Self::Roles => &ROLE,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The types of what clients send.
 
-use super::entity::{ENTITY, REFERENCE, TPM, VM};
+use super::entity::{CATALOG, ENTITY, REFERENCE, TPM, VAPP, VAPP_TEMPLATE, VM};
+use super::section::{LEASE, RASD_ITEM};
 use super::{Field, Namespace, Root, Type, attribute, boolean, flag, loose, many, one, text};
 use crate::version::ApiVersion;
 
@@ -192,6 +193,33 @@ static SNAPSHOT: Type = Type::extending(
 /// `PublishCatalogParamsType`.
 static PUBLISH: Type = Type::new("PublishCatalogParamsType", &[boolean("IsPublished")]);
 
+/// `UserType`, as far as a new user needs it.
+static NEW_USER: Type = Type::extending(
+    "UserType",
+    &ENTITY,
+    &[
+        text("FullName"),
+        loose("EmailAddress"),
+        loose("Telephone"),
+        boolean("IsEnabled"),
+        loose("IsLocked"),
+        loose("IM"),
+        loose("NameInSource"),
+        loose("IsAlertEnabled"),
+        loose("AlertEmailPrefix"),
+        loose("AlertEmail"),
+        boolean("IsExternal"),
+        loose("ProviderType"),
+        loose("IsDefaultCached"),
+        loose("IsGroupRole"),
+        loose("StoredVmQuota"),
+        loose("DeployedVmQuota"),
+        one("Role", &REFERENCE),
+        text("Password"),
+        loose("GroupReferences"),
+    ],
+);
+
 /// `AdminCatalogType`, as far as a new catalog needs it.
 static NEW_CATALOG: Type = Type::extending("AdminCatalogType", &ENTITY, &[]);
 
@@ -269,10 +297,24 @@ roots! {
     SNAPSHOT_ROOT = new("CreateSnapshotParams", SNAPSHOT, "application/vnd.vmware.vcloud.createSnapshotParams");
     /// Publish a catalog.
     PUBLISH_ROOT = new("PublishCatalogParams", PUBLISH, "application/vnd.vmware.admin.publishCatalogParams");
+    /// Add a user.
+    NEW_USER_ROOT = new("User", NEW_USER, "application/vnd.vmware.admin.user");
     /// Make a catalog.
     NEW_CATALOG_ROOT = new("AdminCatalog", NEW_CATALOG, "application/vnd.vmware.admin.catalog");
     /// Change a VM.
     RECONFIGURE_ROOT = new("Vm", VM, "application/vnd.vmware.vcloud.vm");
+    /// Change a vApp.
+    VAPP_EDIT_ROOT = new("VApp", VAPP, "application/vnd.vmware.vcloud.vApp");
+    /// Change a template.
+    TEMPLATE_EDIT_ROOT = new("VAppTemplate", VAPP_TEMPLATE, "application/vnd.vmware.vcloud.vAppTemplate");
+    /// Change a catalog.
+    CATALOG_EDIT_ROOT = new("AdminCatalog", CATALOG, "application/vnd.vmware.admin.catalog");
+    /// The same as it is shown to its users.
+    CATALOG_SHOWN_ROOT = new("Catalog", CATALOG, "application/vnd.vmware.admin.catalog");
+    /// Set the leases of a vApp.
+    LEASE_EDIT_ROOT = new("LeaseSettingsSection", LEASE, "application/vnd.vmware.vcloud.leaseSettingsSection");
+    /// Change processors or memory.
+    RASD_ITEM_EDIT_ROOT = new("Item", RASD_ITEM, "application/vnd.vmware.vcloud.rasdItem");
     /// Give a VM a TPM, or take it away.
     EDIT_TPM_ROOT = new("TrustedPlatformModule", TPM, "application/vnd.vmware.vcloud.TpmSection");
     /// The same by the name of its media type.

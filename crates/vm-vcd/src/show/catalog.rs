@@ -49,6 +49,9 @@ pub(crate) fn catalog(call: &Call, record: &Catalog, templates: &[Template]) -> 
     }
     let publish = format!("{}/api/admin/catalog/{id}/action/publish", call.base);
     node.push("Link", action("publish", publish, &request::PUBLISH_ROOT));
+    let admin = format!("{}/api/admin/catalog/{id}", call.base);
+    node.push("Link", link("remove", admin.as_str(), None));
+    node.push("Link", action("edit", admin, &request::CATALOG_EDIT_ROOT));
     let items = templates
         .iter()
         .filter(|template| shelf_id(template) == id)
@@ -145,7 +148,8 @@ pub(crate) fn template(call: &Call, record: &Template, tasks: &[Task]) -> Node {
     .with("ovfDescriptorUploaded", true)
     .with("goldMaster", false);
     let own = Kind::Template.href(&call.base, record.id);
-    node.push("Link", link("remove", own, None));
+    node.push("Link", link("remove", own.as_str(), None));
+    node.push("Link", action("edit", own, &request::TEMPLATE_EDIT_ROOT));
     let item = ids::catalog_item(record.id);
     node.push(
         "Link",

@@ -77,12 +77,47 @@ pub(crate) fn role_name(role: Role, system: bool) -> String {
     }
 }
 
+/// The roles that users of organizations can have, by the API's names.
+pub(crate) fn roles() -> impl Iterator<Item = (String, Role)> {
+    Role::ALL
+        .iter()
+        .map(|(_, role)| (role_name(*role, false), *role))
+}
+
+/// A role.
+pub(crate) fn role_document(call: &Call, name: &str) -> Node {
+    let id = ids::derived(Kind::Role, name);
+    begin(call, &entity::ROLE_ROOT, Kind::Role, id, name)
+}
+
+/// An organization as administrators see it.
+pub(crate) fn admin_org(call: &Call, name: &str) -> Node {
+    let id = ids::org(name);
+    let href = format!("{}/api/admin/org/{id}", call.base);
+    let mut node = Node::of(&entity::ORG)
+        .with("href", href.as_str())
+        .with("type", entity::media(&entity::ADMIN_ORG_ROOT))
+        .with("id", Kind::Org.urn(id))
+        .with("name", name);
+    node.push("Link", link_to(call, "alternate", Kind::Org, id, name));
+    if name != SYSTEM {
+        let catalogs = format!("{href}/catalogs");
+        node.push("Link", action("add", catalogs, &request::NEW_CATALOG_ROOT));
+        let users = format!("{href}/users");
+        node.push("Link", action("add", users, &request::NEW_USER_ROOT));
+    }
+    node.with("FullName", name).with("IsEnabled", true)
+}
+
 /// A user.
 pub(crate) fn user(call: &Call, id: Uuid, name: &str, role: &str) -> Node {
     begin(call, &entity::USER_ROOT, Kind::User, id, name)
         .with("FullName", name)
         .with("IsEnabled", true)
-        .with("Role", Node::of(&entity::REFERENCE).with("name", role))
+        .with(
+            "Role",
+            reference(call, Kind::Role, ids::derived(Kind::Role, role), role),
+        )
 }
 
 /// An organization.

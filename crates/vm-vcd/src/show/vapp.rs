@@ -4,11 +4,11 @@ use super::{action, begin, date, link, link_to, reference};
 use crate::call::Call;
 use crate::ids::{self, Kind};
 use crate::node::Node;
-use crate::schema::{entity, request};
+use crate::schema::{entity, request, section};
 use uuid::Uuid;
 use vm_inventory::guest::{GuestFamily, GuestOs};
 use vm_inventory::model::{PowerState, Vapp};
-use vm_inventory::{TargetKind, Task, VappView, VmView};
+use vm_inventory::{TargetKind, Task, VappView, VmHardware, VmView};
 
 /// The status of a VM: its number and its word in queries.
 pub(crate) fn vm_status(power: PowerState) -> (i64, &'static str) {
@@ -38,8 +38,10 @@ fn power_links(node: &mut Node, href: &str, on: bool, off: bool) {
         node.push("Link", action("deploy", deploy, &request::DEPLOY_ROOT));
     }
     if on {
-        node.push("Link", link("power:powerOff", power("powerOff"), None));
-        node.push("Link", link("power:shutdown", power("shutdown"), None));
+        for what in ["powerOff", "shutdown", "reboot", "reset"] {
+            let rel = format!("power:{what}");
+            node.push("Link", link(&rel, power(what), None));
+        }
         let undeploy = format!("{href}/action/undeploy");
         node.push(
             "Link",
@@ -106,6 +108,105 @@ pub(crate) fn spec(guest: &GuestOs, hardware: u16, firmware: &str) -> Node {
         .with("Firmware", firmware)
 }
 
+/// The same with processors and memory, of a VM.
+fn spec_of(vm: &VmView, hardware: Option<&VmHardware>) -> Node {
+    let spec = spec(&vm.guest, vm.hardware_version, vm.firmware.as_str());
+    let Some(hardware) = hardware else {
+        return spec;
+    };
+    let memory = entity::inner(&entity::VM_SPEC, "MemoryResourceMb");
+    spec.with("NumCpus", i64::from(hardware.cpus))
+        .with("NumCoresPerSocket", 1_i64)
+        .with(
+            "MemoryResourceMb",
+            Node::of(memory).with("Configured", i64::from(hardware.memory_mb)),
+        )
+}
+
+/// The networks of a VM, which has none.
+pub(crate) fn connections(call: &Call, vm: Uuid) -> Node {
+    let href = Kind::Vm.href(&call.base, vm);
+    Node::of(&section::NETWORK_CONNECTIONS)
+        .with("href", format!("{href}/networkConnectionSection/"))
+        .with("type", entity::media(&entity::NETWORK_CONNECTIONS_ROOT))
+        .with("Info", "Specifies the available VM network connections")
+}
+
+/// The networks of a vApp, which has none.
+pub(crate) fn networks(call: &Call, vapp: Uuid) -> Node {
+    let href = Kind::Vapp.href(&call.base, vapp);
+    Node::of(&section::NETWORK_CONFIGS)
+        .with("href", format!("{href}/networkConfigSection/"))
+        .with("type", entity::media(&entity::NETWORK_CONFIGS_ROOT))
+        .with("Info", "The configuration parameters for logical networks")
+}
+
+/// The leases of a vApp: there are none, so it never expires.
+pub(crate) fn leases(call: &Call, vapp: Uuid) -> Node {
+    let href = format!(
+        "{}/leaseSettingsSection/",
+        Kind::Vapp.href(&call.base, vapp)
+    );
+    Node::of(&section::LEASE)
+        .with("href", href.as_str())
+        .with("type", entity::media(&entity::LEASE_ROOT))
+        .with("Info", "Lease settings section")
+        .with(
+            "Link",
+            action("edit", href.clone(), &request::LEASE_EDIT_ROOT),
+        )
+        .with("DeploymentLeaseInSeconds", 0_i64)
+        .with("StorageLeaseInSeconds", 0_i64)
+}
+
+/// Processors or memory of a VM, as an item of its hardware.
+pub(crate) fn hardware_item(call: &Call, vm: &VmView, memory: bool, quantity: u32) -> Node {
+    let (what, number, units, name) = if memory {
+        (
+            "memory",
+            4_i64,
+            "byte * 2^20",
+            format!("{quantity} MB of memory"),
+        )
+    } else {
+        (
+            "cpu",
+            3_i64,
+            "hertz * 10^6",
+            format!("{quantity} virtual CPU(s)"),
+        )
+    };
+    let href = format!(
+        "{}/virtualHardwareSection/{what}",
+        Kind::Vm.href(&call.base, vm.id.0)
+    );
+    let description = if memory {
+        "Memory Size"
+    } else {
+        "Number of Virtual CPUs"
+    };
+    let item = Node::of(&section::RASD_ITEM)
+        .with("href", href.as_str())
+        .with("type", entity::media(&entity::RASD_ITEM_ROOT))
+        .with("AllocationUnits", units)
+        .with("Description", description)
+        .with("ElementName", name)
+        .with("InstanceID", number.to_string())
+        .with("Reservation", 0_i64)
+        .with("ResourceType", number)
+        .with("VirtualQuantity", i64::from(quantity))
+        .with("Weight", 0_i64)
+        .with(
+            "Link",
+            action("edit", href.clone(), &request::RASD_ITEM_EDIT_ROOT),
+        );
+    if memory {
+        item
+    } else {
+        item.with("CoresPerSocket", 1_i64)
+    }
+}
+
 /// A reference to the datastore of a VM as its virtual data center sees it.
 pub(crate) fn storage_profile(call: &Call, organization: &str, vdc: &str, datastore: &str) -> Node {
     reference(
@@ -149,6 +250,8 @@ pub(crate) fn vm(call: &Call, vapp: &Vapp, vm: &VmView, tasks: &[Task]) -> Node 
     let (status, _) = vm_status(vm.power);
     let on = vm.power == PowerState::On;
     let href = Kind::Vm.href(&call.base, vm.id.0);
+    // A VM that goes while it is looked at has nothing to tell.
+    let hardware = call.operations.vm_hardware(&vm.id.to_string()).ok();
     let mut node = begin(call, &entity::VM_ROOT, Kind::Vm, vm.id.0, vm.name.as_str())
         .with("deployed", on)
         .with("status", status)
@@ -167,6 +270,20 @@ pub(crate) fn vm(call: &Call, vapp: &Vapp, vm: &VmView, tasks: &[Task]) -> Node 
         "Link",
         action("reconfigureVm", reconfigure, &request::RECONFIGURE_ROOT),
     );
+    node.push(
+        "Link",
+        action("edit", href.clone(), &request::RECONFIGURE_ROOT),
+    );
+    for (what, media) in [
+        ("cpu", &entity::RASD_ITEM_ROOT),
+        ("memory", &entity::RASD_ITEM_ROOT),
+        ("disks", &entity::RASD_ITEMS_ROOT),
+        ("media", &entity::RASD_ITEMS_ROOT),
+        ("networkCards", &entity::RASD_ITEMS_ROOT),
+    ] {
+        let at = format!("{href}/virtualHardwareSection/{what}");
+        node.push("Link", link("down", at, Some(&entity::media(media))));
+    }
     let tpm_section = format!("{href}/trustedPlatformModule");
     if call.version >= crate::version::ApiVersion::TPM {
         node.push(
@@ -184,10 +301,14 @@ pub(crate) fn vm(call: &Call, vapp: &Vapp, vm: &VmView, tasks: &[Task]) -> Node 
         reference(call, Kind::Vapp, vapp.id, vapp.name.as_str()),
     )
     .with("OperatingSystemSection", operating_system(&vm.guest))
-    .with(
-        "VmSpecSection",
-        spec(&vm.guest, vm.hardware_version, vm.firmware.as_str()),
+    .with("VmSpecSection", spec_of(vm, hardware.as_ref()))
+    .with_some(
+        "Description",
+        hardware
+            .map(|it| it.annotation)
+            .filter(|text| !text.is_empty()),
     )
+    .with("NetworkConnectionSection", connections(call, vm.id.0))
     .with("DateCreated", date(vm.created))
     .with("VAppScopedLocalId", vm.id.to_string())
     .with(
@@ -236,6 +357,10 @@ pub(crate) fn vapp(call: &Call, view: &VappView, tasks: &[Task]) -> Node {
     if !on {
         node.push("Link", link("remove", href.as_str(), None));
     }
+    node.push(
+        "Link",
+        action("edit", href.clone(), &request::VAPP_EDIT_ROOT),
+    );
     let taken = view.vms.iter().any(|vm| vm.snapshot_count > 0);
     snapshot_links(&mut node, &href, taken);
     let children = entity::inner(&entity::VAPP, "Children");
@@ -245,6 +370,8 @@ pub(crate) fn vapp(call: &Call, view: &VappView, tasks: &[Task]) -> Node {
         "Tasks",
         super::task::in_progress(call, tasks, TargetKind::Vapp, record.id),
     )
+    .with("NetworkConfigSection", networks(call, record.id))
+    .with("LeaseSettingsSection", leases(call, record.id))
     .with("DateCreated", date(record.created))
     .with("autoNature", record.standalone)
     .with("InMaintenanceMode", false)

@@ -15,13 +15,18 @@ pub(crate) fn vdc_id(vdc: &Vdc) -> uuid::Uuid {
     ids::of_org(Kind::Vdc, vdc.organization.as_str(), vdc.name.as_str())
 }
 
+/// Where new VMs of a virtual data center go.
+pub(crate) fn own_datastore(call: &Call, vdc: &Vdc) -> Option<Name> {
+    call.operations.datastore_of_vdc(vdc).ok()
+}
+
 /// The datastores of a virtual data center: its own, and those that its VMs are on.
-pub(crate) fn datastores(vdc: &Vdc, vapps: &[VappView]) -> BTreeSet<Name> {
+pub(crate) fn datastores(call: &Call, vdc: &Vdc, vapps: &[VappView]) -> BTreeSet<Name> {
     vapps
         .iter()
         .filter(|view| is_in(view, vdc))
         .flat_map(|view| view.vms.iter().map(|vm| vm.datastore.clone()))
-        .chain(vdc.datastore.clone())
+        .chain(own_datastore(call, vdc))
         .collect()
 }
 
@@ -76,7 +81,7 @@ pub(crate) fn vdc(
     let shelved = shelved
         .map(|template| reference(call, Kind::Template, template.id, template.name.as_str()));
     let profiles = entity::inner(&entity::VDC, "VdcStorageProfiles");
-    let seen = datastores(record, vapps);
+    let seen = datastores(call, record, vapps);
     let seen = seen
         .iter()
         .map(|name| storage_profile(call, org, record.name.as_str(), name.as_str()));

@@ -252,7 +252,7 @@ impl<'a> Reader<'a> {
             Some(field) if field.is_in(self.version) => field,
             None if matches!(
                 element.namespace,
-                Found::Other | Found::Known(Namespace::Ovf | Namespace::Vmw)
+                Found::Other | Found::Known(Namespace::Ovf | Namespace::Vmw | Namespace::Rasd)
             ) =>
             {
                 return self.read_over();

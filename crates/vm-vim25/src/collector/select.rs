@@ -179,10 +179,12 @@ impl FilterSpec {
     /// The objects that are selected now, with what is read of them.
     pub(crate) fn evaluate(&self, call: &Call) -> Outcome<Vec<Found>> {
         // Some objects are in no inventory; without a session there are no others.
-        let world = if self.needs_world() {
-            Some(call.world()?)
-        } else {
+        let world = if !self.needs_world() {
             None
+        } else if self.names_all() {
+            Some(call.world_of(self.objects.iter().map(|set| &set.object))?)
+        } else {
+            Some(call.world()?)
         };
         let mut found = Vec::new();
         let mut seen = BTreeSet::new();
@@ -207,6 +209,12 @@ impl FilterSpec {
             walk.follow(&set.object, &set.select)?;
         }
         Ok(found)
+    }
+
+    /// Whether all VMs that it looks at are named in it.
+    fn names_all(&self) -> bool {
+        let alone = |kind: &str| matches!(kind, "VirtualMachine" | "Task" | "ServiceInstance");
+        self.traversals.is_empty() && self.objects.iter().all(|set| alone(set.object.kind))
     }
 
     /// Whether it may look at anything that is in the inventory.

@@ -20,6 +20,7 @@ struct Then {
     hardware: Hardware,
     config: Option<Spec>,
     power_on: bool,
+    template: bool,
 }
 
 pub(super) fn clone(request: &Request<'_>) -> Outcome<Option<Value>> {
@@ -38,9 +39,10 @@ pub(super) fn clone(request: &Request<'_>) -> Outcome<Option<Value>> {
             )));
         }
     }
-    if spec.flag("template") {
-        return Err(Fault::not_supported(
-            "templates are kept in catalogs; clone the VM as a VM",
+    if spec.flag("template") && spec.flag("powerOn") {
+        return Err(Fault::invalid_argument(
+            "spec.powerOn",
+            "a template is not powered on",
         ));
     }
     let tpm = policy(spec)?;
@@ -75,11 +77,19 @@ pub(super) fn clone(request: &Request<'_>) -> Outcome<Option<Value>> {
             memory_mb: Some(own.memory_mb),
             annotation: Some(own.annotation),
         },
-        config: spec.child("config").map(Spec::read).transpose()?,
+        config: match spec.child("config") {
+            // The clone has the name that the method gives it.
+            Some(config) => Some(Spec {
+                name: None,
+                ..Spec::read(config)?
+            }),
+            None => None,
+        },
         power_on: spec.flag("powerOn"),
+        template: spec.flag("template"),
     };
     if let Some(config) = &then.config {
-        check_config(vm, config)?;
+        Steps::of(vm, config.clone())?.settle(vm, config)?;
     }
     let about = About {
         key: key_of(request, vm).or(about.key),
@@ -91,11 +101,14 @@ pub(super) fn clone(request: &Request<'_>) -> Outcome<Option<Value>> {
         &request.this,
         vm.name.as_str(),
         move |work| {
-            let job = if crossing {
-                work.act.clone_vm_to(&id, &to, &clone)
-            } else {
-                work.act.clone_vm(&id, clone)
-            };
+            // Clones of one VM that are asked for at once are made one after another.
+            let job = work.when_free(|act| {
+                if crossing {
+                    act.clone_vm_to(&id, &to, &clone)
+                } else {
+                    act.clone_vm(&id, clone.clone())
+                }
+            });
             let made = work.run(job, &about)?.vm;
             finish(work, &made.to_string(), then, &about)?;
             Ok(Some(inventory::vm(made).into()))
@@ -122,21 +135,6 @@ fn policy(spec: &Element) -> Outcome<Option<TpmProvisioning>> {
     }
 }
 
-/// What a clone keeps of its source cannot be changed on the way; its TPM can go, and what is said about its hardware can change.
-fn check_config(vm: &VmView, config: &Spec) -> Outcome<()> {
-    let kept = config.firmware()?.is_none_or(|it| it == vm.firmware)
-        && config
-            .hardware_version()?
-            .is_none_or(|it| it == vm.hardware_version)
-        && config.guest()?.is_none_or(|it| it == vm.guest);
-    if !kept {
-        return Err(Fault::not_supported(
-            "a clone has the firmware, hardware version and guest of its source",
-        ));
-    }
-    Steps::of(vm, config.clone()).map(|_| ())
-}
-
 fn finish(work: &Work, vm: &str, then: Then, about: &About) -> Outcome<()> {
     let told = change_hardware(work, vm, &then.hardware, about);
     or_undone(work, vm, told)?;
@@ -145,9 +143,20 @@ fn finish(work: &Work, vm: &str, then: Then, about: &About) -> Outcome<()> {
             .act
             .vm(vm)
             .map_err(|error| crate::fault::of(&error, about))
-            .and_then(|view| Steps::of(&view, config))
+            .and_then(|view| {
+                let mut steps = Steps::of(&view, config.clone())?;
+                steps.settle(&view, &config)?;
+                Ok(steps)
+            })
             .and_then(|steps| steps.take(work, vm, about));
         or_undone(work, vm, configured)?;
+    }
+    if then.template {
+        let marked = work
+            .act
+            .mark_vm(vm, true)
+            .map_err(|error| crate::fault::of(&error, about));
+        or_undone(work, vm, marked)?;
     }
     if then.power_on {
         work.run(work.act.power_on(vm, false), about)?;

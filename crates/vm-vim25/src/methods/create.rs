@@ -3,13 +3,13 @@
 use super::Request;
 use super::reconfigure::{Crypto, Spec, TpmChange, given_key};
 use crate::arguments::Read as _;
-use crate::fault::{self, About, Fault, Outcome};
+use crate::fault::{About, Fault, Outcome};
 use crate::inventory::{self, World};
 use crate::server::Work;
 use crate::value::{MoRef, Value};
 use crate::xml::Element;
 use vm_inventory::model::Firmware;
-use vm_inventory::{CreateVm, Error, Name, VmHardware};
+use vm_inventory::{CreateVm, Error, Name, ReconfigureVm};
 
 pub(super) fn create(request: &Request<'_>) -> Outcome<Option<Value>> {
     let world = request.world()?;
@@ -107,26 +107,29 @@ pub(super) struct Hardware {
     pub(super) annotation: Option<String>,
 }
 
+impl Hardware {
+    /// The change that it is.
+    pub(super) fn change(&self) -> ReconfigureVm {
+        ReconfigureVm {
+            cpus: self.cpus,
+            memory_mb: self.memory_mb,
+            annotation: self.annotation.clone(),
+            ..ReconfigureVm::default()
+        }
+    }
+}
+
 pub(super) fn change_hardware(
     work: &Work,
     vm: &str,
     change: &Hardware,
     about: &About,
 ) -> Outcome<()> {
-    if change.cpus.is_none() && change.memory_mb.is_none() && change.annotation.is_none() {
-        return Ok(());
+    let change = change.change();
+    if !change.is_empty() {
+        work.run(work.act.reconfigure_vm(vm, change), about)?;
     }
-    let apply = |hardware: &mut VmHardware| {
-        hardware.cpus = change.cpus.unwrap_or(hardware.cpus);
-        hardware.memory_mb = change.memory_mb.unwrap_or(hardware.memory_mb);
-        if let Some(annotation) = &change.annotation {
-            hardware.annotation.clone_from(annotation);
-        }
-    };
-    work.act
-        .change_vm_hardware(vm, apply)
-        .map(|_| ())
-        .map_err(|error| fault::of(&error, about))
+    Ok(())
 }
 
 /// VMs are made in the one folder for VMs: what is in the folder of a vApp, its organization decides.

@@ -3,6 +3,8 @@
 mod clone;
 mod create;
 pub(crate) mod crypto;
+mod entity;
+pub(crate) mod events;
 mod locator;
 pub(crate) mod options;
 mod power;
@@ -113,8 +115,10 @@ pub(crate) const METHODS: &[(&str, &str, Function)] = &[
     ("SearchIndex", "FindAllByDnsName", search::nothing),
     ("SearchIndex", "FindAllByIp", search::nothing),
     ("ManagedEntity", "Reload", session::nothing),
+    ("ManagedEntity", "Rename_Task", entity::rename),
     ("ManagedEntity", "Destroy_Task", power::destroy),
     ("Folder", "CreateVM_Task", create::create),
+    ("Folder", "RegisterVM_Task", entity::register),
     (
         "VirtualMachine",
         "ReconfigVM_Task",
@@ -125,6 +129,13 @@ pub(crate) const METHODS: &[(&str, &str, Function)] = &[
     ("VirtualMachine", "PowerOnVM_Task", power::on),
     ("VirtualMachine", "PowerOffVM_Task", power::off),
     ("VirtualMachine", "ResetVM_Task", power::reset),
+    ("VirtualMachine", "ShutdownGuest", entity::in_guest),
+    ("VirtualMachine", "RebootGuest", entity::in_guest),
+    ("VirtualMachine", "StandbyGuest", entity::in_guest),
+    ("VirtualMachine", "UpgradeVM_Task", entity::upgrade),
+    ("VirtualMachine", "MarkAsTemplate", entity::mark_as_template),
+    ("VirtualMachine", "MarkAsVirtualMachine", entity::mark_as_vm),
+    ("VirtualMachine", "UnregisterVM", entity::unregister),
     ("VirtualMachine", "CryptoUnlock_Task", power::unlock),
     ("VirtualMachine", "CreateSnapshot_Task", snapshots::create),
     ("VirtualMachine", "CreateSnapshotEx_Task", snapshots::create),
@@ -149,6 +160,19 @@ pub(crate) const METHODS: &[(&str, &str, Function)] = &[
         snapshots::remove,
     ),
     ("Task", "CancelTask", tasks::cancel),
+    ("EventManager", "QueryEvents", events::query),
+    (
+        "PerformanceManager",
+        "QueryPerfProviderSummary",
+        entity::performance_of,
+    ),
+    (
+        "PerformanceManager",
+        "QueryAvailablePerfMetric",
+        entity::none_of,
+    ),
+    ("PerformanceManager", "QueryPerfCounter", entity::none_of),
+    ("PerformanceManager", "QueryPerf", entity::none_of),
     ("OptionManager", "QueryOptions", options::query),
     ("CryptoManager", "ListKeys", crypto::list_keys),
     (
@@ -316,6 +340,14 @@ fn is_open_filter(this: &MoRef, asked: &Asked, body: &Element) -> bool {
             })
 }
 
+/// Whether a request to a VM needs to know of that VM only.
+fn is_alone(asked: &Asked) -> bool {
+    match asked {
+        Asked::Fetch(_) => true,
+        Asked::Method(method) => !matches!(method.name, "CloneVM_Task" | "RelocateVM_Task"),
+    }
+}
+
 /// Does what a request asks for. Blocks.
 pub(crate) fn answer(
     call: &Call,
@@ -330,6 +362,7 @@ pub(crate) fn answer(
     let world = match this.kind {
         "ServiceInstance" | "SessionManager" | "Task" | "PropertyCollector" | "PropertyFilter"
         | "OptionManager" | "TaskManager" => None,
+        "VirtualMachine" if is_alone(asked) => Some(call.world_of([&this])?),
         _ => Some(call.world()?),
     };
     if !properties::exists(call, world.as_ref(), &this) {

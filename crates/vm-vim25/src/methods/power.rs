@@ -23,7 +23,7 @@ pub(super) fn target<'a>(request: &'a Request<'_>) -> Outcome<(&'a VmView, About
     Ok((vm, about))
 }
 
-fn one(
+pub(super) fn one(
     request: &Request<'_>,
     method: &'static str,
     wants: Option<PowerState>,
@@ -55,6 +55,7 @@ fn one(
 }
 
 pub(super) fn on(request: &Request<'_>) -> Outcome<Option<Value>> {
+    super::entity::no_template(request, "powered on")?;
     one(
         request,
         "PowerOnVM_Task",
@@ -79,23 +80,9 @@ pub(super) fn unlock(request: &Request<'_>) -> Outcome<Option<Value>> {
 }
 
 pub(super) fn reset(request: &Request<'_>) -> Outcome<Option<Value>> {
-    let (vm, about) = target(request)?;
-    let about = About {
-        wants: Some(PowerState::On),
-        ..about
-    };
-    let id = vm.id.to_string();
-    let task = request.call.start(
-        "ResetVM_Task",
-        &request.this,
-        vm.name.as_str(),
-        move |work| {
-            work.run(work.act.power_off(&id), &about)?;
-            work.run(work.act.power_on(&id, false), &about)?;
-            Ok(None)
-        },
-    )?;
-    Ok(Some(task))
+    one(request, "ResetVM_Task", Some(PowerState::On), |act, vm| {
+        act.restart_vm(vm)
+    })
 }
 
 pub(super) fn destroy(request: &Request<'_>) -> Outcome<Option<Value>> {

@@ -1,7 +1,7 @@
 //! Changes of a VM: its TPM, its keys, what is said about its hardware.
 
 use super::Request;
-use super::create::{Hardware, change_hardware, datastore_of, device_fault};
+use super::create::{Hardware, datastore_of, device_fault, name};
 use super::power::target;
 use crate::arguments::Read as _;
 use crate::fault::{self, About, Fault, Outcome};
@@ -11,7 +11,8 @@ use crate::value::Value;
 use crate::xml::Element;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use vm_inventory::{EditTpm, Name, Rekey, VmView};
+use vm_inventory::model::PowerState;
+use vm_inventory::{EditTpm, Name, ReconfigureVm, Rekey, VmView};
 
 /// What a configuration says, as far as it is read here.
 #[derive(Clone, Debug)]
@@ -175,9 +176,10 @@ pub(super) fn read_key(element: &Element) -> Outcome<Key> {
 
 pub(super) fn reconfigure(request: &Request<'_>) -> Outcome<Option<Value>> {
     let (vm, about) = target(request)?;
+    super::entity::no_template(request, "changed")?;
     let spec = Spec::read(request.object("spec")?)?;
-    check_kept(vm, &spec)?;
-    let steps = Steps::of(vm, spec)?;
+    let mut steps = Steps::of(vm, spec.clone())?;
+    steps.settle(vm, &spec)?;
     let about = About {
         key: vm
             .provider
@@ -198,38 +200,6 @@ pub(super) fn reconfigure(request: &Request<'_>) -> Outcome<Option<Value>> {
     Ok(Some(task))
 }
 
-/// What a VM keeps from its making on.
-fn check_kept(vm: &VmView, spec: &Spec) -> Outcome<()> {
-    let differs = |what: &str| {
-        Err(Fault::not_supported(format!(
-            "the {what} of a VM is set when it is made and stays"
-        )))
-    };
-    if spec
-        .name
-        .as_deref()
-        .is_some_and(|name| name != vm.name.as_str())
-    {
-        return differs("name");
-    }
-    if spec
-        .firmware()?
-        .is_some_and(|firmware| firmware != vm.firmware)
-    {
-        return differs("firmware");
-    }
-    if spec
-        .hardware_version()?
-        .is_some_and(|version| version != vm.hardware_version)
-    {
-        return differs("hardware version");
-    }
-    if spec.guest()?.is_some_and(|guest| guest != vm.guest) {
-        return differs("guest");
-    }
-    Ok(())
-}
-
 /// What a change of a VM takes, in its order.
 pub(super) struct Steps {
     edit: Option<EditTpm>,
@@ -237,7 +207,11 @@ pub(super) struct Steps {
     rekey: Option<(Key, bool)>,
     /// The certificates that the TPM's endorsement keys are to have (DER each).
     certificates: Vec<Vec<u8>>,
-    hardware: Hardware,
+    /// What the VM is made for: changed before its TPM, put back if that is refused.
+    settings: ReconfigureVm,
+    before: ReconfigureVm,
+    /// What is said about it, and its name.
+    change: ReconfigureVm,
 }
 
 impl Steps {
@@ -255,7 +229,9 @@ impl Steps {
             edit: None,
             rekey: None,
             certificates: Vec::new(),
-            hardware: spec.hardware,
+            settings: ReconfigureVm::default(),
+            before: ReconfigureVm::default(),
+            change: spec.hardware.change(),
         };
         let wrong = |message: &str| Fault::invalid_argument("configSpec.crypto", message);
         match (spec.tpm, spec.crypto) {
@@ -321,18 +297,67 @@ impl Steps {
         Ok(steps)
     }
 
+    /// What changes of the VM besides its TPM and its keys.
+    pub(super) fn settle(&mut self, vm: &VmView, spec: &Spec) -> Outcome<()> {
+        self.change.name = match spec.name.as_deref() {
+            Some(text) => Some(name(&crate::inventory::decoded(text), "spec.name")?),
+            None => None,
+        }
+        .filter(|name| *name != vm.name);
+        self.settings = ReconfigureVm {
+            firmware: spec.firmware()?.filter(|it| *it != vm.firmware),
+            hardware_version: spec
+                .hardware_version()?
+                .filter(|it| *it != vm.hardware_version),
+            guest: spec.guest()?.filter(|it| *it != vm.guest),
+            ..ReconfigureVm::default()
+        };
+        self.before = ReconfigureVm {
+            firmware: Some(vm.firmware),
+            hardware_version: Some(vm.hardware_version),
+            guest: Some(vm.guest.clone()),
+            ..ReconfigureVm::default()
+        };
+        Ok(())
+    }
+
     pub(super) fn take(self, work: &Work, vm: &str, about: &About) -> Outcome<()> {
-        let added = self.edit.as_ref().is_some_and(|edit| edit.present);
-        if let Some(edit) = &self.edit {
+        let about = &About {
+            wants: Some(PowerState::Off),
+            ..about.clone()
+        };
+        let removes = self.edit.as_ref().is_some_and(|edit| !edit.present);
+        if removes && let Some(edit) = &self.edit {
+            // Without a TPM the VM may become what none with one may be.
             work.run(work.act.edit_tpm(vm, edit), about)?;
         }
-        if let Some((key, deep)) = self.rekey {
+        if !self.settings.is_empty() {
+            work.run(work.act.reconfigure_vm(vm, self.settings.clone()), about)?;
+        }
+        let keys = self.change_keys(work, vm, about, removes);
+        if keys.is_err() && !self.settings.is_empty() {
+            work.run(work.act.reconfigure_vm(vm, self.before.clone()), about)?;
+        }
+        keys?;
+        if !self.change.is_empty() {
+            work.run(work.act.reconfigure_vm(vm, self.change), about)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a TPM, changes keys, puts certificates in.
+    fn change_keys(&self, work: &Work, vm: &str, about: &About, removed: bool) -> Outcome<()> {
+        let added = self.edit.as_ref().is_some_and(|edit| edit.present);
+        if !removed && let Some(edit) = &self.edit {
+            work.run(work.act.edit_tpm(vm, edit), about)?;
+        }
+        if let Some((key, deep)) = &self.rekey {
             let rekeyed = given_key(
                 work,
                 vm,
-                key.provider,
+                key.provider.clone(),
                 key.id.as_deref().unwrap_or_default(),
-                deep,
+                *deep,
                 about,
             );
             if rekeyed.is_err() && added {
@@ -350,7 +375,7 @@ impl Steps {
         if !self.certificates.is_empty() {
             put_certificates(work, vm, &self.certificates, about)?;
         }
-        change_hardware(work, vm, &self.hardware, about)
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Snapshots.
 
 use super::Request;
-use super::power::target;
+use super::power::{one, target};
 use crate::arguments::Read as _;
 use crate::fault::{self, About, Fault, Outcome};
 use crate::inventory;
@@ -75,23 +75,9 @@ pub(super) fn revert_to_current(request: &Request<'_>) -> Outcome<Option<Value>>
 }
 
 pub(super) fn remove_all(request: &Request<'_>) -> Outcome<Option<Value>> {
-    let (vm, about) = target(request)?;
-    let id = vm.id.to_string();
-    let task = request.call.start(
-        "RemoveAllSnapshots_Task",
-        &request.this,
-        vm.name.as_str(),
-        move |work| {
-            for snapshot in tree(work, &id, &about)?.snapshots {
-                work.run(
-                    work.act.forget_snapshot(&id, &snapshot.id.to_string()),
-                    &about,
-                )?;
-            }
-            Ok(None)
-        },
-    )?;
-    Ok(Some(task))
+    one(request, "RemoveAllSnapshots_Task", None, |act, vm| {
+        act.forget_snapshots(vm)
+    })
 }
 
 pub(super) fn revert(request: &Request<'_>) -> Outcome<Option<Value>> {

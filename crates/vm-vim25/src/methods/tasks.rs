@@ -2,16 +2,16 @@
 
 use super::Request;
 use crate::fault::{self, About, Fault, Outcome};
+use crate::tasks::AnyTask;
 use crate::value::Value;
 
 pub(super) fn cancel(request: &Request<'_>) -> Outcome<Option<Value>> {
-    let task = request
-        .call
-        .server
-        .board
-        .find(&request.call.vcenter.name, &request.this)?;
+    let ended = || Fault::new("InvalidState", "the task has ended");
+    let AnyTask::Live(task) = AnyTask::find(request.call, &request.this)? else {
+        return Err(ended());
+    };
     if task.is_ended() {
-        return Err(Fault::new("InvalidState", "the task has ended"));
+        return Err(ended());
     }
     if let Some(working) = task.working() {
         let act = request.call.act()?;

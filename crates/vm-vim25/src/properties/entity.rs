@@ -15,8 +15,9 @@ pub(super) fn common(call: &Call, world: &World, of: &MoRef, name: &str) -> Opti
         "recentTask" => Some(Value::refs(
             call.server
                 .board
-                .recent(&call.vcenter.name)
+                .of(&call.vcenter.name)
                 .iter()
+                .filter(|task| task.is_recent())
                 .filter(|task| task.start.entity == *of)
                 .map(|task| task.reference()),
         )),

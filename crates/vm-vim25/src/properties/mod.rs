@@ -9,6 +9,7 @@ use crate::fault::{Fault, Outcome};
 use crate::inventory::{self, World};
 use crate::schema::schema;
 use crate::server::Call;
+use crate::tasks::AnyTask;
 use crate::value::{MoRef, Object, Value};
 use vm_inventory::model::Timestamp;
 
@@ -23,12 +24,15 @@ pub(crate) fn exists(call: &Call, world: Option<&World>, of: &MoRef) -> bool {
         inventory::task_manager(),
         inventory::crypto_manager(),
         inventory::option_manager(),
+        inventory::event_manager(),
+        inventory::performance_manager(),
+        inventory::custom_fields_manager(),
     ];
     if fixed.contains(of) {
         return true;
     }
     match of.kind {
-        "Task" => call.server.board.find(&call.vcenter.name, of).is_ok(),
+        "Task" => AnyTask::find(call, of).is_ok(),
         "ContainerView" | "ListView" | "PropertyCollector" | "PropertyFilter" => call
             .login
             .as_ref()
@@ -66,20 +70,14 @@ pub(crate) fn property(
             }
         }
         "TaskManager" => match name {
-            "recentTask" => Some(Value::refs(
-                call.server
-                    .board
-                    .recent(&call.vcenter.name)
-                    .iter()
-                    .map(|task| task.reference()),
-            )),
+            "recentTask" => Some(Value::refs(AnyTask::recent(call)?)),
             "maxCollector" => Some(0.into()),
             _ => None,
         },
         "Task" => match name {
             "info" => {
-                let task = call.server.board.find(&call.vcenter.name, of)?;
-                Some(call.task_info(&task)?.into())
+                let task = AnyTask::find(call, of)?;
+                Some(task.info(call)?.into())
             }
             _ => None,
         },
@@ -89,6 +87,15 @@ pub(crate) fn property(
                 "KmipClusterInfo",
                 crate::methods::crypto::clusters(call)?,
             )),
+            _ => None,
+        },
+        "EventManager" => match name {
+            "latestEvent" => crate::methods::events::latest(call)?,
+            "maxCollector" => Some(0.into()),
+            _ => None,
+        },
+        "PerformanceManager" | "CustomFieldsManager" => match name {
+            "perfCounter" | "historicalInterval" | "field" => Some(Value::refs([])),
             _ => None,
         },
         "OptionManager" => match name {
@@ -128,7 +135,10 @@ pub(crate) fn content(call: &Call) -> Object {
         .with("about", about(call))
         .with("setting", inventory::option_manager())
         .with("sessionManager", inventory::session_manager())
+        .with("perfManager", inventory::performance_manager())
+        .with("eventManager", inventory::event_manager())
         .with("taskManager", inventory::task_manager())
+        .with("customFieldsManager", inventory::custom_fields_manager())
         .with("searchIndex", inventory::search_index())
         .with("cryptoManager", inventory::crypto_manager())
 }

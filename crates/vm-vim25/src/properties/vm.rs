@@ -20,7 +20,7 @@ pub(super) fn property(
 ) -> Outcome<Option<Value>> {
     let vm = world.vm(of)?;
     Ok(match name {
-        "config" => Some(config(call, of)?.into()),
+        "config" => Some(config(call, of, Some(vm))?.into()),
         "runtime" => Some(runtime(vm).into()),
         "summary" => {
             let hardware = call
@@ -41,7 +41,14 @@ pub(super) fn property(
                 .into(),
         ),
         "capability" => Some(capability().into()),
-        "resourcePool" => Some(inventory::resource_pool().into()),
+        "resourcePool" => {
+            let hardware = call
+                .act()?
+                .vm_hardware(&vm.id.to_string())
+                .map_err(Call::about(of))?;
+            // Templates are in none.
+            (!hardware.template).then(|| inventory::resource_pool().into())
+        }
         "datastore" => Some(Value::refs([inventory::datastore(&vm.datastore)])),
         "network" => Some(Value::refs([])),
         "snapshot" => {
@@ -80,11 +87,14 @@ pub(crate) fn settings_path(vm: &VmView) -> String {
     format!("[{}] {}/{}.vmx", vm.datastore, vm.folder, vm.folder)
 }
 
-fn config(call: &Call, of: &MoRef) -> Outcome<Object> {
+fn config(call: &Call, of: &MoRef, known: Option<&VmView>) -> Outcome<Object> {
     let id = inventory::vm_id(of).ok_or_else(|| Fault::object_not_found(of))?;
     let act = call.act()?;
-    // Read again: only of one VM its key is told.
-    let vm = act.vm(&id.to_string()).map_err(Call::about(of))?;
+    // Read again, unless it was read alone: only of one VM its key is told.
+    let vm = match known {
+        Some(vm) if vm.key_id.is_some() || vm.provider.is_none() => vm.clone(),
+        _ => act.vm(&id.to_string()).map_err(Call::about(of))?,
+    };
     let hardware = act.vm_hardware(&id.to_string()).map_err(Call::about(of))?;
     let mut devices = Vec::new();
     if vm.tpm.present {
@@ -129,7 +139,7 @@ fn config(call: &Call, of: &MoRef) -> Outcome<Object> {
         .with("uuid", vm.id.to_string())
         .with("createDate", vm.created)
         .with("instanceUuid", vm.id.to_string())
-        .with("template", false)
+        .with("template", hardware.template)
         .with("guestId", vm.guest.as_str())
         .with("alternateGuestName", "")
         .with("annotation", hardware.annotation.as_str())
@@ -227,7 +237,7 @@ fn summary(vm: &VmView, hardware: &VmHardware) -> Object {
             "config",
             Object::new("VirtualMachineConfigSummary")
                 .with("name", vm.name.as_str())
-                .with("template", false)
+                .with("template", hardware.template)
                 .with("vmPathName", settings_path(vm))
                 .with("memorySizeMB", number_of(hardware.memory_mb))
                 .with("numCpu", number_of(hardware.cpus))
@@ -339,7 +349,7 @@ pub(super) fn snapshot_property(
     let (vm, tree) = of_snapshot(call, world, of)?;
     Ok(match name {
         "vm" => Some(inventory::vm(vm.id).into()),
-        "config" => Some(config(call, &inventory::vm(vm.id))?.into()),
+        "config" => Some(config(call, &inventory::vm(vm.id), Some(&vm))?.into()),
         "childSnapshot" => Some(Value::refs(
             tree.after(inventory::snapshot_id(of))
                 .map(|it| inventory::snapshot(it.id)),
@@ -391,6 +401,7 @@ mod tests {
             cpus: 2,
             memory_mb: 4,
             annotation: String::new(),
+            template: false,
         };
         for object in [runtime(vm), summary(vm, &hardware), capability()] {
             assert_eq!(object.strangers(), Vec::<String>::new());

@@ -173,8 +173,7 @@ fn a_vapp_is_powered_as_a_whole_and_what_is_made_can_be_powered_on_at_once() {
             .collect()
     };
     done(world.operations.power_vapp("shop", PowerState::On));
-    // `log` has no TPM, so there is nothing of it to power on.
-    assert_eq!(on("shop"), [true, false, true]);
+    assert_eq!(on("shop"), [true, true, true]);
     assert!(world.operations.power_vapp("shop", PowerState::On).is_err());
     done(world.operations.power_vapp("shop", PowerState::Off));
     assert_eq!(on("shop"), [false, false, false]);

@@ -2,6 +2,7 @@
 //! bytes of which a copy keeps the first half.
 
 mod across;
+mod changes;
 mod compositions;
 mod copies;
 mod crashes;
