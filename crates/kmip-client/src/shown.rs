@@ -3,16 +3,14 @@
 use crate::{
     connection::{TimedStream, connect},
     settings::ServerAddress,
+    tls::{self, Judge, Shown, Verifier},
 };
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
-    SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    CertificateError, ClientConnection, Error, client::danger::ServerCertVerified, crypto::ring,
+    pki_types::ServerName,
 };
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use x509_cert::{
@@ -24,48 +22,19 @@ use x509_cert::{
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Keeps the certificate and ends the handshake: nothing is ever sent to whom nobody trusts.
-#[derive(Debug)]
-struct Look {
-    seen: Mutex<Option<Vec<u8>>>,
-    provider: Arc<CryptoProvider>,
+#[derive(Debug, Clone, Default)]
+struct Look(Arc<Mutex<Option<Vec<u8>>>>);
+
+impl Look {
+    fn seen(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl ServerCertVerifier for Look {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = Some(end_entity.to_vec());
+impl Judge for Look {
+    fn judge(&self, shown: &Shown<'_>) -> Result<ServerCertVerified, Error> {
+        *self.seen() = Some(shown.certificate.to_vec());
         Err(CertificateError::UnknownIssuer.into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(CertificateError::UnknownIssuer.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(CertificateError::UnknownIssuer.into())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
     }
 }
 
@@ -75,17 +44,12 @@ impl ServerCertVerifier for Look {
 /// When nothing answers there by TLS, in words.
 pub fn server_certificate(server: &ServerAddress) -> Result<String, String> {
     let provider = Arc::new(ring::default_provider());
-    let look = Arc::new(Look {
-        seen: Mutex::new(None),
+    let look = Look::default();
+    let verifier = Arc::new(Verifier {
+        judge: look.clone(),
         provider: Arc::clone(&provider),
     });
-    let verifier: Arc<dyn ServerCertVerifier> = Arc::<Look>::clone(&look);
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+    let config = tls::config(provider, verifier)?.with_no_client_auth();
     let name = ServerName::try_from(server.host.clone())
         .map_err(|_| format!("{server} is no host name"))?;
     let deadline = Instant::now() + PATIENCE;
@@ -101,12 +65,10 @@ pub fn server_certificate(server: &ServerAddress) -> Result<String, String> {
             break error.to_string();
         }
     };
-    let seen = look
-        .seen
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    let der = seen.ok_or_else(|| format!("{server} showed no certificate: {ended}"))?;
+    let der = look
+        .seen()
+        .take()
+        .ok_or_else(|| format!("{server} showed no certificate: {ended}"))?;
     Certificate::from_der(&der)
         .and_then(|certificate| certificate.to_pem(LineEnding::LF))
         .map_err(|error| format!("the certificate of {server} cannot be read: {error}"))

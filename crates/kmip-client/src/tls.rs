@@ -2,17 +2,17 @@
 
 use crate::settings::{Settings, Trust};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
-    SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, OtherError,
+    RootCertStore, SignatureScheme,
     client::{
-        WebPkiServerVerifier,
+        WantsClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 use x509_cert::{Certificate, der::Decode, ext::pkix::BasicConstraints};
 use zeroize::Zeroize;
 
@@ -22,11 +22,7 @@ pub(crate) fn client_config(settings: &Settings) -> Result<Arc<ClientConfig>, St
     let chain = certificates(&settings.client_certificate, "the client certificate")?;
     let certified = Arc::new(certified_key(chain, &settings.client_key)?);
     let verifier = verifier(&settings.trust, &provider)?;
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
+    let config = config(provider, verifier)?
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     Ok(Arc::new(config))
 }
@@ -36,13 +32,19 @@ pub(crate) fn client_config(settings: &Settings) -> Result<Arc<ClientConfig>, St
 pub fn trusting(pem: &[u8]) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier = verifier(&Trust::Either(pem.to_vec()), &provider)?;
-    let config = ClientConfig::builder_with_provider(provider)
+    Ok(Arc::new(config(provider, verifier)?.with_no_client_auth()))
+}
+
+/// TLS to servers that this verifier accepts.
+pub(crate) fn config(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .with_custom_certificate_verifier(verifier))
 }
 
 fn verifier(
@@ -50,8 +52,8 @@ fn verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, String> {
     Ok(match trust {
-        Trust::Certificates(pem) => Arc::new(Pinned {
-            certificates: certificates(pem, "the server certificate")?,
+        Trust::Certificates(pem) => Arc::new(Verifier {
+            judge: Pinned(certificates(pem, "the server certificate")?),
             provider: Arc::clone(provider),
         }),
         Trust::Authorities(pem) => by_authorities(
@@ -66,12 +68,12 @@ fn verifier(
                 true => None,
                 false => Some(by_authorities(authorities, provider)?),
             };
-            Arc::new(Either {
-                pinned: Pinned {
-                    certificates: pinned,
-                    provider: Arc::clone(provider),
+            Arc::new(Verifier {
+                judge: Either {
+                    pinned: Pinned(pinned),
+                    signed,
                 },
-                signed,
+                provider: Arc::clone(provider),
             })
         }
     })
@@ -134,14 +136,29 @@ fn says_to_be_an_authority(certificate: &CertificateDer<'_>) -> bool {
     })
 }
 
-/// Accepts certain certificates, and those that certain authorities signed.
-#[derive(Debug)]
-struct Either {
-    pinned: Pinned,
-    signed: Option<Arc<WebPkiServerVerifier>>,
+/// Whose certificates are accepted.
+pub(crate) trait Judge: fmt::Debug + Send + Sync {
+    /// Accepts the certificate that a server shows, or says why not.
+    fn judge(&self, shown: &Shown<'_>) -> Result<ServerCertVerified, Error>;
 }
 
-impl ServerCertVerifier for Either {
+/// What a server shows.
+pub(crate) struct Shown<'a> {
+    pub(crate) certificate: &'a CertificateDer<'a>,
+    intermediates: &'a [CertificateDer<'a>],
+    server_name: &'a ServerName<'a>,
+    ocsp_response: &'a [u8],
+    now: UnixTime,
+}
+
+/// Has the certificate judged; that the server has its key, is checked for all in one way.
+#[derive(Debug)]
+pub(crate) struct Verifier<J> {
+    pub(crate) judge: J,
+    pub(crate) provider: Arc<CryptoProvider>,
+}
+
+impl<J: Judge> ServerCertVerifier for Verifier<J> {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -150,70 +167,13 @@ impl ServerCertVerifier for Either {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match &self.signed {
-            Some(signed) if !self.pinned.certificates.contains(end_entity) => signed
-                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
-            _ => self.pinned.verify_server_cert(
-                end_entity,
-                intermediates,
-                server_name,
-                ocsp_response,
-                now,
-            ),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.pinned
-            .verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.pinned
-            .verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.pinned.supported_verify_schemes()
-    }
-}
-
-/// Accepts certain certificates and no others.
-#[derive(Debug)]
-struct Pinned {
-    certificates: Vec<CertificateDer<'static>>,
-    provider: Arc<CryptoProvider>,
-}
-
-/// The certificate is another than the pinned ones.
-#[derive(Debug, thiserror::Error)]
-#[error("its certificate is not the one that was set up")]
-struct OtherCertificate;
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if self.certificates.contains(end_entity) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let other = OtherError(Arc::new(OtherCertificate));
-        Err(CertificateError::Other(other).into())
+        self.judge.judge(&Shown {
+            certificate: end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        })
     }
 
     fn verify_tls12_signature(
@@ -240,5 +200,47 @@ impl ServerCertVerifier for Pinned {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+/// Accepts certain certificates, and those that certain authorities signed.
+#[derive(Debug)]
+struct Either {
+    pinned: Pinned,
+    signed: Option<Arc<WebPkiServerVerifier>>,
+}
+
+impl Judge for Either {
+    fn judge(&self, shown: &Shown<'_>) -> Result<ServerCertVerified, Error> {
+        match &self.signed {
+            Some(signed) if !self.pinned.0.contains(shown.certificate) => signed
+                .verify_server_cert(
+                    shown.certificate,
+                    shown.intermediates,
+                    shown.server_name,
+                    shown.ocsp_response,
+                    shown.now,
+                ),
+            _ => self.pinned.judge(shown),
+        }
+    }
+}
+
+/// Accepts certain certificates and no others.
+#[derive(Debug)]
+struct Pinned(Vec<CertificateDer<'static>>);
+
+/// The certificate is another than the pinned ones.
+#[derive(Debug, thiserror::Error)]
+#[error("its certificate is not the one that was set up")]
+struct OtherCertificate;
+
+impl Judge for Pinned {
+    fn judge(&self, shown: &Shown<'_>) -> Result<ServerCertVerified, Error> {
+        if self.0.contains(shown.certificate) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let other = OtherError(Arc::new(OtherCertificate));
+        Err(CertificateError::Other(other).into())
     }
 }

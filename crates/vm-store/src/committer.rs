@@ -1,10 +1,20 @@
 //! The group committer: saves of many VMs leave the threads that serve sockets, and wait for the disk together.
 //!
-//! Any thread takes the next VM that waits, so that none waits for the disk behind another. A VM is with one thread at a time, which
-//! keeps its saves in order; of several saves that came meanwhile only the last is written, since each is the whole state, and all of
-//! them are told its outcome. The threads' syncs run side by side, and the kernel merges the flushes.
+//! Any thread takes the next VM that waits, seals its state and writes it. Where a write comes as far as the device before it returns
+//! (`BackendFile::write_to_device`), one sync makes all of them durable that came there before it: the thread that finds nobody syncing
+//! does it, once for everything that waits, again for what came meanwhile, and the others go on writing. Elsewhere each thread syncs
+//! the file that it wrote, side by side, and the kernel merges the flushes.
+//!
+//! A VM is with the committer once at a time, which keeps its saves in order; of several saves that came meanwhile only the last is
+//! written, since each is the whole state, and all of them are told its outcome.
 
-use crate::{contents::Contents, error::StoreError, vm_file::VmFile};
+use crate::{
+    backend::Device,
+    contents::Contents,
+    error::StoreError,
+    nvram::{Progress, Unflushed},
+    vm_file::VmFile,
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt, io,
@@ -35,8 +45,10 @@ struct Queue {
 struct State {
     /// Files with something to save that no thread has, by where they are in memory.
     ready: VecDeque<usize>,
-    /// Files that have something to save, or that a thread has.
+    /// Files that have something to save, or that a thread has, or that wait for a sync.
     files: BTreeMap<usize, Waiting>,
+    /// Devices that a thread is syncing, and what came to them since it began.
+    syncing: BTreeMap<Device, Vec<Written>>,
     stopped: bool,
 }
 
@@ -48,6 +60,14 @@ struct Waiting {
 /// The latest contents, and everybody who waits for them.
 struct Batch {
     contents: Contents,
+    done: Vec<Done>,
+}
+
+/// A save that waits for the sync of its device.
+struct Written {
+    place: usize,
+    file: SharedVmFile,
+    save: Unflushed,
     done: Vec<Done>,
 }
 
@@ -170,6 +190,32 @@ impl Queue {
         }
     }
 
+    /// Leaves a save to the thread that syncs its device; gives it back if there is none, and the caller is that thread now.
+    fn hand_over(&self, written: Written) -> Option<Written> {
+        let mut state = self.lock();
+        match state.syncing.get_mut(&written.save.device) {
+            Some(waiting) => {
+                waiting.push(written);
+                None
+            }
+            None => {
+                state.syncing.insert(written.save.device, Vec::new());
+                Some(written)
+            }
+        }
+    }
+
+    /// What came to a device since its sync began; if nothing, the caller is no longer the thread that syncs it.
+    fn came_meanwhile(&self, device: Device) -> Vec<Written> {
+        let mut state = self.lock();
+        let waiting = state.syncing.get_mut(&device);
+        let waiting = waiting.map(std::mem::take).unwrap_or_default();
+        if waiting.is_empty() {
+            state.syncing.remove(&device);
+        }
+        waiting
+    }
+
     /// A thread is done with a file; more may have come for it.
     fn release(&self, place: usize) {
         let mut state = self.lock();
@@ -194,25 +240,91 @@ fn serve(queue: &Queue) {
         let Batch { contents, done } = batch;
         // A fault with one VM must not stop the saves of the others. Callbacks that are dropped uncalled tell
         // their receivers by that.
-        let saved = catch_unwind(AssertUnwindSafe(|| {
-            lock(&file).save(&contents).map_err(Arc::new)
-        }));
-        match saved {
-            Ok(result) => {
-                let told = catch_unwind(AssertUnwindSafe(|| {
-                    for done in done {
-                        done(result.clone());
-                    }
-                }));
-                if told.is_err() {
-                    tracing::error!("whoever waited for a save panicked when it was told");
+        let begun = catch_unwind(AssertUnwindSafe(|| lock(&file).begin_save(&contents)));
+        // Wiped before anybody is told.
+        drop(contents);
+        match begun {
+            Ok(Ok(Progress::Unflushed(save))) => {
+                let written = Written {
+                    place,
+                    file,
+                    save,
+                    done,
+                };
+                if let Some(first) = queue.hand_over(written) {
+                    sync_device(queue, first);
                 }
+                continue;
             }
+            Ok(Ok(Progress::Durable(generation))) => tell(done, &Ok(generation)),
+            Ok(Err(error)) => tell(done, &Err(Arc::new(error))),
             Err(_) => tracing::error!("a save panicked; its VM was not answered"),
         }
         // Only now, so that those who wait for a VM's saves hear of them in their order.
         drop(file);
         queue.release(place);
+    }
+}
+
+/// Syncs a device for one save, and for all that come to it until nothing waits any more.
+fn sync_device(queue: &Queue, first: Written) {
+    let device = first.save.device;
+    let mut waiting = vec![first];
+    while !waiting.is_empty() {
+        let synced = flush_any(&waiting).map_err(Arc::new);
+        // A VM whose file is used for something else now does not hold the others up.
+        let (free, busy): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|written| written.file.try_lock().is_ok());
+        for written in free.into_iter().chain(busy) {
+            finish(queue, written, &synced);
+        }
+        waiting = queue.came_meanwhile(device);
+    }
+}
+
+/// Syncs one of the files, and with it their device.
+fn flush_any(waiting: &[Written]) -> Result<(), StoreError> {
+    let free = waiting
+        .iter()
+        .find_map(|written| written.file.try_lock().ok());
+    match (free, waiting.first()) {
+        (Some(file), _) => file.flush(),
+        (None, Some(written)) => lock(&written.file).flush(),
+        (None, None) => Ok(()),
+    }
+}
+
+/// Ends a save as its sync ended, and lets its VM have the next one.
+fn finish(queue: &Queue, written: Written, synced: &Result<(), Arc<StoreError>>) {
+    let Written {
+        place,
+        file,
+        save,
+        done,
+    } = written;
+    let mut open = lock(&file);
+    let result = match synced {
+        Ok(()) => open.complete_save(save).map_err(Arc::new),
+        Err(error) => {
+            open.abandon_save(save);
+            Err(Arc::clone(error))
+        }
+    };
+    drop(open);
+    tell(done, &result);
+    drop(file);
+    queue.release(place);
+}
+
+fn tell(done: Vec<Done>, result: &SaveResult) {
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        for done in done {
+            done(result.clone());
+        }
+    }));
+    if told.is_err() {
+        tracing::error!("whoever waited for a save panicked when it was told");
     }
 }
 

@@ -1,7 +1,7 @@
 //! A `.nvram` on a backend: create, open, save, grow (`docs/vm-file-format.md`, 3.4 and 3.5).
 
 use crate::{
-    backend::{BackendFile, Folder},
+    backend::{BackendFile, Device, Folder},
     contents::{Contents, RecordContext},
     error::StoreError,
     format::{self, Header, HeaderFault, Sectors, Slot, Verdict},
@@ -9,6 +9,7 @@ use crate::{
     seal::{self, DataKey},
 };
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -32,6 +33,27 @@ pub(crate) struct Nvram {
     acknowledged: u64,
     /// The file was replaced by a larger one and the folder does not know it durably yet.
     folder_unsynced: bool,
+    /// A save that came as far as the device.
+    unflushed: Option<Unflushed>,
+}
+
+/// A save whose bytes the device has, but not yet for sure on stable storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unflushed {
+    /// The generation that it will be.
+    pub(crate) generation: u64,
+    /// A sync of any file there completes it.
+    pub(crate) device: Device,
+    write_id: [u8; 8],
+}
+
+/// How far a save came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// To stable storage.
+    Durable(u64),
+    /// To the device.
+    Unflushed(Unflushed),
 }
 
 /// What opening found out beside the contents.
@@ -102,6 +124,7 @@ impl Nvram {
             generation,
             acknowledged: generation,
             folder_unsynced: false,
+            unflushed: None,
         })
     }
 
@@ -115,7 +138,7 @@ impl Nvram {
     ) -> Result<(Self, Contents, OpenReport), StoreError> {
         let opened = Self::open_synced(folder, name, key, identity, rescue)?;
         // A killed process may have left its last save in the page cache only.
-        opened.0.sync()?;
+        opened.0.flush()?;
         Ok(opened)
     }
 
@@ -148,6 +171,7 @@ impl Nvram {
             generation: write.generation,
             acknowledged: write.generation,
             folder_unsynced: false,
+            unflushed: None,
         };
         let report = OpenReport {
             interrupted: verdict.interrupted,
@@ -155,12 +179,6 @@ impl Nvram {
             rescued,
         };
         Ok((nvram, contents, report))
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        self.file
-            .sync_data()
-            .map_err(StoreError::io("sync", &self.path()))
     }
 
     /// The generation of the last save that was acknowledged.
@@ -190,6 +208,23 @@ impl Nvram {
 
     /// Saves contents durably. On an error the state before stays current, and the next save tries again.
     pub(crate) fn save(&mut self, contents: &Contents) -> Result<u64, StoreError> {
+        match self.begin_save(contents)? {
+            Progress::Durable(generation) => Ok(generation),
+            Progress::Unflushed(save) => {
+                self.flush().inspect_err(|_| self.unflushed = None)?;
+                self.complete(save)
+            }
+        }
+    }
+
+    /// Saves contents as far as can be done without a sync that others could share. On an error, or if nobody completes it,
+    /// the state before stays current.
+    pub(crate) fn begin_save(&mut self, contents: &Contents) -> Result<Progress, StoreError> {
+        // The slot that is free now is the one that an unfinished save is in.
+        if let Some(before) = self.unflushed.take() {
+            self.flush()?;
+            self.accept(before);
+        }
         let path = self.path();
         let generation = self.generation.checked_add(1).ok_or_else(|| {
             StoreError::damaged(&path, "its generation is at the end of its range")
@@ -198,28 +233,67 @@ impl Nvram {
         let (record, count) = seal_record(&path, &self.key, &identity, contents, generation)?;
         if count > self.header.capacity {
             self.grow(contents, generation)?;
-        } else {
-            self.sync_folder()?;
-            self.write_slot(generation, &record, count)?;
+            self.acknowledged = generation;
+            return Ok(Progress::Durable(generation));
         }
-        self.acknowledged = generation;
-        Ok(generation)
-    }
-
-    fn write_slot(&mut self, generation: u64, record: &[u8], count: u32) -> Result<(), StoreError> {
-        let path = self.path();
+        self.sync_folder()?;
         let slot = self.slot.other();
         let write_id = seal::random()?;
         let bytes = self
             .sectors
-            .write(slot, generation, write_id, record, count);
-        self.file
-            .write_all_at(&bytes, file_offset(self.header.slot_offset(slot)))
+            .write(slot, generation, write_id, &record, count);
+        let device = self
+            .file
+            .write_to_device(&bytes, file_offset(self.header.slot_offset(slot)))
             .map_err(StoreError::io("write", &path))?;
-        self.sync()?;
+        if let Some(device) = device {
+            let save = Unflushed {
+                generation,
+                device,
+                write_id,
+            };
+            self.unflushed = Some(save);
+            return Ok(Progress::Unflushed(save));
+        }
+        self.flush()?;
         self.slot = slot;
         self.generation = generation;
-        Ok(())
+        self.acknowledged = generation;
+        Ok(Progress::Durable(generation))
+    }
+
+    /// Brings everything to stable storage that this file's device has.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        self.file
+            .sync_data()
+            .map_err(StoreError::io("sync", &self.path()))
+    }
+
+    /// The device was flushed after this save came to it: it counts.
+    pub(crate) fn complete(&mut self, save: Unflushed) -> Result<u64, StoreError> {
+        if self.unflushed == Some(save) {
+            self.unflushed = None;
+            self.accept(save);
+        }
+        // Completed now, or by the save after it.
+        if self.acknowledged >= save.generation {
+            return Ok(save.generation);
+        }
+        let given_up = io::Error::other("a save after it could not be written");
+        Err(StoreError::io("save", &self.path())(given_up))
+    }
+
+    /// The device could not be flushed: the state before stays current.
+    pub(crate) fn abandon(&mut self, save: Unflushed) {
+        if self.unflushed == Some(save) {
+            self.unflushed = None;
+        }
+    }
+
+    fn accept(&mut self, save: Unflushed) {
+        self.slot = self.slot.other();
+        self.generation = save.generation;
+        self.acknowledged = save.generation;
     }
 
     /// A file with slots as small as the format allows, so that a test can try all of its bytes.

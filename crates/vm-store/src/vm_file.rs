@@ -7,7 +7,7 @@ use crate::{
     error::StoreError,
     identity::Identity,
     key_provider::{self, KeyId, KeyProvider, KeyProviderLookup},
-    nvram::{self, IfPresent, Nvram, OpenReport},
+    nvram::{self, IfPresent, Nvram, OpenReport, Progress, Unflushed},
     seal::DataKey,
     snapshots::{self, NewSnapshot, SnapshotId, SnapshotInfo},
     vmx::{self, Vmx},
@@ -86,6 +86,26 @@ impl VmFile {
     /// stays, in the file and for the next try.
     pub fn save(&mut self, contents: &Contents) -> Result<u64, StoreError> {
         self.nvram.save(contents)
+    }
+
+    /// Saves the whole contents as far as can be done without a sync that other VMs could share.
+    pub(crate) fn begin_save(&mut self, contents: &Contents) -> Result<Progress, StoreError> {
+        self.nvram.begin_save(contents)
+    }
+
+    /// The sync that a save and others waited for.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        self.nvram.flush()
+    }
+
+    /// What the sync of this or another file brought to stable storage counts.
+    pub(crate) fn complete_save(&mut self, save: Unflushed) -> Result<u64, StoreError> {
+        self.nvram.complete(save)
+    }
+
+    /// The sync failed: the state before stays.
+    pub(crate) fn abandon_save(&mut self, save: Unflushed) {
+        self.nvram.abandon(save);
     }
 
     /// Changes ordinary settings, and keeps what others edited meanwhile. `None` removes a key.

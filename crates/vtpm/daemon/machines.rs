@@ -22,8 +22,8 @@ use super::sealed::{Saved, SealedStore};
 use super::sockets::{self, SocketFolder, Sockets};
 use crate::platform;
 
-/// Threads that write state: enough to keep a disk busy.
-const COMMITTER_THREADS: usize = 32;
+/// Threads that write state: enough to keep a disk busy, few enough to share its syncs.
+const COMMITTER_THREADS: usize = 16;
 
 /// What a TPM answers to a second `TPM2_Startup` (Part 2, 6.6).
 const TPM_RC_INITIALIZE: u32 = 0x100;

@@ -1,6 +1,6 @@
 //! The real backend: files by descriptor through rustix.
 
-use super::{Backend, BackendFile, Folder, FolderEntry, NotRegular};
+use super::{Backend, BackendFile, Device, Folder, FolderEntry, NotRegular, direct::Direct};
 use rustix::{
     fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags},
     io::Errno,
@@ -9,7 +9,7 @@ use std::{
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Files of this machine.
@@ -190,12 +190,20 @@ impl Folder for LinuxFolder {
 #[derive(Debug)]
 pub(super) struct LinuxFile {
     descriptor: OwnedFd,
+    direct: Mutex<Direct>,
 }
 
 impl LinuxFile {
     /// A file that was opened elsewhere.
     pub(super) fn new(descriptor: OwnedFd) -> Self {
-        Self { descriptor }
+        Self {
+            descriptor,
+            direct: Mutex::default(),
+        }
+    }
+
+    fn direct(&self) -> MutexGuard<'_, Direct> {
+        self.direct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -214,6 +222,7 @@ impl BackendFile for LinuxFile {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.direct().leave(&self.descriptor)?;
         let (mut rest, mut offset) = (buffer, offset);
         while !rest.is_empty() {
             match rustix::io::pread(&self.descriptor, &mut *rest, offset) {
@@ -233,6 +242,7 @@ impl BackendFile for LinuxFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.direct().leave(&self.descriptor)?;
         let (mut rest, mut offset) = (bytes, offset);
         while !rest.is_empty() {
             match rustix::io::pwrite(&self.descriptor, rest, offset) {
@@ -248,6 +258,14 @@ impl BackendFile for LinuxFile {
             }
         }
         Ok(())
+    }
+
+    fn write_to_device(&self, bytes: &[u8], offset: u64) -> io::Result<Option<Device>> {
+        let written = self.direct().write(&self.descriptor, bytes, offset)?;
+        if written.is_none() {
+            self.write_all_at(bytes, offset)?;
+        }
+        Ok(written)
     }
 
     fn sync_data(&self) -> io::Result<()> {

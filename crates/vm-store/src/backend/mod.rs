@@ -3,6 +3,7 @@
 //! Everything is reached through an open folder: no path is walked twice, no symbolic link is followed below the
 //! folder that the caller named.
 
+mod direct;
 mod linux;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
@@ -77,6 +78,14 @@ pub trait BackendFile: Debug + Send + Sync {
     /// Writes all of `bytes` at `offset`.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
+    /// Writes all of `bytes` at `offset`, where the file has bytes already that are on stable storage. If the write has come as far
+    /// as the device, says which: then `sync_data` of *any* file of that device brings it to stable storage. `None`: this file's
+    /// own `sync_data` does.
+    fn write_to_device(&self, bytes: &[u8], offset: u64) -> io::Result<Option<Device>> {
+        self.write_all_at(bytes, offset)?;
+        Ok(None)
+    }
+
     /// Brings the contents to stable storage.
     fn sync_data(&self) -> io::Result<()>;
 
@@ -86,6 +95,10 @@ pub trait BackendFile: Debug + Send + Sync {
     /// Takes the exclusive lock that lasts until this file is dropped; false if another open file has it.
     fn try_lock(&self) -> io::Result<bool>;
 }
+
+/// A device whose cache one `sync_data` empties for all of its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Device(pub(crate) u64);
 
 /// Puts a file in place, whole or not at all, and on stable storage when this returns.
 pub fn put_file(folder: &dyn Folder, name: &str, bytes: &[u8]) -> Result<(), crate::StoreError> {

@@ -6,7 +6,7 @@
 //!
 //! One file although long: disk, folders and files share the lock and mean nothing apart.
 
-use super::{Backend, BackendFile, Folder, FolderEntry, NotRegular};
+use super::{Backend, BackendFile, Device, Folder, FolderEntry, NotRegular};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, io,
@@ -111,6 +111,28 @@ impl SimulatedBackend {
                 ..Disk::default()
             })),
         }
+    }
+
+    /// The same, on a disk that breaks the promise: of one file that was being written, one sector is new to its middle and old from
+    /// there on. `None` if nothing was being written.
+    pub fn reboot_torn(&self, seed: u64) -> Option<Self> {
+        let torn = self.disk().nodes.iter().find_map(|(number, node)| {
+            let Node::File(file) = node else {
+                return None;
+            };
+            let count = u64::try_from(file.pending.len()).ok()?;
+            let at = usize::try_from(seed.checked_rem(count)?).ok()?;
+            let written = file.pending.get(at)?;
+            Some((*number, written.sector * SECTOR, written.bytes.clone()))
+        });
+        let (number, offset, bytes) = torn?;
+        let after = self.reboot(seed);
+        if let Some(Node::File(file)) = after.disk().nodes.get_mut(&number) {
+            let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+            put(&mut file.live, offset, half);
+            file.durable = file.live.clone();
+        }
+        Some(after)
     }
 
     /// What a process that was killed leaves: everything written, locks gone.
@@ -221,8 +243,47 @@ enum Node {
 struct FileNode {
     durable: Vec<u8>,
     live: Vec<u8>,
-    /// Sectors written since the last sync: index and the bytes that the sector had then.
-    pending: Vec<(usize, Vec<u8>)>,
+    /// Sectors written since the last sync.
+    pending: Vec<Written>,
+}
+
+/// A sector that was written.
+#[derive(Clone)]
+struct Written {
+    sector: usize,
+    /// What it had then.
+    bytes: Vec<u8>,
+    /// It came as far as the device: any sync brings it to stable storage.
+    at_device: bool,
+}
+
+impl FileNode {
+    /// The device writes out what it has, when another file is synced.
+    fn flush(&mut self) {
+        let durable = &mut self.durable;
+        self.pending.retain(|written| {
+            if written.at_device {
+                put(durable, written.sector * SECTOR, &written.bytes);
+            }
+            !written.at_device
+        });
+    }
+
+    fn write(&mut self, bytes: &[u8], offset: usize, at_device: bool) {
+        put(&mut self.live, offset, bytes);
+        let end = offset.saturating_add(bytes.len());
+        for sector in offset / SECTOR..end.div_ceil(SECTOR) {
+            let last = self.live.len().min((sector + 1) * SECTOR);
+            if let Some(now) = self.live.get(sector * SECTOR..last) {
+                let bytes = now.to_vec();
+                self.pending.push(Written {
+                    sector,
+                    bytes,
+                    at_device,
+                });
+            }
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -274,8 +335,9 @@ impl Node {
             }
             Self::File(file) => {
                 let mut versions: BTreeMap<usize, Vec<&[u8]>> = BTreeMap::new();
-                for (sector, bytes) in &file.pending {
-                    versions.entry(*sector).or_default().push(bytes);
+                for written in &file.pending {
+                    let versions = versions.entry(written.sector).or_default();
+                    versions.push(&written.bytes);
                 }
                 let mut bytes = file.durable.clone();
                 for (sector, versions) in versions {
@@ -395,6 +457,11 @@ impl Disk {
             Some(Node::File(file)) => {
                 file.durable = file.live.clone();
                 file.pending.clear();
+                for node in self.nodes.values_mut() {
+                    if let Node::File(other) = node {
+                        other.flush();
+                    }
+                }
             }
             Some(Node::Folder(folder)) => {
                 folder.durable = folder.live.clone();
@@ -525,6 +592,23 @@ impl Drop for SimulatedFile {
     }
 }
 
+impl SimulatedFile {
+    fn write(&self, bytes: &[u8], offset: u64, at_device: bool) -> io::Result<()> {
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        let mut disk = self.backend.disk();
+        if let Some(errno) = disk.fail_writes {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        let cut = disk.change()?;
+        disk.file_mut(self.number)?.write(bytes, offset, at_device);
+        disk.record_cut();
+        if cut {
+            return disk.alive();
+        }
+        Ok(())
+    }
+}
+
 impl BackendFile for SimulatedFile {
     fn size(&self) -> io::Result<u64> {
         let disk = self.backend.disk();
@@ -543,26 +627,12 @@ impl BackendFile for SimulatedFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        let mut disk = self.backend.disk();
-        if let Some(errno) = disk.fail_writes {
-            return Err(io::Error::from_raw_os_error(errno));
-        }
-        let cut = disk.change()?;
-        let file = disk.file_mut(self.number)?;
-        put(&mut file.live, offset, bytes);
-        let end = offset.saturating_add(bytes.len());
-        for sector in offset / SECTOR..end.div_ceil(SECTOR) {
-            let last = file.live.len().min((sector + 1) * SECTOR);
-            if let Some(now) = file.live.get(sector * SECTOR..last) {
-                file.pending.push((sector, now.to_vec()));
-            }
-        }
-        disk.record_cut();
-        if cut {
-            return disk.alive();
-        }
-        Ok(())
+        self.write(bytes, offset, false)
+    }
+
+    fn write_to_device(&self, bytes: &[u8], offset: u64) -> io::Result<Option<Device>> {
+        self.write(bytes, offset, true)?;
+        Ok(Some(Device(0)))
     }
 
     fn sync_data(&self) -> io::Result<()> {

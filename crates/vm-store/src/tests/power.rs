@@ -1,7 +1,13 @@
 //! Nothing acknowledged is lost, wherever the power goes.
 
 use super::*;
-use crate::{OpenOptions, StateFolder, StateKey, StoreError};
+use crate::{
+    Committer, OpenOptions, SharedVmFile, StateFolder, StateKey, StoreError, nvram::Progress,
+};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// What was asked for and what was acknowledged when the power went.
 #[derive(Default)]
@@ -62,6 +68,49 @@ fn every_power_cut_leaves_the_state_before_or_after() {
             check(&after, &ring, &log, &format!("cut {cut}, seed {seed}"));
         }
     }
+}
+
+#[test]
+fn a_sector_that_a_power_cut_tore_is_refused_or_harmless_and_never_costs_what_was_acknowledged() {
+    let (whole, ring) = simulated();
+    let began = whole.operations();
+    script(&whole, &ring, &mut Log::default()).unwrap();
+    let (mut opened, mut refused) = (0, 0);
+    for cut in began + 1..=whole.operations() {
+        let (backend, ring) = simulated();
+        backend.cut_power_at(cut);
+        let mut log = Log::default();
+        assert!(script(&backend, &ring, &mut log).is_err());
+        for seed in 0..20 {
+            let Some(after) = backend.reboot_torn(seed * 31 + cut) else {
+                continue;
+            };
+            let place = format!("cut {cut}, seed {seed}");
+            let store = FolderDatastore::claim(&after, Path::new(DATASTORE)).unwrap();
+            let known = |found: Contents| [&log.acknowledged, &log.asked].contains(&&Some(found));
+            match store.open("vm", &ring, &OpenOptions::default()) {
+                Ok((_, found)) => {
+                    assert!(known(found), "{place}: neither before nor after");
+                    opened += 1;
+                }
+                Err(StoreError::NoSuchVm { .. }) => assert!(log.acknowledged.is_none(), "{place}"),
+                Err(StoreError::Damaged { .. }) => {
+                    let rescue = OpenOptions {
+                        rescue_older_slot: true,
+                        ..OpenOptions::default()
+                    };
+                    let (_, found) = store.open("vm", &ring, &rescue).unwrap();
+                    assert!(known(found), "{place}: rescued neither before nor after");
+                    refused += 1;
+                }
+                Err(error) => panic!("{place}: {error}"),
+            }
+        }
+    }
+    assert!(
+        opened > 20 && refused > 20,
+        "{opened} opened, {refused} refused"
+    );
 }
 
 fn check(backend: &SimulatedBackend, ring: &Ring, log: &Log, place: &str) {
@@ -269,4 +318,191 @@ fn a_larger_file_whose_name_is_not_durable_acknowledges_nothing() {
         let (_, found) = datastore(&cut).open("vm", &ring, &options).unwrap();
         assert_eq!(found, contents(6, 50_000));
     }
+}
+
+/// Many VMs, each with the number of the last save that was asked for and of the last that was acknowledged.
+struct Shared {
+    backend: SimulatedBackend,
+    ring: Ring,
+    files: Vec<SharedVmFile>,
+    asked: Vec<AtomicU64>,
+    told: Mutex<Vec<(u64, u64, usize)>>,
+}
+
+impl Shared {
+    fn new(vms: usize) -> Self {
+        let (backend, ring) = simulated();
+        let create = |vm| {
+            let vm = create(&backend, &ring, &format!("vm{vm}"), &contents(0, 100));
+            Arc::new(Mutex::new(vm))
+        };
+        let files = (0..vms).map(create).collect();
+        Self {
+            files,
+            asked: (0..vms).map(|_| AtomicU64::new(0)).collect(),
+            told: Mutex::default(),
+            backend,
+            ring,
+        }
+    }
+
+    /// Each VM in a thread of its own saves after its last save, until it is refused or did so often.
+    fn save_all(&self, committer: &Committer, saves: u64) {
+        std::thread::scope(|scope| {
+            for (vm, file) in self.files.iter().enumerate() {
+                scope.spawn(move || {
+                    for _ in 0..saves {
+                        let number = 1 + self.asked[vm].load(Ordering::SeqCst);
+                        self.asked[vm].store(number, Ordering::SeqCst);
+                        if committer.save(file, numbered(number)).is_err() {
+                            return;
+                        }
+                        let mut told = self.told.lock().unwrap();
+                        told.push((self.backend.operations(), number, vm));
+                    }
+                });
+            }
+        });
+    }
+
+    /// What a VM has on a disk.
+    fn stored(&self, disk: &SimulatedBackend, vm: usize) -> Contents {
+        let store = FolderDatastore::open(disk, Path::new(DATASTORE)).unwrap();
+        let options = OpenOptions::default();
+        store
+            .open(&format!("vm{vm}"), &self.ring, &options)
+            .unwrap()
+            .1
+    }
+}
+
+fn numbered(number: u64) -> Contents {
+    contents(number, 100 + 700 * usize::try_from(number % 10).unwrap())
+}
+
+/// The number of the save that made these contents.
+fn number_of(found: &Contents, at_least: u64, at_most: u64) -> Option<u64> {
+    (at_least..=at_most).find(|number| *found == numbered(*number))
+}
+
+#[test]
+fn a_power_cut_loses_no_save_that_shared_its_sync_with_others() {
+    const VMS: usize = 4;
+    let shared = Shared::new(VMS);
+    let committer = Committer::start(4).unwrap();
+    shared.backend.record_power_cuts();
+    let before = shared.backend.operations();
+    shared.save_all(&committer, 30);
+    let cuts = shared.backend.take_power_cuts();
+    let told = shared.told.lock().unwrap();
+    assert_eq!(told.len(), VMS * 30);
+    let operations = shared.backend.operations() - before;
+    eprintln!("{} saves, {operations} writes and syncs", told.len());
+    for (number, (change, disk)) in cuts.iter().enumerate() {
+        for seed in 0..2 {
+            let disk = disk.reboot(seed * 7919 + change);
+            let vm = (number + usize::try_from(seed).unwrap()) % VMS;
+            // What was told before the change began is there.
+            let acknowledged = told
+                .iter()
+                .filter(|(at, _, of)| at < change && *of == vm)
+                .map(|(_, number, _)| *number)
+                .max()
+                .unwrap_or(0);
+            let found = shared.stored(&disk, vm);
+            let asked = shared.asked[vm].load(Ordering::SeqCst);
+            assert!(
+                number_of(&found, acknowledged, asked).is_some(),
+                "cut at {change}, vm{vm}: acknowledged {acknowledged}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_sync_that_fails_fails_every_save_that_shared_it_and_the_next_ones_go_on() {
+    let shared = Shared::new(5);
+    let committer = Committer::start(3).unwrap();
+    for round in 1..20 {
+        shared.save_all(&committer, 3);
+        let kept = shared
+            .files
+            .iter()
+            .map(|file| file.lock().unwrap().generation());
+        let kept: Vec<u64> = kept.collect();
+        shared.backend.fail_syncs(Some(5));
+        let told = shared.told.lock().unwrap().len();
+        shared.save_all(&committer, 1);
+        assert_eq!(shared.told.lock().unwrap().len(), told, "round {round}");
+        for (file, kept) in shared.files.iter().zip(&kept) {
+            assert_eq!(file.lock().unwrap().generation(), *kept);
+        }
+        shared.backend.fail_syncs(None);
+    }
+    shared.save_all(&committer, 1);
+    drop(committer);
+    let disk = shared.backend.reboot(3);
+    for vm in 0..5 {
+        let asked = shared.asked[vm].load(Ordering::SeqCst);
+        let found = shared.stored(&disk, vm);
+        assert_eq!(number_of(&found, asked, asked), Some(asked));
+    }
+}
+
+#[test]
+fn one_sync_completes_what_came_to_the_device_and_nothing_that_came_later() {
+    let (backend, ring) = simulated();
+    let mut files: Vec<VmFile> = (0..3)
+        .map(|vm| create(&backend, &ring, &format!("vm{vm}"), &contents(0, 100)))
+        .collect();
+    let mut begin = |vm: usize| match files[vm].begin_save(&contents(1, 3000)).unwrap() {
+        Progress::Unflushed(save) => save,
+        other => panic!("{other:?}"),
+    };
+    let (first, second) = (begin(0), begin(1));
+    assert_eq!(first.device, second.device);
+    files[0].flush().unwrap();
+    let Progress::Unflushed(_) = files[2].begin_save(&contents(1, 3000)).unwrap() else {
+        panic!("the simulated disk has a cache");
+    };
+    assert_eq!(files[0].complete_save(first).unwrap(), 2);
+    assert_eq!(files[1].complete_save(second).unwrap(), 2);
+    let mut lost = 0;
+    for seed in 0..20 {
+        let disk = backend.reboot(seed);
+        let store = FolderDatastore::open(&disk, Path::new(DATASTORE)).unwrap();
+        let found = |vm: usize| {
+            let (_, found) = store
+                .open(&format!("vm{vm}"), &ring, &OpenOptions::default())
+                .unwrap();
+            found
+        };
+        assert_eq!([found(0), found(1)], [contents(1, 3000), contents(1, 3000)]);
+        lost += usize::from(found(2) == contents(0, 100));
+    }
+    assert!(lost > 0, "nothing that was not synced was lost");
+}
+
+#[test]
+fn a_save_by_hand_completes_the_one_that_waits_for_its_sync() {
+    let (backend, ring) = simulated();
+    let mut file = create(&backend, &ring, "vm", &contents(1, 100));
+    let Progress::Unflushed(first) = file.begin_save(&contents(2, 100)).unwrap() else {
+        panic!("the simulated disk has a cache");
+    };
+    assert_eq!(file.generation(), 1);
+    assert_eq!(file.save(&contents(3, 100)).unwrap(), 3);
+    assert_eq!(file.complete_save(first).unwrap(), 2);
+    assert_eq!(file.generation(), 3);
+    // Given up: the state before counts, and the next save takes its place.
+    let Progress::Unflushed(second) = file.begin_save(&contents(4, 100)).unwrap() else {
+        panic!("the simulated disk has a cache");
+    };
+    file.abandon_save(second);
+    assert!(file.complete_save(second).is_err());
+    assert_eq!(file.save(&contents(5, 100)).unwrap(), 4);
+    drop(file);
+    let store = FolderDatastore::open(&backend.reboot(1), Path::new(DATASTORE)).unwrap();
+    let (_, found) = store.open("vm", &ring, &OpenOptions::default()).unwrap();
+    assert_eq!(found, contents(5, 100));
 }
