@@ -41,6 +41,7 @@ mod vcenter;
 mod vcenter_ca;
 mod vm;
 mod vm_ek;
+mod vm_identity;
 mod vm_moves;
 mod vm_settings;
 
