@@ -25,6 +25,7 @@ pub(crate) mod profile;
 mod provider;
 mod run;
 mod serve;
+mod server;
 mod simulator;
 mod snapshot;
 mod sockets;
