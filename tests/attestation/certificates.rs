@@ -539,17 +539,9 @@ fn every_way_in_which_a_tpm_comes_brings_certificates() {
     daemon.ok(["vm", "create", "plain"]);
     daemon.ok(["vm", "tpm", "add", "plain"]);
     // A vApp of a new VM, its copy and its replacement, and what templates make of it.
-    daemon.ok(["org", "create", "acme"]);
-    daemon.ok([
-        "vdc",
-        "create",
-        "vdc1",
-        "--org",
-        "acme",
-        "--vcenter",
-        "vc01",
-    ]);
-    daemon.ok(["catalog", "create", "shelf", "--org", "acme"]);
+    daemon.ok(["org", "add", "acme"]);
+    daemon.ok(["vdc", "add", "vdc1", "--vcenter", "vc01"]);
+    daemon.ok(["catalog", "add", "shelf", "--vdc", "vdc1"]);
     daemon.ok(["vapp", "create", "shop", "--tpm-vm", "web"]);
     daemon.ok(["vapp", "copy", "shop", "twin"]);
     daemon.ok(["vapp", "copy", "shop", "rival", "--tpm", "replace"]);

@@ -61,7 +61,7 @@ impl Enroll {
         let (ek, endorsement) = attester::endorsement(&mut client, self.ek)?;
         let ak = attester::attestation_key(&mut client, self.ak.algorithm())?;
         let candidate = Candidate {
-            source: self.name,
+            source: self.name.clone(),
             attestation_key: ak.public.clone(),
             qualified_name: ak.qualified_name.clone(),
             endorsement,

@@ -106,7 +106,8 @@ impl ServiceArgs {
 impl Service {
     /// A question that is good once.
     pub(super) fn question(&self) -> anyhow::Result<Vec<u8>> {
-        let asked = self.client.post("/v1/attest/nonce", &json!({}));
+        let nothing = json!({});
+        let asked = self.client.post("/v1/attest/nonce", &nothing);
         let question: Question = self.runtime.block_on(asked)?;
         Ok(question.nonce.0)
     }

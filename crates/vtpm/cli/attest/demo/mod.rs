@@ -166,7 +166,7 @@ fn print_step(step: &Step) -> anyhow::Result<()> {
         }
     }
     let surprise = if step.held {
-        ""
+        ", as it must be"
     } else {
         " -- AND SHOULD NOT BE"
     };
@@ -211,7 +211,13 @@ impl Demo {
                 "A step did not end as it must; please report it."
             };
             let count = teller.steps.len();
+            output::line(format!("\n{}", story::MORAL))?;
             output::line(format!("\n{ending} {count} steps, {milliseconds} ms."))?;
+            if self.keep.is_none() {
+                output::line(
+                    "--serve tells it with pictures; --keep DIR keeps the papers, for `vtpm attest verify` and other judges.",
+                )?;
+            }
         }
         Ok(ExitCode::from(u8::from(!held)))
     }

@@ -53,6 +53,7 @@ pub(super) fn page(
                     ol.steps {
                         @for step in steps { (step_of(step, pictures)) }
                     }
+                    (moral())
                     p.ending.bad[!held] {
                         @if held { "Every step ended as it must." }
                         @else { "A step did not end as it must; please report it." }
@@ -137,6 +138,16 @@ const fn name_of(profile: BootProfile) -> &'static str {
     }
 }
 
+fn moral() -> Markup {
+    let mut parts = story::MORAL.split("\n  - ");
+    html! {
+        section.preface.moral {
+            p { (parts.next().unwrap_or_default()) }
+            ul { @for item in parts { li { (item) } } }
+        }
+    }
+}
+
 fn preface() -> Markup {
     let mut parts = story::PREFACE.split("\n  - ");
     let first = parts.next().unwrap_or_default();
@@ -160,7 +171,7 @@ fn step_of(step: &Step, pictures: &Pictures) -> Markup {
             h2 {
                 (step.title)
                 " "
-                span.chip { (step.ended) @if !step.held { ", and should not be" } }
+                span.chip { (step.ended) @if step.held { ", as it must be" } @else { ", and should not be" } }
             }
             @for part in told(&step.told) {
                 @match part {
