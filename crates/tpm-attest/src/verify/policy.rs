@@ -123,9 +123,11 @@ impl Policy {
         };
         policy.event_bank = bank_name(bank).to_owned();
         for event in &log.events {
-            let covered = pcrs
-                .get(&bank)
-                .is_some_and(|values| values.contains_key(&event.pcr));
+            // What extends nothing is told beside the PCR, whichever it names.
+            let covered = event.kind == EventType::NO_ACTION
+                || pcrs
+                    .get(&bank)
+                    .is_some_and(|values| values.contains_key(&event.pcr));
             if let Some(digest) = identified(event, bank).filter(|_| covered) {
                 let allowed = AllowedEvent {
                     kind: event.kind.to_string(),
@@ -320,7 +322,13 @@ impl Policy {
         };
         // Only what was quoted makes events true.
         let quoted = |pcr| pcrs.get(&bank).is_some_and(|it| it.contains_key(&pcr));
-        let mut named = self.events.keys().copied();
+        let silent = EventType::NO_ACTION.to_string();
+        // A list of silent events alone says nothing of those that extend; an empty one allows none.
+        let of_extending = |allowed: &[AllowedEvent]| {
+            allowed.is_empty() || allowed.iter().any(|one| one.kind != silent)
+        };
+        let named = self.events.iter();
+        let mut named = named.filter_map(|(pcr, list)| of_extending(list).then_some(*pcr));
         if let Some(pcr) = named.find(|pcr| !quoted(*pcr)) {
             let detail = format!(
                 "the policy is about events in PCR {pcr} of {}, which was not quoted",
@@ -334,17 +342,18 @@ impl Policy {
             .iter()
             .map(|(pcr, allowed)| (*pcr, allowed.iter().collect()))
             .collect();
+        // What extends nothing is vouched for by nobody; a policy that lists such events allows no others.
+        let mut all = self.events.values().flatten();
+        let lists_silent = all.any(|one| one.kind == silent);
         let mut foreign = Vec::new();
         for event in &log.events {
-            let Some(allowed) = self.events.get(&event.pcr) else {
-                continue;
+            let is_silent = event.kind == EventType::NO_ACTION;
+            let allowed = match self.events.get(&event.pcr) {
+                _ if is_silent && !lists_silent => continue,
+                Some(allowed) if is_silent || of_extending(allowed) => allowed.as_slice(),
+                None if is_silent => &[],
+                _ => continue,
             };
-            // What extends nothing is vouched for by nobody; a policy that lists such events allows no others.
-            let silent = EventType::NO_ACTION.to_string();
-            let lists_silent = allowed.iter().any(|one| one.kind == silent);
-            if event.kind == EventType::NO_ACTION && !lists_silent {
-                continue;
-            }
             let digest = identified(event, bank).unwrap_or_default();
             let kind = event.kind.to_string();
             let note = event.detail().to_string();
