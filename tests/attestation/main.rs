@@ -301,7 +301,7 @@ fn quotes_of_every_bank_by_every_key_of_a_certified_swtpm_are_judged_as_tpm2_too
     let mut places = 0..;
     for (key, hash) in [
         ("-G rsa -g sha256 -s rsassa", "sha256"),
-        ("-G rsa -g sha384 -s rsapss", "sha384"),
+        ("-G rsa3072 -g sha384 -s rsassa", "sha384"),
         ("-G ecc -g sha256 -s ecdsa", "sha256"),
         ("-G ecc384 -g sha384 -s ecdsa", "sha384"),
     ] {

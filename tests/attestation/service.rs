@@ -405,8 +405,17 @@ fn bundles_of_100_mb_are_refused_and_the_daemon_goes_on() {
         "quote": {"message": "", "signature": ""}, "pcrs": {},
         "event_log": STANDARD.encode(vec![0; 8 * 1024 * 1024]),
     }});
-    let (status, answer) = post(&reached.daemon, here, "verify", large.to_string().as_bytes());
-    assert_eq!((status, &answer["trusted"]), (200, &json!(false)), "{answer}");
+    let (status, answer) = post(
+        &reached.daemon,
+        here,
+        "verify",
+        large.to_string().as_bytes(),
+    );
+    assert_eq!(
+        (status, &answer["trusted"]),
+        (200, &json!(false)),
+        "{answer}"
+    );
     // By the commands: named as the check, without a daemon being asked.
     for place in ["", "--data data"] {
         let output = Command::new(VTPM)
