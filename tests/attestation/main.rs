@@ -72,6 +72,41 @@ impl Swtpm {
     }
 }
 
+/// A daemon that others reach, too.
+struct Reached {
+    daemon: Daemon,
+    url: String,
+    certificate: PathBuf,
+    /// Of administrator@vsphere.local.
+    password: String,
+}
+
+impl Reached {
+    fn start(data: &Path) -> Self {
+        let daemon = Daemon::start_with(data, &["--listen", "127.0.0.1:0"]);
+        let output = wait_for("the daemon's words", || {
+            let output = daemon.output();
+            output
+                .trim_end()
+                .ends_with("vtpm is ready")
+                .then_some(output)
+        });
+        let after = |words: &str| {
+            let mut lines = output.lines().filter_map(|line| line.strip_prefix(words));
+            lines
+                .next()
+                .unwrap_or_else(|| panic!("no {words}: {output}"))
+        };
+        let place = after("Listening on ");
+        Self {
+            url: place.split(',').next().expect("a URL").to_owned(),
+            certificate: data.join("tls/certificate.pem"),
+            password: after("The user's password, shown this once: ").to_owned(),
+            daemon,
+        }
+    }
+}
+
 /// Runs `vtpm attest ARGUMENTS` in a folder.
 fn attest(folder: &Path, arguments: &str) -> Output {
     Command::new(VTPM)
@@ -237,6 +272,82 @@ fn evidence_of_swtpm_and_tpm2_tools_is_trusted_until_a_bit_of_it_changes() {
     ));
     let files = format!("--message m --signature s --pcrs p --key k.pub --nonce {nonce}");
     assert_refused(home.path(), &files, "key.attributes");
+    swtpm.stop();
+}
+
+/// What `tpm2_checkquote` says of the files `m`, `s` and `p`.
+fn tpm2_accepts(client: &Client, nonce: &str, hash: &str) -> bool {
+    let words = format!("tpm2_checkquote -u ak.pub -m m -s s -f p -g {hash} -q {nonce}");
+    client.try_sh(&words).status.success()
+}
+
+#[test]
+fn quotes_of_every_bank_by_every_key_of_a_certified_swtpm_are_judged_as_tpm2_tools_judge_them() {
+    let home = folder();
+    let here = home.path();
+    certified(
+        here,
+        &here.join("state"),
+        &["--createek", "--pcr-banks", "sha1,sha256,sha384"],
+    );
+    let swtpm = Swtpm::start(here);
+    let client = swtpm.client();
+    client.sh(
+        "tpm2_getekcertificate -o ek.der; tpm2_createek -c ek.ctx -G rsa -u ek.pub; \
+         for bank in sha1 sha256 sha384; do tpm2_pcrextend 4:$bank=$(printf x | ${bank}sum | cut -d' ' -f1); done",
+    );
+    let trust = "--ca ca/swtpm-localca-rootca-cert.pem --untrusted ca/issuercert.pem --ek ek.pub --ek-certificate ek.der";
+    let nonce = "00112233445566778899aabbccddeeff";
+    let mut places = 0..;
+    for (key, hash) in [
+        ("-G rsa -g sha256 -s rsassa", "sha256"),
+        ("-G rsa3072 -g sha384 -s rsassa", "sha384"),
+        ("-G ecc -g sha256 -s ecdsa", "sha256"),
+        ("-G ecc384 -g sha384 -s ecdsa", "sha384"),
+    ] {
+        client.sh(&format!(
+            "rm -f ak.*; tpm2_createak -C ek.ctx -c ak.ctx -u ak.pub -n ak.name {key}"
+        ));
+        for selection in [
+            "sha1:0,4,16",
+            "sha256:0,1,2,3,4,5,6,7,8,9,10,23",
+            "sha384:4",
+            "sha1:4+sha256:0,4+sha384:0,4,23",
+        ] {
+            client.sh(&format!(
+                "tpm2_quote -c ak.ctx -g {hash} -l {selection} -q {nonce} -m m -s s -o p"
+            ));
+            let files =
+                format!("--message m --signature s --pcrs p --key ak.pub --nonce {nonce} {trust}");
+            let (failed, code) = verdict(here, &files);
+            assert_eq!((failed, code), (vec![], Some(0)), "{key} {selection}");
+            assert!(tpm2_accepts(&client, nonce, hash), "{key} {selection}");
+            // Altered somewhere, each time somewhere else: neither takes it.
+            for (file, step) in [("m", 37), ("s", 53)] {
+                let path = here.join(file);
+                let good = fs::read(&path).expect("the file");
+                let place: usize = places.next().expect("a number");
+                let at = 6 + (place * step) % (good.len() - 6);
+                let mut altered = good.clone();
+                *altered.get_mut(at).expect("long enough") ^= 1 << (place % 8);
+                fs::write(&path, altered).expect("written");
+                let (failed, code) = verdict(here, &files);
+                assert_eq!(code, Some(4), "byte {at} of {file}: {failed:?}");
+                let accepted = tpm2_accepts(&client, nonce, hash);
+                assert!(!accepted, "byte {at} of {file}, {key} {selection}");
+                fs::write(&path, good).expect("written");
+            }
+            let other = nonce.replace("00", "01");
+            assert_refused(here, &files.replace(nonce, &other), "quote.nonce");
+            assert!(!tpm2_accepts(&client, &other, hash));
+        }
+    }
+    // Another authority of the same kind vouches for nothing here.
+    let strangers = folder();
+    certified(strangers.path(), &strangers.path().join("state"), &[]);
+    let other = trust.replace("ca/", &format!("{}/ca/", strangers.path().display()));
+    let files = format!("--message m --signature s --pcrs p --key ak.pub --nonce {nonce} {other}");
+    assert_refused(here, &files, "ek.chain");
     swtpm.stop();
 }
 

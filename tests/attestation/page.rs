@@ -59,6 +59,12 @@ impl Browser {
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {
+        let answer = self.ask(path, body);
+        assert!(answer["value"]["error"].is_null(), "{path}: {answer}");
+        answer["value"].clone()
+    }
+
+    fn ask(&self, path: &str, body: &Value) -> Value {
         let file = self.folder.join("browser.json");
         fs::write(&file, body.to_string()).expect("written");
         let output = Command::new("curl")
@@ -69,14 +75,19 @@ impl Browser {
             .output()
             .expect("curl");
         let said = finish(path, output);
-        let answer: Value = serde_json::from_str(&said).expect("JSON");
-        assert!(answer["value"]["error"].is_null(), "{path}: {answer}");
-        answer["value"].clone()
+        serde_json::from_str(&said).expect("JSON")
     }
 
     /// Runs a script in the page and gives what it returns.
     fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// The text of an element that there is once; nothing while the page changes.
+    fn try_text(&self, what: &str) -> Option<String> {
+        let script = format!("return document.querySelector('{what}').textContent");
+        let answer = self.ask("/execute/sync", &json!({"script": script, "args": []}));
+        answer["value"].as_str().map(str::to_owned)
     }
 
     /// How wide the window is, and which colours its user likes.
@@ -115,6 +126,16 @@ impl Drop for Browser {
         let _ = kill_process_group(Pid::from_child(&self.driver), Signal::KILL);
         let _ = self.driver.wait();
     }
+}
+
+/// Presses a key where the focus is.
+fn press(browser: &Browser, key: char) {
+    browser.post(
+        "/actions",
+        &json!({"actions": [{"type": "key", "id": "keys", "actions": [
+            {"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}
+        ]}]}),
+    );
 }
 
 /// The worst contrast of a text with what is behind it (WCAG 2.2, 1.4.3), of all texts that can be seen.
@@ -164,14 +185,37 @@ fn the_page_tells_the_story_light_and_dark_and_on_a_phone() {
         );
         browser.run(&script).as_str().expect("text").to_owned()
     };
-    for (profile, changed) in [
+    let open = |path: &str| browser.post("/url", &json!({"url": format!("{address}{path}")}));
+    // The story is told from the start on, and the page follows it by itself until it ends.
+    open("");
+    wait_for("the end of the story", || browser.try_text(".ending"));
+    let told = text(".lead");
+    open("");
+    assert_eq!(text(".lead"), told, "a look at it tells nothing anew");
+    assert_eq!(text(".telling"), "1");
+    for (telling, (profile, changed)) in [
         ("linux", "PCR 4|PCR 9"),
         ("windows", "PCR 4|PCR 11"),
         ("systemd-boot", "PCR 4|PCR 11"),
-    ] {
-        browser.post(
-            "/url",
-            &json!({"url": format!("{address}?profile={profile}")}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if telling > 0 {
+            // Asked for, by the keyboard.
+            browser.run(&format!(
+                "document.querySelector('select').value = '{profile}'; document.querySelector('button').focus()"
+            ));
+            press(&browser, '\u{E007}');
+            wait_for("another telling", || {
+                browser
+                    .try_text(".telling")
+                    .filter(|shown| *shown == (telling + 1).to_string())
+            });
+        }
+        assert_eq!(
+            browser.run("return document.querySelector('select').value"),
+            json!(profile)
         );
         assert_eq!(text("title"), "What a TPM proves - vtpm");
         assert_eq!(text(".ending"), "Every step ended as it must.");
@@ -201,12 +245,7 @@ fn the_page_tells_the_story_light_and_dark_and_on_a_phone() {
     }
     // What is folded opens, also by the keyboard.
     browser.run("document.querySelector('summary').focus()");
-    browser.post(
-        "/actions",
-        &json!({"actions": [{"type": "key", "id": "keys", "actions": [
-            {"type": "keyDown", "value": "\u{E007}"}, {"type": "keyUp", "value": "\u{E007}"}
-        ]}]}),
-    );
+    press(&browser, '\u{E007}');
     assert_eq!(
         browser.run("return document.querySelector('details').open"),
         json!(true)
@@ -234,9 +273,23 @@ fn the_page_tells_the_story_light_and_dark_and_on_a_phone() {
     }
     assert_eq!((&papers[0], &papers[1]), (&papers[2], &papers[3]));
     assert_ne!(papers[0], papers[1], "dark is another paper");
-    // A profile that there is not is refused in words.
-    browser.post("/url", &json!({"url": format!("{address}?profile=os2")}));
-    assert!(text("h1").contains("could not be told"), "{}", text("body"));
+    // A profile that there is not is refused in words, and so is a form of another page.
+    let form = |header: &str, profile: &str| {
+        let output = Command::new("curl")
+            .args(["-sS", "--max-time", "60", "-w", "\n%{http_code}"])
+            .args(["-H", header, "-d", &format!("profile={profile}")])
+            .arg(format!("{address}again"))
+            .output()
+            .expect("curl");
+        finish("curl", output)
+    };
+    let refused = form("sec-fetch-site: same-origin", "os2");
+    assert!(refused.contains("could not be told"), "{refused}");
+    assert!(refused.ends_with("\n400"), "{refused}");
+    let refused = form("sec-fetch-site: cross-site", "linux");
+    assert!(refused.ends_with("\n403"), "{refused}");
+    open("");
+    assert_eq!(text(".telling"), "3");
     drop(browser);
     let ended = demo.terminate();
     assert!(ended.success(), "{ended}");

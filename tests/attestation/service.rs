@@ -8,7 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Daemon, finish, folder, only_for_vtpm};
+use crate::support::{Client, Daemon, VTPM, finish, folder, only_for_vtpm};
+use crate::{Reached, assert_trusted, attest_ok, verdict};
 
 /// Sends a request to the daemon's socket; gives the status and the answer.
 fn post(daemon: &Daemon, here: &Path, path: &str, body: &[u8]) -> (u32, Value) {
@@ -194,4 +195,238 @@ fn the_service_enrols_judges_once_and_rings_the_alarm_in_the_audit_log() {
     let body = json!({"evidence": evidence(&client, "web01", &ask(&daemon, here))});
     let (_, answer) = post(&daemon, here, "verify", body.to_string().as_bytes());
     assert!(failed(&answer).contains(&"history.clone"), "{answer}");
+}
+
+#[test]
+fn the_same_evidence_is_judged_here_by_a_daemon_and_by_a_daemon_elsewhere() {
+    if only_for_vtpm("swtpm has no daemon") {
+        return;
+    }
+    let home = folder();
+    let here = home.path();
+    let reached = Reached::start(&here.join("data"));
+    let daemon = &reached.daemon;
+    daemon.ok(["vm", "create", "web01", "--tpm", "--start"]);
+    crate::certificates::save_authority(daemon, here);
+    daemon.ok([
+        "boot",
+        "web01",
+        "--log",
+        &here.join("log").display().to_string(),
+    ]);
+    let tcti = daemon.vm_field("web01", "/tpm/tcti");
+    let local = "--data data".to_owned();
+    let remote = format!(
+        "--server {} --server-ca {}",
+        reached.url,
+        reached.certificate.display()
+    );
+    // With the password of the administrator, for the one over TLS.
+    let run = |arguments: &str, password: &str| {
+        Command::new(VTPM)
+            .arg("attest")
+            .args(arguments.split_whitespace())
+            .current_dir(here)
+            .env("VTPM_PASSWORD", password)
+            .output()
+            .expect("vtpm starts")
+    };
+    let ask = |arguments: &str| run(arguments, &reached.password);
+    // Nobody is judged who was not enrolled.
+    let quote = |place: &str, file: &str| {
+        let words = format!(
+            "quote --tcti {tcti} --name web01 --pcrs sha256:0,1,2,3,4,5,6,7,8,9 --event-log log -o {file} {place}"
+        );
+        finish(&words, ask(&words));
+    };
+    let judge = |place: &str, words: &str| {
+        let words = format!("verify --json {words} {place}");
+        let output = ask(&words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let json: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {words}: {said}"));
+        (json["failed"].clone(), output.status.code())
+    };
+    quote(&local, "early.json");
+    assert_eq!(
+        judge(&local, "early.json"),
+        (json!(["key.enrolled"]), Some(4))
+    );
+    let enroll = format!("enroll --tcti {tcti} --name web01");
+    let said = finish("enroll", ask(&format!("{enroll} {remote} -v")));
+    assert!(
+        said.contains("ek.chain") && said.contains("trusted"),
+        "{said}"
+    );
+    let own = "--ca root.pem --untrusted issuer.pem";
+    attest_ok(here, &format!("{enroll} {own} -o web01.json"));
+    // Asked by either, answered to either, once.
+    for (asked, answered) in [(&local, &remote), (&remote, &local)] {
+        quote(asked, "evidence.json");
+        attest_ok(here, "policy evidence.json --name golden -o policy.json");
+        let words = "evidence.json --policy policy.json";
+        assert_eq!(judge(answered, words), (json!([]), Some(0)));
+        assert_eq!(judge(asked, words), (json!(["quote.nonce"]), Some(4)));
+        // The same document, without any daemon.
+        let evidence: Value =
+            serde_json::from_slice(&fs::read(here.join("evidence.json")).expect("evidence"))
+                .expect("JSON");
+        let nonce = evidence["nonce"].as_str().expect("digits");
+        assert_trusted(
+            here,
+            &format!("{words} --nonce {nonce} --enrolled web01.json {own}"),
+        );
+    }
+    // Altered, and held to another policy: the same checks fail there as here.
+    quote(&remote, "good.json");
+    let read = |file: &str| -> Value {
+        serde_json::from_slice(&fs::read(here.join(file)).expect("a document")).expect("JSON")
+    };
+    let mut altered = read("good.json");
+    altered["pcrs"]["sha256"]["4"] = json!("ab".repeat(32));
+    fs::write(here.join("altered.json"), altered.to_string()).expect("written");
+    let nonce = altered["nonce"].as_str().expect("digits").to_owned();
+    let alone = format!("altered.json --nonce {nonce} --enrolled web01.json {own}");
+    let (failed, code) = judge(&remote, "altered.json");
+    assert_eq!(failed, json!(verdict(here, &alone).0));
+    assert_eq!(code, Some(4));
+    quote(&remote, "good.json");
+    let mut policy = read("policy.json");
+    policy["pcrs"]["sha256"]["4"] = json!(["cd".repeat(32)]);
+    fs::write(here.join("wrong.json"), policy.to_string()).expect("written");
+    let (failed, _) = judge(&remote, "good.json --policy wrong.json");
+    assert!(
+        failed
+            .as_array()
+            .expect("a list")
+            .contains(&json!("policy.pcr")),
+        "{failed}"
+    );
+    // What does not reach a daemon says why, with exit codes of its own.
+    let failing = |arguments: &str, password: &str, code: i32, words: &str| {
+        let output = run(arguments, password);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {said}");
+        assert!(said.contains(words), "{arguments}: {said}");
+    };
+    let (right, wrong) = (reached.password.as_str(), "a guess of a password");
+    failing(
+        "verify good.json --data nowhere",
+        right,
+        3,
+        "no daemon answers",
+    );
+    failing(&format!("verify good.json {remote}"), wrong, 1, "password");
+    failing(
+        &format!("verify good.json --server {}", reached.url),
+        right,
+        2,
+        "--server-ca",
+    );
+    failing(
+        &format!("verify good.json {local} --enrolled web01.json"),
+        right,
+        2,
+        "--enrolled",
+    );
+    failing(
+        &format!("verify good.json {local} --ca root.pem"),
+        right,
+        2,
+        "--ca",
+    );
+    failing(
+        &format!("verify good.json {local} {remote}"),
+        right,
+        2,
+        "--server",
+    );
+    let strange = format!("--server {} --server-ca root.pem", reached.url);
+    failing(
+        &format!("verify good.json {strange}"),
+        right,
+        1,
+        "does not show a certificate",
+    );
+}
+
+#[test]
+fn bundles_of_100_mb_are_refused_and_the_daemon_goes_on() {
+    if only_for_vtpm("swtpm has no daemon") {
+        return;
+    }
+    let home = folder();
+    let here = home.path();
+    let reached = Reached::start(&here.join("data"));
+    let huge = here.join("huge.json");
+    let mut text = b"{\"evidence\": {\"nonce\": \"".to_vec();
+    text.resize(100 * 1024 * 1024, b'0');
+    fs::write(&huge, &text).expect("written");
+    // On the private socket, and from elsewhere with a token.
+    let login = Command::new("curl")
+        .args(["-sS", "--max-time", "60", "-X", "POST", "--cacert"])
+        .arg(&reached.certificate)
+        .args([
+            "-u",
+            &format!("administrator@vsphere.local:{}", reached.password),
+        ])
+        .arg(format!("{}/v1/sessions", reached.url))
+        .output()
+        .expect("curl");
+    let opened: Value = serde_json::from_str(&finish("a session", login)).expect("JSON");
+    let token = opened["token"].as_str().expect("a token");
+    for elsewhere in [false, true] {
+        for path in ["verify", "enroll"] {
+            let mut curl = Command::new("curl");
+            curl.args(["-sS", "--max-time", "300", "-X", "POST"])
+                .args(["-H", "content-type: application/json", "-H", "expect:"])
+                .args(["-w", "\n%{http_code}", "-T"])
+                .arg(&huge);
+            if elsewhere {
+                curl.arg("--cacert").arg(&reached.certificate);
+                curl.args(["-H", &format!("authorization: Bearer {token}")]);
+                curl.arg(format!("{}/v1/attest/{path}", reached.url));
+            } else {
+                curl.arg("--unix-socket")
+                    .arg(reached.daemon.folder().join("vtpm.sock"))
+                    .arg(format!("http://vtpm/v1/attest/{path}"));
+            }
+            let output = curl.output().expect("curl");
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(said.ends_with("\n413"), "{path}: {said}");
+            if path == "verify" {
+                assert!(said.contains("evidence.form"), "{said}");
+            }
+        }
+    }
+    // What is large, but not too large, is judged.
+    let large = json!({"evidence": {
+        "format": "vtpm-evidence", "version": 1, "attestation_key": "", "nonce": "00",
+        "quote": {"message": "", "signature": ""}, "pcrs": {},
+        "event_log": STANDARD.encode(vec![0; 8 * 1024 * 1024]),
+    }});
+    let (status, answer) = post(
+        &reached.daemon,
+        here,
+        "verify",
+        large.to_string().as_bytes(),
+    );
+    assert_eq!(
+        (status, &answer["trusted"]),
+        (200, &json!(false)),
+        "{answer}"
+    );
+    // By the commands: named as the check, without a daemon being asked.
+    for place in ["", "--data data"] {
+        let output = Command::new(VTPM)
+            .args(["attest", "verify", "--json", "huge.json"])
+            .args(place.split_whitespace())
+            .current_dir(here)
+            .output()
+            .expect("vtpm starts");
+        assert_eq!(output.status.code(), Some(4));
+        let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(json["failed"], json!(["evidence.form"]));
+    }
+    reached.daemon.ok(["vm", "list"]);
 }

@@ -185,6 +185,14 @@ pub struct GivenCertificate {
     pub certificate: String,
 }
 
+/// Keys to be made in a TPM.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceKeysWanted {
+    /// Which.
+    pub keys: Vec<vm_inventory::certificates::WantedDeviceKey>,
+}
+
 /// A request without members.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

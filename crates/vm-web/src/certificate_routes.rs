@@ -2,14 +2,17 @@
 
 use crate::Problem;
 use crate::api::{
-    Accepted, CertificateRequest, GivenCertificate, Items, Nothing, RevocationList, Revoke,
+    Accepted, CertificateRequest, DeviceKeysWanted, GivenCertificate, Items, Nothing,
+    RevocationList, Revoke,
 };
 use crate::routes::{Answer, Api, Body, InPath, Web};
 use axum::Json;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use vm_inventory::certificates::{AuthorityChange, AuthorityView, EndorsementKey, Revoked};
+use vm_inventory::certificates::{
+    AuthorityChange, AuthorityView, DeviceKey, EndorsementKey, Revoked,
+};
 use vm_inventory::{Error, Name};
 
 /// The routes, to be merged into all of them.
@@ -23,6 +26,7 @@ pub(crate) fn router() -> OpenApiRouter<Web> {
         .routes(routes!(endorsement_keys))
         .routes(routes!(set_ek_certificate))
         .routes(routes!(issue))
+        .routes(routes!(device_keys, make_device_keys))
 }
 
 /// The certificate authority of a vCenter.
@@ -157,6 +161,29 @@ async fn issue(
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<Response, Problem> {
     api.accept(move |operations| operations.issue_ek_certificates(&vm))
+        .await
+}
+
+/// The keys that were made in a TPM on request: attestation key, initial attestation key, initial device identity.
+#[utoipa::path(get, path = "/v1/vms/{vm}/device-keys", tag = "Certificates",
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`")),
+    responses((status = 200, body = Items<DeviceKey>, description = "As asked for")))]
+async fn device_keys(api: Api, InPath(vm): InPath) -> Answer<Items<DeviceKey>> {
+    api.list(move |operations| operations.device_keys(&vm))
+        .await
+}
+
+/// Makes such keys, which the TPM shows to have, and certifies them.
+#[utoipa::path(post, path = "/v1/vms/{vm}/device-keys", tag = "Certificates",
+    request_body = DeviceKeysWanted,
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn make_device_keys(
+    api: Api,
+    InPath(vm): InPath,
+    Body(wanted): Body<DeviceKeysWanted>,
+) -> Result<Response, Problem> {
+    api.accept(move |operations| operations.make_device_keys(&vm, wanted.keys))
         .await
 }
 

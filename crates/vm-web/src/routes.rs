@@ -94,7 +94,15 @@ impl Web {
     /// What one listener serves, with further routes `beside`; `entrance` says whom it takes somebody without a token for.
     pub fn router(&self, entrance: Entrance, beside: OpenApiRouter) -> Router {
         let own = routes().with_state(self.clone());
-        let (router, mut described) = own.merge(beside).split_for_parts();
+        let (router, mut described) = own.split_for_parts();
+        // What stands beside says itself how much it takes.
+        let (beside, of_beside) = beside.split_for_parts();
+        described.merge(of_beside);
+        let beside = beside
+            .method_not_allowed_fallback(no_such_method)
+            .layer(DefaultBodyLimit::max(BODY_LIMIT))
+            .layer(middleware::from_fn(tags::tag))
+            .layer(middleware::from_fn(repeat::recognize));
         // Bodies of packages have limits of their own.
         let packages = crate::packages::routes().with_state(self.clone());
         let (packages, of_packages) = packages.split_for_parts();
@@ -116,6 +124,7 @@ impl Web {
             .layer(middleware::from_fn(tags::tag))
             .layer(middleware::from_fn(repeat::recognize))
             .layer(middleware::from_fn(refuse_huge))
+            .merge(beside)
             .merge(packages)
             .layer(Extension(Gate::new(self.sessions.clone(), entrance)))
     }

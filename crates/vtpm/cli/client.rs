@@ -11,18 +11,22 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Builder;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 use vm_inventory::{Task, TaskStatus};
-use vm_web::api::Accepted;
+use vm_web::api::{Accepted, Opened, Password};
 use vm_web::{PipeBody, Problem};
 
+use super::server::Server;
 use super::{Threads, runtime};
 use crate::config::DataFolder;
 use crate::daemon::Direct;
@@ -110,18 +114,19 @@ where
 fn exit_code(outcome: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     match outcome {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => match error.downcast_ref::<Refusal>() {
-            Some(Refusal::Usage(_)) => {
-                super::log::complain(&error);
-                Ok(ExitCode::from(2))
-            }
-            Some(Refusal::NoDaemon(_)) => {
-                super::log::complain(&error);
-                Ok(ExitCode::from(3))
-            }
-            _ => Err(error),
-        },
+        Err(error) => refusal_code(error),
     }
+}
+
+/// The exit code of a refusal that has one of its own; any other error as it is.
+pub(crate) fn refusal_code(error: anyhow::Error) -> anyhow::Result<ExitCode> {
+    let code = match error.downcast_ref::<Refusal>() {
+        Some(Refusal::Usage(_)) => 2,
+        Some(Refusal::NoDaemon(_)) => 3,
+        _ => return Err(error),
+    };
+    super::log::complain(&error);
+    Ok(ExitCode::from(code))
 }
 
 /// A client of one daemon.
@@ -135,9 +140,41 @@ enum Way {
     Socket(PathBuf),
     /// The API in this process, over a data folder that no daemon has.
     Direct(Router),
+    /// A daemon's listener.
+    Server(Box<Server>),
 }
 
 impl Client {
+    /// One of the daemon on this socket.
+    pub(crate) fn on_socket(socket: PathBuf) -> Self {
+        let way = Way::Socket(socket);
+        Self { way }
+    }
+
+    /// One of a daemon's listener.
+    pub(crate) fn of_server(server: Server) -> Self {
+        let way = Way::Server(Box::new(server));
+        Self { way }
+    }
+
+    /// Opens a session as the user whose password goes with the requests; gives its token.
+    pub(crate) async fn log_in(&self) -> anyhow::Result<Password> {
+        let empty = Vec::new();
+        let opened: Opened = self.send(Method::POST, "/v1/sessions", empty).await?;
+        Ok(opened.token)
+    }
+
+    /// Ends the session of the requests.
+    pub(crate) async fn log_out(&self) -> anyhow::Result<()> {
+        let (response, _connection) = self
+            .ask(Method::DELETE, "/v1/sessions", whole(Vec::new()))
+            .await?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        Err(refused(response).await)
+    }
+
     /// Asks for something.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.send(Method::GET, path, Vec::new()).await
@@ -251,35 +288,59 @@ impl Client {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", "vtpm")
-            .header("content-type", "application/json")
-            .body(body)?;
-        let socket = match &self.way {
-            Way::Socket(socket) => socket,
+            .header(header::CONTENT_TYPE, "application/json");
+        let local = |request: Builder| request.header(header::HOST, "vtpm");
+        match &self.way {
+            Way::Socket(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(|error| {
+                    Refusal::NoDaemon(format!(
+                        "no daemon answers on {}: {error}; start it with `vtpm serve`, or name its folder with --data",
+                        socket.display()
+                    ))
+                })?;
+                answered(stream, local(request).body(body)?).await
+            }
             Way::Direct(router) => {
+                let request = local(request).body(body)?;
                 let answered = router.clone().oneshot(request.map(Body::new)).await;
                 let response = match answered {
                     Ok(response) => response,
                     Err(never) => match never {},
                 };
-                return Ok((response, None));
+                Ok((response, None))
             }
-        };
-        let stream = UnixStream::connect(socket).await.map_err(|error| {
-            Refusal::NoDaemon(format!(
-                "no daemon answers on {}: {error}; start it with `vtpm serve`, or name its folder with --data",
-                socket.display()
-            ))
-        })?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
-        let response = sender
-            .send_request(request)
-            .await
-            .context("the daemon did not answer")?;
-        Ok((response.map(Body::new), Some(connection)))
+            Way::Server(server) => {
+                let mut secret = HeaderValue::from_str(server.authorization())
+                    .context("the token or the password has characters that none has")?;
+                secret.set_sensitive(true);
+                let request = request
+                    .header(header::HOST, server.authority())
+                    .header(header::AUTHORIZATION, secret)
+                    .body(body)?;
+                answered(server.connect().await?, request).await
+            }
+        }
     }
+}
+
+/// Sends a request over a connection of its own.
+async fn answered<S, B>(
+    stream: S,
+    request: Request<B>,
+) -> anyhow::Result<(Response<Body>, Option<JoinHandle<hyper::Result<()>>>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: std::error::Error + Send + Sync,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let response = sender
+        .send_request(request)
+        .await
+        .context("the daemon did not answer")?;
+    Ok((response.map(Body::new), Some(connection)))
 }
 
 fn whole(body: Vec<u8>) -> Full<Bytes> {

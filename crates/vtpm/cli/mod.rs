@@ -26,6 +26,7 @@ pub(crate) mod profile;
 mod provider;
 mod run;
 mod serve;
+mod server;
 mod simulator;
 mod snapshot;
 mod sockets;
@@ -42,6 +43,7 @@ mod vcenter;
 mod vcenter_ca;
 mod vm;
 mod vm_ek;
+mod vm_identity;
 mod vm_moves;
 mod vm_settings;
 

@@ -29,7 +29,7 @@ pub(super) struct Ca {
 enum Verb {
     /// Show the authority; --pem prints its certificates for a verifier
     Show(Show),
-    /// Choose whether new TPMs get certificates, and for which keys
+    /// Choose whether new TPMs get certificates, for which keys, and where those say that more is to be found
     Set(Set),
     /// Print a request for the certificate of an authority below a company's own
     Csr(Csr),
@@ -65,9 +65,13 @@ struct Set {
         long,
         value_delimiter = ',',
         value_name = "LIST",
-        required_unless_present = "issue"
+        required_unless_present_any = ["issue", "publish"]
     )]
     keys: Option<Vec<EkAlgorithm>>,
+    /// The URL under which others reach the daemon's listener, such as https://pki.example.com:8443: certificates say from now on that the
+    /// authority's certificate and its list of revoked ones are there, and both are served without a token; "" ends that
+    #[arg(long, value_name = "URL")]
+    publish: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -131,6 +135,7 @@ impl Ca {
                 let change = AuthorityChange {
                     issue: verb.issue.map(|issue| matches!(issue, Switch::On)),
                     keys: verb.keys,
+                    published: verb.publish,
                 };
                 let view: AuthorityView = client.post(&path(&verb.vcenter, ""), &change).await?;
                 if verb.json {
@@ -210,6 +215,9 @@ fn describe(view: &AuthorityView) -> anyhow::Result<()> {
                 .map_or_else(|| "ever".to_owned(), output::date),
             certificate.fingerprint
         ))?;
+    }
+    if let Some(url) = &view.published {
+        output::line(format!("  published below: {url}/pki/"))?;
     }
     if view.pending {
         output::line("  a request waits for its certificate: vtpm vcenter ca set-certificate")?;

@@ -61,6 +61,8 @@ enum Verb {
     Snapshots(snapshot::Show),
     /// The endorsement keys of a VM's TPM and their certificates
     Ek(super::vm_ek::Ek),
+    /// Keys by which others know a VM's TPM: attestation key, IAK and IDevID, made on request
+    Identity(super::vm_identity::Identity),
     #[command(flatten)]
     Moves(super::vm_moves::Verb),
 }
@@ -174,6 +176,7 @@ impl Vm {
                 Verb::Forget(verb) => verb.execute(&client).await,
                 Verb::Snapshots(verb) => verb.execute(&client).await,
                 Verb::Ek(verb) => verb.execute(&client).await,
+                Verb::Identity(verb) => verb.execute(&client).await,
                 Verb::Moves(verb) => verb.execute(&client).await,
             }
         })

@@ -2,25 +2,27 @@
 
 use std::time::{Duration, SystemTime};
 
-use subtle::ConstantTimeEq as _;
 use tpm_attest::Error;
 use tpm_attest::attester::{self, AttestationAlgorithm, LoadedKey};
 use tpm_attest::certificate::{
-    self, Authority, AuthorityAlgorithm, AuthorityNames, Certificate, Facts, Lifetime, Name,
-    PlatformIdentity, Purpose, Request, Revocation, RevocationReason, SigningKey, TpmIdentity,
-    common_name, random_serial, to_der,
+    self, Authority, AuthorityAlgorithm, AuthorityNames, Certificate, Facts, Lifetime, Locations,
+    Name, PlatformIdentity, Purpose, Request, Revocation, RevocationReason, SigningKey,
+    TpmIdentity, common_name, random_serial, serial_number_name, to_der,
 };
 use tpm_attest::client::{Client, Transmit};
-use tpm_attest::credential::{Credential, object_name};
+use tpm_attest::credential::object_name;
+use tpm_attest::device::{self, DeviceKey};
 use tpm_attest::ek::{CHAIN, EkTemplate, KeyAlgorithm, PLATFORM_CERTIFICATE, Usage};
-use tpm_attest::verify::{Base64, Challenge, Hex};
+use tpm_attest::verify::public_area;
 use tpm_engine::Tpm;
 use tpm_wire::algorithm::{TpmiAlgHash, TpmtSignature};
+use tpm_wire::codec::Marshal as _;
 use tpm_wire::commands::{Shutdown, Startup};
 use tpm_wire::constants::TpmSu;
 use vm_inventory::certificates::{
-    CertificateFacts, Certified, Certifier, Der, EkAlgorithm, EndorsementKey, IssuedCertificate,
-    Issuer, NewAuthority, PrivateKey, Revoked, TpmCertificates,
+    self as kept, CertificateFacts, Certified, Certifier, Der, DeviceKeyKind, EkAlgorithm,
+    EndorsementKey, IssuedCertificate, Issuer, NewAuthority, PrivateKey, Revoked, TpmCertificates,
+    WantedDeviceKey,
 };
 use vm_inventory::{TpmBytes, TpmMakerError};
 
@@ -32,8 +34,6 @@ const AUTHORITY_DAYS: u32 = 25 * 365;
 const LIST_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Most bytes of the chain in one NV Index, which every profile has room for.
 const LARGEST_CHAIN: usize = 2048;
-/// What the TPM has to open to show that it has a key.
-const PROOF_SIZE: usize = 32;
 
 type Result<T, E = TpmMakerError> = std::result::Result<T, E>;
 
@@ -105,6 +105,26 @@ impl Certifier for EngineMaker {
             let mut tpm = load(state)?;
             let key = put(&mut tpm, &given).map_err(said)?;
             Ok((tpm.permanent_state(), key))
+        })
+    }
+
+    fn device_keys(
+        &self,
+        state: &[u8],
+        issuer: Issuer<'_>,
+        wanted: &[WantedDeviceKey],
+    ) -> Result<(TpmBytes, Vec<kept::DeviceKey>)> {
+        guarded(|| {
+            let authority = authority_of(issuer)?;
+            let mut tpm = load(state)?;
+            start(&mut tpm).map_err(said)?;
+            let keys: Result<_, Error> = wanted
+                .iter()
+                .map(|wanted| make_device_key(&mut tpm, &authority, *wanted))
+                .collect();
+            let keys = keys.map_err(said)?;
+            stop(&mut tpm).map_err(said)?;
+            Ok((tpm.permanent_state(), keys))
         })
     }
 
@@ -305,32 +325,71 @@ fn put(tpm: &mut Tpm, given: &Certificate) -> Result<EndorsementKey, Error> {
     }))
 }
 
-/// Lets the TPM open a credential, which only the one with the key can (Part 1, 24).
+/// Lets the TPM show that it has an endorsement key.
 fn prove(tpm: &mut Tpm, key: &LoadedKey) -> Result<(), Error> {
-    let mut proof = zeroize::Zeroizing::new([0; PROOF_SIZE]);
-    rand::Rng::fill_bytes(&mut rand::rng(), &mut *proof);
     let mut client = client(tpm);
     let object = attester::attestation_key(&mut client, AttestationAlgorithm::EcdsaP256)?;
-    let credential = Credential::make(
-        &key.public,
-        &object_name(&object.public)?,
-        &*proof,
-        &mut rand::rng(),
-    )?;
-    let challenge = Challenge {
-        session: Hex(Vec::new()),
-        credential: Base64(credential.blob.to_vec()),
-        secret: Base64(credential.secret.to_vec()),
+    device::prove_possession(&mut client, key, &object, &mut rand::rng())?;
+    attester::release(&mut client, &object)
+}
+
+/// Makes a key that the TPM shows to have, keeps it in the TPM, and certifies it.
+fn make_device_key(
+    tpm: &mut Tpm,
+    authority: &Authority,
+    wanted: WantedDeviceKey,
+) -> Result<kept::DeviceKey, Error> {
+    let which = match wanted.kind {
+        DeviceKeyKind::Ak => DeviceKey::Attestation,
+        DeviceKeyKind::Iak => DeviceKey::InitialAttestation,
+        DeviceKeyKind::Idevid => DeviceKey::InitialIdentity,
     };
-    let opened = attester::activate(&mut client, &object, key, &challenge)?;
-    attester::release(&mut client, &object)?;
-    if bool::from(opened.as_slice().ct_eq(&*proof)) {
-        Ok(())
-    } else {
-        Err(Error::Certificate(
-            "the TPM did not open the credential for its key".to_owned(),
-        ))
+    let algorithm = key_algorithm(wanted.algorithm);
+    let shown = device::make(&mut client(tpm), which, algorithm, &mut rand::rng())?;
+    let key = shown.key;
+    let identity = TpmIdentity::read(&mut client(tpm))?;
+    let ek_certificate = shown.endorsement.certificate.unwrap_or_default();
+    let serial = identity.serial_number(&certificate::read(&ek_certificate.0)?)?;
+    let (purpose, subject) = match which {
+        // Known by its TPM, as the endorsement key is.
+        DeviceKey::Attestation => (Purpose::Attestation { tpm: &identity }, Name::default()),
+        // A device has a subject of its own (802.1AR, 8.6): here the digest in the Name of its endorsement key, which a copy has, too.
+        DeviceKey::InitialAttestation | DeviceKey::InitialIdentity => {
+            let ek = public_area(&shown.endorsement.public.0).map_err(Error::Certificate)?;
+            let name = object_name(&ek)?;
+            let digest = hex::encode(name.get(2..).unwrap_or_default());
+            let subject: String = digest.chars().take(64).collect();
+            (
+                Purpose::Device { serial: &serial },
+                serial_number_name(&subject)?,
+            )
+        }
+    };
+    let wanted_certificate = Request {
+        subject,
+        ..request(&key.public, purpose)
+    };
+    let pkcs10 = signed_request(tpm, &key, &wanted_certificate)?;
+    let index = which.certificate_index(algorithm);
+    let certificate = issued(
+        &authority.issue(&wanted_certificate, &mut rand::rng())?,
+        index,
+    )?;
+    client(tpm).replace_certificate(index, &certificate.der.0)?;
+    if let Some(index) = which.template_index(algorithm) {
+        let template = which.template(algorithm)?.to_bytes();
+        client(tpm).replace_certificate(index, &template)?;
     }
+    device::keep(&mut client(tpm), which, &key)?;
+    Ok(kept::DeviceKey {
+        kind: wanted.kind,
+        algorithm: wanted.algorithm,
+        handle: which.handle().0,
+        name: hex::encode(&*object_name(&key.public)?),
+        public: Der(device::public_file(&key.public)),
+        request: Der(pkcs10),
+        certificate,
+    })
 }
 
 /// The request for a key's certificate, with a signature that commands would not give.
@@ -403,9 +462,14 @@ fn authority_of(issuer: Issuer<'_>) -> Result<Authority> {
         .chain
         .first()
         .ok_or_else(|| TpmMakerError("it has no certificate".to_owned()))?;
-    certificate::read(&certificate.0)
+    let mut authority = certificate::read(&certificate.0)
         .and_then(|certificate| Authority::from_parts(key, certificate))
-        .map_err(said)
+        .map_err(said)?;
+    authority.locations = Locations {
+        certificate: issuer.published.map(|url| format!("{url}/issuer.cer")),
+        revocations: issuer.published.map(|url| format!("{url}/revoked.crl")),
+    };
+    Ok(authority)
 }
 
 /// A certificate as PEM, or as base64 of DER.

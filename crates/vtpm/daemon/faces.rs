@@ -66,7 +66,8 @@ impl Faces {
 
     fn native(&self, entrance: Entrance) -> Router {
         let traces = super::trace::router(self.web.operations(), Arc::clone(&self.machines));
-        self.web
-            .router(entrance, traces.merge(self.verifier.clone()))
+        let published = super::published::router(self.web.operations());
+        let beside = traces.merge(self.verifier.clone()).merge(published);
+        self.web.router(entrance, beside)
     }
 }

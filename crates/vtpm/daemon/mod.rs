@@ -9,6 +9,7 @@ mod folder;
 mod listener;
 mod machines;
 mod maker;
+mod published;
 pub(crate) mod sandbox;
 mod sealed;
 mod sockets;

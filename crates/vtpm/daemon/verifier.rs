@@ -231,7 +231,8 @@ async fn finish(State(verifier): State<Arc<Verifier>>, request: Given<Finish>) -
     request_body = serde_json::Value,
     responses((status = 200, body = serde_json::Value, description = "As docs/attestation.md says")))]
 async fn judge(State(verifier): State<Arc<Verifier>>, request: Given<Judge>) -> Answer<Judged> {
-    let Json(request) = request.map_err(malformed)?;
+    let Json(request) = request.map_err(no_evidence)?;
+    request.evidence.check_format().map_err(formless)?;
     blocking(move || {
         let now = SystemTime::now();
         let evidence = &request.evidence;
@@ -419,6 +420,19 @@ async fn blocking<T: Send + 'static>(
 
 fn malformed(rejection: JsonRejection) -> Problem {
     rejection.into()
+}
+
+/// What is no evidence fails the check of that name, before there is a verdict.
+fn no_evidence(rejection: JsonRejection) -> Problem {
+    let problem = malformed(rejection);
+    Problem {
+        detail: format!("{}: {}", Rule::EvidenceForm, problem.detail),
+        ..problem
+    }
+}
+
+fn formless(fault: String) -> Problem {
+    bad(format!("{}: {fault}", Rule::EvidenceForm))
 }
 
 fn bad(detail: String) -> Problem {

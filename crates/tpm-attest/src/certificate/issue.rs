@@ -32,6 +32,7 @@ const PLATFORM_MODEL: ObjectIdentifier = oid("2.23.133.5.1.4");
 const PLATFORM_VERSION: ObjectIdentifier = oid("2.23.133.5.1.5");
 const EK_CERTIFICATE: ObjectIdentifier = oid("2.23.133.8.1");
 const PLATFORM_CERTIFICATE: ObjectIdentifier = oid("2.23.133.8.2");
+const AK_CERTIFICATE: ObjectIdentifier = oid("2.23.133.8.3");
 /// Hardware that is a TPM 2.0.
 const TPM_2_0: ObjectIdentifier = oid("2.23.133.1.2");
 
@@ -76,6 +77,11 @@ pub enum Purpose<'a> {
         platform: &'a PlatformIdentity,
         /// What the key may do.
         usage: Usage,
+    },
+    /// An attestation key, which has its TPM's name as an endorsement key has.
+    Attestation {
+        /// The TPM that has it.
+        tpm: &'a TpmIdentity,
     },
     /// An initial attestation key or an initial device identity.
     Device {
@@ -136,6 +142,10 @@ impl Request<'_> {
                 let usage = ExtendedKeyUsage(vec![PLATFORM_CERTIFICATE]);
                 add((false, &usage).to_extension(subject, &[]))?;
             }
+            Purpose::Attestation { .. } => {
+                let usage = ExtendedKeyUsage(vec![AK_CERTIFICATE]);
+                add((false, &usage).to_extension(subject, &[]))?;
+            }
             Purpose::Device { .. } => {}
         }
         Ok(extensions)
@@ -150,7 +160,9 @@ impl Request<'_> {
             ]
         };
         let attributes = match self.purpose {
-            Purpose::Endorsement { tpm, .. } => tpm_attributes(tpm).to_vec(),
+            Purpose::Endorsement { tpm, .. } | Purpose::Attestation { tpm } => {
+                tpm_attributes(tpm).to_vec()
+            }
             Purpose::Platform { tpm, platform, .. } => {
                 let mut attributes = vec![
                     (PLATFORM_MANUFACTURER, platform.manufacturer.clone()),
@@ -178,7 +190,7 @@ impl Request<'_> {
     fn key_usage(&self) -> der::flagset::FlagSet<KeyUsages> {
         let usage = match self.purpose {
             Purpose::Endorsement { usage, .. } | Purpose::Platform { usage, .. } => usage,
-            Purpose::Device { .. } => Usage::Sign,
+            Purpose::Attestation { .. } | Purpose::Device { .. } => Usage::Sign,
         };
         let decrypt = if matches!(self.key.parameters, TpmuPublicParms::Rsa(_)) {
             KeyUsages::KeyEncipherment

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 macro_rules! rules {
     ($($rule:ident = $name:literal, $source:literal, $says:literal;)*) => {
@@ -85,7 +85,7 @@ impl fmt::Display for Rule {
 }
 
 /// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It holds.
@@ -125,6 +125,26 @@ impl Serialize for Check {
             detail: &self.detail,
         }
         .serialize(serializer)
+    }
+}
+
+/// As it is written; a check of a name that is not known here is refused.
+impl<'de> Deserialize<'de> for Check {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Read {
+            check: String,
+            outcome: Outcome,
+            detail: String,
+        }
+        let read = Read::deserialize(deserializer)?;
+        let rule = Rule::ALL.iter().find(|rule| rule.name() == read.check);
+        let unknown = || serde::de::Error::custom(format!("no check is called '{}'", read.check));
+        Ok(Self {
+            rule: *rule.ok_or_else(unknown)?,
+            outcome: read.outcome,
+            detail: read.detail,
+        })
     }
 }
 
@@ -234,6 +254,18 @@ impl Serialize for Verdict {
     }
 }
 
+/// The checks alone: what they say together follows from them.
+impl<'de> Deserialize<'de> for Verdict {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Read {
+            checks: Vec<Check>,
+        }
+        let Read { checks } = Read::deserialize(deserializer)?;
+        Ok(Self { checks })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,5 +292,12 @@ mod tests {
         assert_eq!(json["verdict"], "refused");
         assert_eq!(json["failed"][0], "quote.nonce");
         assert_eq!(json["checks"][2]["source"], "Part 3, 18.4 (qualifyingData)");
+        // It is read as it was written, whatever it says of itself.
+        let mut altered = json.clone();
+        altered["verdict"] = "trusted".into();
+        assert_eq!(serde_json::from_value::<Verdict>(altered).unwrap(), verdict);
+        let mut unknown = json;
+        unknown["checks"][0]["check"] = "quote.mood".into();
+        assert!(serde_json::from_value::<Verdict>(unknown).is_err());
     }
 }

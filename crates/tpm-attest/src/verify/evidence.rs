@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -64,6 +65,70 @@ impl<'de> Deserialize<'de> for Hex {
     }
 }
 
+/// A map whose document has each name once: of two, nobody could say which counts.
+struct NamedOnce<K, V>(BTreeMap<K, V>);
+
+impl<'de, K, V> Deserialize<'de> for NamedOnce<K, V>
+where
+    K: Deserialize<'de> + Ord + fmt::Display,
+    V: Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<K, V>(PhantomData<(K, V)>);
+
+        impl<'de, K, V> de::Visitor<'de> for Members<K, V>
+        where
+            K: Deserialize<'de> + Ord + fmt::Display,
+            V: Deserialize<'de>,
+        {
+            type Value = BTreeMap<K, V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<K, V>()? {
+                    if members.contains_key(&name) {
+                        return Err(de::Error::custom(format!("duplicate member `{name}`")));
+                    }
+                    members.insert(name, value);
+                }
+                Ok(members)
+            }
+        }
+
+        let members = deserializer.deserialize_map(Members(PhantomData))?;
+        Ok(Self(members))
+    }
+}
+
+/// A map of maps, each of which has each name once.
+pub(super) fn named_once_in_two<'de, D, V>(
+    deserializer: D,
+) -> Result<BTreeMap<String, BTreeMap<u32, V>>, D::Error>
+where
+    D: Deserializer<'de>,
+    V: Deserialize<'de>,
+{
+    let outer = NamedOnce::<String, NamedOnce<u32, V>>::deserialize(deserializer)?;
+    let inner = outer
+        .0
+        .into_iter()
+        .map(|(name, NamedOnce(map))| (name, map));
+    Ok(inner.collect())
+}
+
+/// A map that has each name once.
+pub(super) fn named_once<'de, D, V>(deserializer: D) -> Result<BTreeMap<u32, V>, D::Error>
+where
+    D: Deserializer<'de>,
+    V: Deserialize<'de>,
+{
+    NamedOnce::deserialize(deserializer).map(|NamedOnce(map)| map)
+}
+
 /// A quote and its signature, as the TPM made them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,6 +169,7 @@ pub struct Evidence {
     /// The answer.
     pub quote: QuoteBytes,
     /// The PCR, by bank and number.
+    #[serde(deserialize_with = "named_once_in_two")]
     pub pcrs: BTreeMap<String, BTreeMap<u32, Hex>>,
     /// The log of the firmware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,13 +228,22 @@ impl Evidence {
         }
         let evidence: Self = serde_json::from_slice(bytes)
             .map_err(|error| format!("the evidence is no document of its kind: {error}"))?;
-        if evidence.format != FORMAT || evidence.version != VERSION {
-            return Err(format!(
-                "the document is '{}', version {}, not '{FORMAT}', version {VERSION}",
-                evidence.format, evidence.version
-            ));
-        }
+        evidence.check_format()?;
         Ok(evidence)
+    }
+
+    /// Whether the document is one of this kind and version, for whoever read it otherwise than by [`Evidence::from_json`].
+    ///
+    /// # Errors
+    /// What it is instead.
+    pub fn check_format(&self) -> Result<(), String> {
+        if self.format == FORMAT && self.version == VERSION {
+            return Ok(());
+        }
+        Err(format!(
+            "the document is '{}', version {}, not '{FORMAT}', version {VERSION}",
+            self.format, self.version
+        ))
     }
 
     /// The document.

@@ -143,6 +143,11 @@ fn check_list(verdict: &mut Verdict, bytes: &[u8], pcrs: &PcrValues, log: Option
         Err(error) => return verdict.fail(Rule::ImaForm, error.to_string()),
     };
     verdict.pass(Rule::ImaForm, format!("{} entries", entries.len()));
+    // Only one PCR is compared: an entry that says to be in another would be believed without a reason.
+    if let Some(place) = entries.iter().position(|entry| entry.pcr != IMA_PCR) {
+        let detail = format!("entry {place} is not in PCR {IMA_PCR}");
+        return verdict.fail(Rule::ImaReplay, detail);
+    }
     let quoted: Vec<_> = pcrs
         .iter()
         .filter_map(|(bank, values)| Some((*bank, values.get(&IMA_PCR)?)))

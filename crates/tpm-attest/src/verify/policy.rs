@@ -6,16 +6,22 @@ use der::Decode;
 use der::asn1::ObjectIdentifier;
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
+use tpm_crypto::hash::hash;
+use tpm_wire::algorithm::TpmiAlgHash;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use super::check::{Rule, Verdict};
-use super::evidence::{Base64, Hex};
+use super::evidence::{Base64, Hex, named_once, named_once_in_two};
 use super::quote::{PcrValues, Quoted};
 use super::signature::VerifyingKey;
 use crate::Error;
+use crate::algorithm::hash_algorithm;
 use crate::certificate::{self, SigningKey};
+use crate::event_log::data::Guid;
 use crate::event_log::{Detail, Event, EventLog, EventType, bank_from_name, bank_name};
 
+/// Where firmware measures whether Secure Boot is on (PC Client Platform Firmware Profile, 3.3.4.8).
+const SECURE_BOOT_PCR: u32 = 7;
 /// Most bytes of a policy.
 const MAX_POLICY: usize = 16 * 1024 * 1024;
 const FORMAT: &str = "vtpm-policy";
@@ -44,13 +50,13 @@ pub struct Policy {
     /// What people call it.
     pub name: String,
     /// The values that each PCR may have, by bank and number.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named_once_in_two")]
     pub pcrs: BTreeMap<String, BTreeMap<u32, Vec<Hex>>>,
     /// The bank that `events` is about.
     #[serde(default = "usual_bank")]
     pub event_bank: String,
     /// The events that may be in a PCR, by its number; other PCR may have any.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named_once")]
     pub events: BTreeMap<u32, Vec<AllowedEvent>>,
     /// Whether Secure Boot must be on.
     #[serde(default)]
@@ -104,7 +110,10 @@ impl Policy {
         let Some(log) = log else {
             return policy;
         };
-        policy.secure_boot = secure_boot(log) == Some(true);
+        let sealed = pcrs
+            .values()
+            .any(|values| values.contains_key(&SECURE_BOOT_PCR));
+        policy.secure_boot = sealed && secure_boot(log) == Some(true);
         let banks = pcrs.keys().rev().copied();
         let Some(bank) = banks
             .into_iter()
@@ -113,14 +122,16 @@ impl Policy {
             return policy;
         };
         policy.event_bank = bank_name(bank).to_owned();
-        for event in extending(log) {
-            let covered = pcrs
-                .get(&bank)
-                .is_some_and(|values| values.contains_key(&event.pcr));
-            if let Some(digest) = event.digest(bank).filter(|_| covered) {
+        for event in &log.events {
+            // What extends nothing is told beside the PCR, whichever it names.
+            let covered = event.kind == EventType::NO_ACTION
+                || pcrs
+                    .get(&bank)
+                    .is_some_and(|values| values.contains_key(&event.pcr));
+            if let Some(digest) = identified(event, bank).filter(|_| covered) {
                 let allowed = AllowedEvent {
                     kind: event.kind.to_string(),
-                    digest: Hex(digest.to_vec()),
+                    digest: Hex(digest),
                     note: event.detail().to_string(),
                 };
                 let list = policy.events.entry(event.pcr).or_default();
@@ -224,7 +235,7 @@ impl Policy {
         verdict.note(Rule::PolicyPcr, values.map_or(Ok(self.about_pcrs()), Err));
         if !self.events.is_empty() || self.secure_boot {
             match log {
-                Some(log) => self.check_log(verdict, log),
+                Some(log) => self.check_log(verdict, pcrs, log),
                 None => verdict.fail(
                     Rule::PolicyEvents,
                     "the policy is about events, and the evidence has no log that was replayed",
@@ -304,23 +315,46 @@ impl Policy {
         (!faults.is_empty()).then(|| faults.join("; "))
     }
 
-    fn check_log(&self, verdict: &mut Verdict, log: &EventLog) {
+    fn check_log(&self, verdict: &mut Verdict, pcrs: &PcrValues, log: &EventLog) {
         let Some(bank) = bank_from_name(&self.event_bank) else {
             let detail = format!("'{}' is no bank of PCR", self.event_bank);
             return verdict.fail(Rule::PolicyEvents, detail);
         };
+        // Only what was quoted makes events true.
+        let quoted = |pcr| pcrs.get(&bank).is_some_and(|it| it.contains_key(&pcr));
+        let silent = EventType::NO_ACTION.to_string();
+        // A list of silent events alone says nothing of those that extend; an empty one allows none.
+        let of_extending = |allowed: &[AllowedEvent]| {
+            allowed.is_empty() || allowed.iter().any(|one| one.kind != silent)
+        };
+        let named = self.events.iter();
+        let mut named = named.filter_map(|(pcr, list)| of_extending(list).then_some(*pcr));
+        if let Some(pcr) = named.find(|pcr| !quoted(*pcr)) {
+            let detail = format!(
+                "the policy is about events in PCR {pcr} of {}, which was not quoted",
+                self.event_bank
+            );
+            verdict.fail(Rule::PolicyEvents, detail);
+        }
         let mut faults = Vec::new();
         let mut unused: BTreeMap<u32, Vec<&AllowedEvent>> = self
             .events
             .iter()
             .map(|(pcr, allowed)| (*pcr, allowed.iter().collect()))
             .collect();
+        // What extends nothing is vouched for by nobody; a policy that lists such events allows no others.
+        let mut all = self.events.values().flatten();
+        let lists_silent = all.any(|one| one.kind == silent);
         let mut foreign = Vec::new();
-        for event in extending(log) {
-            let Some(allowed) = self.events.get(&event.pcr) else {
-                continue;
+        for event in &log.events {
+            let is_silent = event.kind == EventType::NO_ACTION;
+            let allowed = match self.events.get(&event.pcr) {
+                _ if is_silent && !lists_silent => continue,
+                Some(allowed) if is_silent || of_extending(allowed) => allowed.as_slice(),
+                None if is_silent => &[],
+                _ => continue,
             };
-            let digest = event.digest(bank).unwrap_or_default();
+            let digest = identified(event, bank).unwrap_or_default();
             let kind = event.kind.to_string();
             let note = event.detail().to_string();
             // The same bytes under another name are another event, where the policy has a name.
@@ -374,7 +408,13 @@ impl Policy {
                 Err(faults.join("; "))
             },
         );
-        if self.secure_boot {
+        if self.secure_boot && !quoted(SECURE_BOOT_PCR) {
+            let detail = format!(
+                "PCR {SECURE_BOOT_PCR} of {} was not quoted, so that nothing shows it",
+                self.event_bank
+            );
+            verdict.fail(Rule::PolicySecureBoot, detail);
+        } else if self.secure_boot {
             verdict.note(
                 Rule::PolicySecureBoot,
                 match secure_boot(log) {
@@ -387,28 +427,37 @@ impl Policy {
     }
 }
 
-/// Events that extend a PCR.
-fn extending(log: &EventLog) -> impl Iterator<Item = &Event> {
-    log.events
-        .iter()
-        .filter(|event| event.kind != EventType::NO_ACTION)
+/// What an event is known by in a policy: what it measured, or for one that extends nothing the digest of its data.
+fn identified(event: &Event, bank: TpmiAlgHash) -> Option<Vec<u8>> {
+    if event.kind == EventType::NO_ACTION {
+        return Some(hash(hash_algorithm(bank), &[&event.data]).to_vec());
+    }
+    event.digest(bank).map(<[u8]>::to_vec)
 }
 
-/// Whether Secure Boot was on, by the event of PCR 7 whose data is what it measured.
+/// Whether Secure Boot was on, by the first event of PCR 7, whose data is what it measured. Firmware begins with it; what comes later may
+/// be anybody's, since the types of events are not measured.
 #[must_use]
 pub fn secure_boot(log: &EventLog) -> Option<bool> {
-    log.events
+    let mut extending = log
+        .events
         .iter()
-        .filter(|event| event.pcr == 7 && event.kind == EventType::EFI_VARIABLE_DRIVER_CONFIG)
-        .find_map(|event| match event.detail() {
-            Detail::Variable {
-                name,
-                size,
-                enabled,
-                ..
-            } if name == "SecureBoot" => Some(size == 1 && enabled == Some(true)),
-            _ => None,
-        })
+        .filter(|event| event.pcr == SECURE_BOOT_PCR && event.kind != EventType::NO_ACTION);
+    let first = extending.next()?;
+    match first.detail() {
+        Detail::Variable {
+            vendor,
+            name,
+            size,
+            enabled,
+        } if first.kind == EventType::EFI_VARIABLE_DRIVER_CONFIG
+            && name == "SecureBoot"
+            && vendor == Guid::GLOBAL_VARIABLE.to_string() =>
+        {
+            Some(size == 1 && enabled == Some(true))
+        }
+        _ => None,
+    }
 }
 
 /// The key of somebody who signs policies: from a certificate or from a public key, as text.

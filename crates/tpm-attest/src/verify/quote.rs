@@ -281,10 +281,7 @@ fn check_selection(selection: &TpmlPcrSelection, pcrs: &PcrValues) -> Result<Str
         }
         words.push(format!("{name}: {} PCR", values.len()));
     }
-    if let Some((more, _)) = pcrs
-        .iter()
-        .find(|(bank, values)| !seen.contains(bank) && !values.is_empty())
-    {
+    if let Some((more, _)) = pcrs.iter().find(|(bank, _)| !seen.contains(bank)) {
         return Err(format!("the bank {} was not quoted", bank_name(*more)));
     }
     if words.is_empty() {

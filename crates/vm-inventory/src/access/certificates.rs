@@ -1,7 +1,9 @@
 //! Certificates of TPMs, and the authorities of vCenters, as one user has them.
 
 use super::{Right, Scoped};
-use crate::certificates::{AuthorityChange, AuthorityView, Der, EndorsementKey, Revoked};
+use crate::certificates::{
+    AuthorityChange, AuthorityView, Der, DeviceKey, EndorsementKey, Revoked, WantedDeviceKey,
+};
 use crate::model::Privilege;
 use crate::operation::Job;
 use crate::{Name, Result};
@@ -106,5 +108,27 @@ impl Scoped {
         self.principal.need_privilege(Privilege::Encrypt)?;
         let id = vm.id.to_string();
         self.act(|operations| operations.issue_ek_certificates(&id))
+    }
+
+    /// See [`crate::Operations::device_keys`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not see them.
+    pub fn device_keys(&self, vm: &str) -> Result<Vec<DeviceKey>> {
+        let vm = self.own_vm(vm)?;
+        self.principal.need(Right::Look)?;
+        self.operations.device_keys(&vm.id.to_string())
+    }
+
+    /// See [`crate::Operations::make_device_keys`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn make_device_keys(&self, vm: &str, wanted: Vec<WantedDeviceKey>) -> Result<Job> {
+        let vm = self.own_vm(vm)?;
+        self.principal.need(Right::Build)?;
+        self.principal.need_privilege(Privilege::Encrypt)?;
+        let id = vm.id.to_string();
+        self.act(|operations| operations.make_device_keys(&id, wanted))
     }
 }

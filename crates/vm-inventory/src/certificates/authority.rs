@@ -83,6 +83,9 @@ pub(crate) struct AuthorityRecord {
     pub(crate) authority: Option<StoredAuthority>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pending: Option<PendingAuthority>,
+    /// The URL below which others find what belongs to the authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) published: Option<String>,
     /// The chains of authorities that signed before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) former: Vec<Vec<Der>>,
@@ -96,6 +99,7 @@ impl AuthorityRecord {
             keys: EkAlgorithm::USUAL.to_vec(),
             authority: None,
             pending: None,
+            published: None,
             former: Vec::new(),
         }
     }
@@ -149,6 +153,10 @@ pub struct AuthorityChange {
     /// The keys that they get certificates for; as they are if left out.
     #[serde(default)]
     pub keys: Option<Vec<EkAlgorithm>>,
+    /// The URL below which others find the authority's certificate and its list of revoked ones, such as `https://pki.example.com:8443`:
+    /// certificates say it from now on, and the daemon serves both without a token. An empty text is none.
+    #[serde(default)]
+    pub published: Option<String>,
 }
 
 /// The authority of a vCenter as people and programs see it.
@@ -172,6 +180,9 @@ pub struct AuthorityView {
     pub certificates: Vec<CertificateFacts>,
     /// Certificates of authorities that signed before (PEM).
     pub former: String,
+    /// The URL below which its certificate and its list of revoked ones are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<String>,
     /// Whether a request to another authority waits for its answer.
     pub pending: bool,
     /// How many certificates were revoked.

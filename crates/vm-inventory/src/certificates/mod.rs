@@ -3,9 +3,11 @@
 //! As a TPM is bytes here, so is a certificate: a [`Certifier`] makes and reads them.
 
 mod authority;
+mod device;
 
 pub use authority::{AuthorityChange, AuthorityOrigin, AuthorityView, Revoked};
 pub(crate) use authority::{AuthorityRecord, PendingAuthority, SealedKey, StoredAuthority};
+pub use device::{DeviceKey, DeviceKeyKind, WantedDeviceKey};
 
 use crate::operation::{TpmBytes, TpmMakerError};
 use base64::Engine as _;
@@ -165,20 +167,23 @@ pub struct TpmCertificates {
     /// The platform certificate, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<IssuedCertificate>,
+    /// Keys that were made on request, and their certificates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device: Vec<DeviceKey>,
 }
 
 impl TpmCertificates {
     /// Nothing is known of any key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.platform.is_none()
+        self.keys.is_empty() && self.platform.is_none() && self.device.is_empty()
     }
 }
 
 /// One certificate of a TPM, without its bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CertificateView {
-    /// The endorsement key (`rsa2048`, `secp256r1`, ...), or `platform`.
+    /// The endorsement key (`rsa2048`, `secp256r1`, ...), `platform`, or a key that was made on request (`ak`, `iak`, `idevid`).
     pub key: String,
     /// The NV Index of the TPM where it is.
     pub nv_index: u32,
@@ -201,7 +206,9 @@ impl TpmCertificates {
             Some(view(key.algorithm.as_str(), certificate))
         });
         let platform = self.platform.iter().map(|it| view("platform", it));
-        keys.chain(platform).collect()
+        let device = self.device.iter();
+        let device = device.map(|it| view(it.kind.as_str(), &it.certificate));
+        keys.chain(platform).chain(device).collect()
     }
 }
 
@@ -225,6 +232,8 @@ pub struct Issuer<'a> {
     pub key: &'a [u8],
     /// Its certificate, then those above it.
     pub chain: &'a [Der],
+    /// The URL below which its certificate and its list of revoked ones are, for the certificates that it issues to say so.
+    pub published: Option<&'a str>,
 }
 
 /// A TPM with its certificates in it.
@@ -281,6 +290,18 @@ pub trait Certifier: Send + Sync {
         state: &[u8],
         certificate: &str,
     ) -> Result<(TpmBytes, EndorsementKey), TpmMakerError>;
+
+    /// Makes keys in a TPM, which has to show that they are in it, and certifies them. Gives the TPM, and the keys as they are to be
+    /// kept.
+    ///
+    /// # Errors
+    /// When the TPM does not make them, has no endorsement certificate, or has another key in the place of one.
+    fn device_keys(
+        &self,
+        state: &[u8],
+        issuer: Issuer<'_>,
+        wanted: &[WantedDeviceKey],
+    ) -> Result<(TpmBytes, Vec<DeviceKey>), TpmMakerError>;
 
     /// What a certificate says.
     ///

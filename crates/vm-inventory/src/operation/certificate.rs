@@ -3,8 +3,8 @@
 use super::{Job, Operations, TpmBytes, lock};
 use crate::certificates::{
     AuthorityChange, AuthorityOrigin, AuthorityRecord, AuthorityView, Certified, Certifier, Der,
-    EndorsementKey, Issuer, PendingAuthority, PrivateKey, Revoked, SealedKey, StoredAuthority,
-    TpmCertificates,
+    DeviceKey, EndorsementKey, Issuer, PendingAuthority, PrivateKey, Revoked, SealedKey,
+    StoredAuthority, TpmCertificates, WantedDeviceKey,
 };
 use crate::inventory::{Stored, Transaction};
 use crate::model::{PowerState, Provider, Record as _, Timestamp, VCenter, Vm};
@@ -57,6 +57,9 @@ impl Operations {
                     ));
                 }
                 record.keys.clone_from(keys);
+            }
+            if let Some(url) = &change.published {
+                record.published = published(url)?;
             }
             Ok(())
         })?;
@@ -210,6 +213,7 @@ impl Operations {
         let issuer = Issuer {
             key: &key,
             chain: &authority.chain,
+            published: None,
         };
         let revoked = self.revoked(&vcenter)?;
         certifier
@@ -247,7 +251,9 @@ impl Operations {
         if let Ok((stored, _busy)) = self.occupy_vm(&vm.id.to_string(), "a look at its keys") {
             let mut changed = stored.record.clone();
             if let Some(tpm) = &mut changed.tpm {
+                let device = std::mem::take(&mut tpm.certificates.device);
                 tpm.certificates = looked.certificates.clone();
+                tpm.certificates.device = device;
             }
             let mut transaction = Transaction::default();
             transaction.update(&stored, &changed)?;
@@ -298,7 +304,14 @@ impl Operations {
     pub fn issue_ek_certificates(self: &Arc<Self>, vm: &str) -> Result<Job> {
         self.change_certificates(vm, "issue_ek_certificates", |this, vm, state| {
             let certifier = this.needed_certifier()?;
-            let certified = this.certify_by(certifier, vm, state, true)?;
+            let mut certified = this.certify_by(certifier, vm, state, true)?;
+            // They stay in the TPM.
+            if let Some(tpm) = &vm.tpm {
+                certified
+                    .certificates
+                    .device
+                    .clone_from(&tpm.certificates.device);
+            }
             let mut notes = certified.notes;
             notes.push(format!(
                 "the TPM of {} has certificates of the authority of vCenter {}",
@@ -306,6 +319,111 @@ impl Operations {
             ));
             Ok((certified.state, certified.certificates, notes))
         })
+    }
+
+    /// The keys that were made in a VM's TPM on request.
+    ///
+    /// # Errors
+    /// When there is no such VM, or it has no TPM.
+    pub fn device_keys(&self, reference: &str) -> Result<Vec<DeviceKey>> {
+        let vm = self.inventory.vm(reference)?.record;
+        match vm.tpm {
+            Some(tpm) => Ok(tpm.certificates.device),
+            None => Err(Error::NoTpm { vm: vm.name }),
+        }
+    }
+
+    /// Makes keys in the TPM of a VM that is off, by which others know the device. The TPM has to show that they are in it; then the
+    /// vCenter's authority certifies them. A key that is there already gets another certificate.
+    ///
+    /// # Errors
+    /// When the VM runs, has no TPM, or has snapshots; or a key is named twice, or none.
+    pub fn make_device_keys(
+        self: &Arc<Self>,
+        vm: &str,
+        wanted: Vec<WantedDeviceKey>,
+    ) -> Result<Job> {
+        let twice = wanted.iter().enumerate().any(|(place, one)| {
+            let mut before = wanted.iter().take(place);
+            before.any(|other| other.kind == one.kind)
+        });
+        if wanted.is_empty() || twice {
+            return Err(Error::BadValue(
+                "name each key once, and at least one: ak, iak, idevid".to_owned(),
+            ));
+        }
+        self.change_certificates(vm, "make_device_keys", move |this, vm, state| {
+            let certifier = this.needed_certifier()?;
+            let settings = this.with_authority(certifier, vm)?;
+            let place = place(&settings);
+            let authority = settings
+                .authority
+                .ok_or_else(|| refused(&vm.vcenter, "there is none"))?;
+            let key = this.open_key(&vm.vcenter, &authority.issuer_key, ISSUER)?;
+            let issuer = Issuer {
+                key: &key,
+                chain: &authority.chain,
+                published: place.as_deref(),
+            };
+            let (state, made) = certifier
+                .device_keys(state, issuer, &wanted)
+                .map_err(|error| failed(vm, error.0))?;
+            let mut certificates = match &vm.tpm {
+                Some(tpm) => tpm.certificates.clone(),
+                None => TpmCertificates::default(),
+            };
+            let mut notes = Vec::new();
+            for key in made {
+                notes.push(format!(
+                    "{} of {}: {} at {:#010x}, certificate at NV Index {:#010x}; the TPM showed that it has the key",
+                    key.kind, vm.name, key.algorithm, key.handle, key.certificate.nv_index
+                ));
+                certificates.device.retain(|known| known.kind != key.kind);
+                certificates.device.push(key);
+            }
+            certificates.device.sort_by_key(|key| key.kind);
+            Ok((state, certificates, notes))
+        })
+    }
+
+    /// The certificate of a vCenter's authority (DER), if the vCenter publishes it. For everybody: it knows no user.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn published_issuer(&self, vcenter: &str) -> Result<Option<Der>> {
+        let record = self.published(vcenter)?;
+        let authority = record.and_then(|record| record.authority);
+        Ok(authority.and_then(|authority| authority.chain.into_iter().next()))
+    }
+
+    /// How many certificates a vCenter's authority has revoked, and under which key it would sign the list, if the vCenter publishes
+    /// that: whoever has a list with the same mark has the newest one.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn published_revocations(&self, vcenter: &str) -> Result<Option<(Name, String)>> {
+        let Some(record) = self.published(vcenter)? else {
+            return Ok(None);
+        };
+        let Some(authority) = record.authority else {
+            return Ok(None);
+        };
+        let count = self.revoked(&record.vcenter)?.len();
+        Ok(Some((
+            record.vcenter,
+            format!("{count} {}", authority.since.0),
+        )))
+    }
+
+    fn published(&self, vcenter: &str) -> Result<Option<AuthorityRecord>> {
+        // A name that is none has no record.
+        let Ok(name) = vcenter.parse::<Name>() else {
+            return Ok(None);
+        };
+        let stored = self.authority_record(&name)?;
+        Ok(stored
+            .map(|stored| stored.record)
+            .filter(|record| record.published.is_some()))
     }
 
     /// Records that a verifier saw two TPMs alive under one identity, whose endorsement certificate has this SHA-256 (hexadecimal): with
@@ -433,7 +551,12 @@ impl Operations {
             )),
             None => None,
         };
-        let issuer = held.as_ref().map(|(key, chain)| Issuer { key, chain });
+        let place = place(&settings);
+        let issuer = held.as_ref().map(|(key, chain)| Issuer {
+            key,
+            chain,
+            published: place.as_deref(),
+        });
         certifier
             .certify(state, issuer, &settings.keys, vm.hardware_version)
             .map_err(|error| failed(vm, error.0))
@@ -642,6 +765,7 @@ impl Operations {
                 .unwrap_or_default(),
             certificates,
             former: record.former.iter().map(|chain| pem(chain)).collect(),
+            published: record.published,
             pending: record.pending.is_some(),
             vcenter: record.vcenter,
         })
@@ -651,6 +775,45 @@ impl Operations {
         let prefix = format!("{}{vcenter}/", Revoked::PREFIX);
         Ok(super::records(self.inventory.within(&prefix)?))
     }
+}
+
+/// The URL below which an authority is published; none for an empty text.
+fn published(url: &str) -> Result<Option<String>> {
+    const LONGEST: usize = 200;
+    let url = url.trim().trim_end_matches('/');
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    let fits = host.is_some_and(|host| {
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
+        host.bytes().all(letters)
+            && host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[')
+    });
+    if fits && url.len() <= LONGEST {
+        return Ok(Some(url.to_owned()));
+    }
+    Err(Error::BadValue(format!(
+        "`{}` is no URL like https://pki.example.com:8443 that others reach the daemon under, of at most {LONGEST} characters",
+        crate::inventory::shown(url)
+    )))
+}
+
+/// The URL below which certificates say that their authority's own and the list of revoked ones are.
+fn place(settings: &AuthorityRecord) -> Option<String> {
+    let base = settings.published.as_ref()?;
+    let mut place = format!("{base}/pki/");
+    for byte in settings.vcenter.as_str().bytes() {
+        // What may stand in a path as it is (RFC 3986, 2.3).
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            place.push(char::from(byte));
+        } else {
+            place.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Some(place)
 }
 
 fn purpose_of(vcenter: &Name, purpose: &str) -> String {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use tpm_attest::attester;
 use tpm_attest::ek::KeyAlgorithm;
-use tpm_attest::verify::{Candidate, Enrolments, Rule, Verdict};
+use tpm_attest::verify::{Candidate, Challenge, Enrolments, Rule, Verdict};
 
-use super::files::{TrustArgs, write};
+use super::files::{TrustArgs, Trusted, write};
+use super::service::{Service, ServiceArgs};
 use super::{KeyArg, connect, report};
 use crate::cli::trace::tcti::Tcti;
 
@@ -34,9 +35,17 @@ pub(super) struct Enroll {
     name: String,
     #[command(flatten)]
     trust: TrustArgs,
-    /// Where the record goes
-    #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
+    #[command(flatten)]
+    service: ServiceArgs,
+    /// Where the record goes; a daemon keeps its own
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        required_unless_present_any = ["data", "server"],
+        conflicts_with_all = ["data", "server"]
+    )]
+    output: Option<PathBuf>,
     /// Print the verdict as JSON
     #[arg(long)]
     json: bool,
@@ -52,35 +61,71 @@ impl Enroll {
         let (ek, endorsement) = attester::endorsement(&mut client, self.ek)?;
         let ak = attester::attestation_key(&mut client, self.ak.algorithm())?;
         let candidate = Candidate {
-            source: self.name,
+            source: self.name.clone(),
             attestation_key: ak.public.clone(),
             qualified_name: ak.qualified_name.clone(),
             endorsement,
         };
-        let now = self.trust.now();
-        let mut enrolments = Enrolments::new(PATIENCE, 1);
-        let mut verdict = Verdict::default();
-        let trust = trusted.as_ref().map(super::files::Trusted::trust);
-        let challenge = enrolments.begin(
-            &mut verdict,
-            &candidate,
-            trust.as_ref(),
-            now,
-            &mut rand::rng(),
-        );
-        if let Some(challenge) = challenge {
-            match attester::activate(&mut client, &ak, &ek, &challenge) {
-                Ok(secret) => {
-                    let session = &challenge.session.0;
-                    if let Some(record) = enrolments.finish(&mut verdict, session, &secret, now) {
-                        write(&self.output, &record.to_json())?;
-                    }
-                }
-                Err(error) => verdict.fail(Rule::KeyEnrolled, error.to_string()),
+        let verdict = {
+            let open = |challenge: &Challenge| {
+                let opened = attester::activate(&mut client, &ak, &ek, challenge);
+                opened.map_err(|error| error.to_string())
+            };
+            match self.service.open()? {
+                Some(service) => enroll_there(&service, &candidate, open)?,
+                None => self.enroll_here(&candidate, trusted.as_ref(), open)?,
             }
-        }
+        };
         attester::release(&mut client, &ak)?;
         attester::release(&mut client, &ek)?;
         report(&verdict, self.json, self.verbose)
     }
+
+    /// Plays the verifier's side, too.
+    fn enroll_here(
+        &self,
+        candidate: &Candidate,
+        trusted: Option<&Trusted>,
+        open: impl FnOnce(&Challenge) -> Result<Vec<u8>, String>,
+    ) -> anyhow::Result<Verdict> {
+        let now = self.trust.now();
+        let mut enrolments = Enrolments::new(PATIENCE, 1);
+        let mut verdict = Verdict::default();
+        let trust = trusted.map(Trusted::trust);
+        let rng = &mut rand::rng();
+        let challenge = enrolments.begin(&mut verdict, candidate, trust.as_ref(), now, rng);
+        if let Some(challenge) = challenge {
+            match open(&challenge) {
+                Ok(secret) => {
+                    let session = &challenge.session.0;
+                    let record = enrolments.finish(&mut verdict, session, &secret, now);
+                    if let (Some(record), Some(path)) = (record, &self.output) {
+                        write(path, &record.to_json())?;
+                    }
+                }
+                Err(fault) => verdict.fail(Rule::KeyEnrolled, fault),
+            }
+        }
+        Ok(verdict)
+    }
+}
+
+/// Lets a daemon play the verifier's side.
+fn enroll_there(
+    service: &Service,
+    candidate: &Candidate,
+    open: impl FnOnce(&Challenge) -> Result<Vec<u8>, String>,
+) -> anyhow::Result<Verdict> {
+    let begun = service.begin(candidate)?;
+    let mut verdict = begun.verdict;
+    if let Some(challenge) = begun.challenge {
+        match open(&challenge) {
+            Ok(secret) => {
+                let judged = service.finish(&challenge.session, secret)?;
+                verdict.checks.extend(judged.verdict.checks);
+            }
+            Err(fault) => verdict.fail(Rule::KeyEnrolled, fault),
+        }
+    }
+    Ok(verdict)
 }

@@ -5,6 +5,7 @@ mod enroll;
 pub(crate) mod files;
 mod policy;
 mod quote;
+mod service;
 mod verify;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use tpm_wire::Rc;
 use tpm_wire::commands::Startup;
 use tpm_wire::constants::TpmSu;
 
+use super::client;
 use super::output;
 use super::trace::tcti::Tcti;
 
@@ -27,7 +29,9 @@ const REFUSED: u8 = 4;
 
 /// Prove what a TPM is and what its machine has measured, and judge such proofs
 ///
-/// Exit codes: 0 if everything is in order, 4 if evidence was judged and refused, 1 if it could not be judged, 2 for wrong arguments.
+/// With --data or --server, a daemon judges: it keeps the enrolments, asks the questions, and trusts the authorities of its vCenters.
+/// Exit codes: 0 if everything is in order, 4 if evidence was judged and refused, 1 if it could not be judged, 2 for wrong arguments,
+/// 3 if there is no daemon.
 #[derive(Args, Debug)]
 pub(crate) struct Attest {
     #[command(subcommand)]
@@ -54,6 +58,10 @@ enum Verb {
 
 impl Attest {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        self.done().or_else(client::refusal_code)
+    }
+
+    fn done(self) -> anyhow::Result<ExitCode> {
         match self.verb {
             Verb::Demo(verb) => verb.execute(),
             Verb::Enroll(verb) => verb.execute(),
@@ -94,20 +102,20 @@ impl KeyArg {
 /// A TPM that has had its `TPM2_Startup`: one without is given it, as firmware would.
 pub(crate) fn connect(tcti: &Tcti) -> anyhow::Result<Client<impl Transmit + use<>>> {
     let mut connection = tcti.connect()?;
-    let mut client = Client::new(move |command: &[u8]| {
+    let mut tpm = Client::new(move |command: &[u8]| {
         connection
             .transmit(command, 0)
             .map_err(|error| std::io::Error::other(format!("{error:#}")))
     });
     if !matches!(tcti, Tcti::Device(_)) {
         let startup_type = TpmSu::Clear;
-        match client.run(&Startup { startup_type }) {
+        match tpm.run(&Startup { startup_type }) {
             Ok(_) => {}
             Err(Error::Refused { code, .. }) if code == Rc::INITIALIZE => {}
             Err(error) => return Err(error).context("the TPM does not start"),
         }
     }
-    Ok(client)
+    Ok(tpm)
 }
 
 /// Prints a verdict, and gives its exit code.

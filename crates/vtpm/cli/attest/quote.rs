@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use tpm_attest::attester;
 use tpm_attest::ek::KeyAlgorithm;
@@ -14,6 +14,7 @@ use tpm_wire::object::Tpm2bPublic;
 use tpm_wire::pcr::TpmlPcrSelection;
 
 use super::files::{read, write};
+use super::service::ServiceArgs;
 use super::{KeyArg, connect};
 use crate::cli::output;
 use crate::cli::trace::tcti::Tcti;
@@ -25,8 +26,17 @@ pub(super) struct Quote {
     #[arg(long, value_name = "TCTI", env = "TPM2TOOLS_TCTI")]
     tcti: Tcti,
     /// The question: hexadecimal digits of at most 32 bytes, as `vtpm attest nonce` makes them
-    #[arg(long, value_name = "DIGITS")]
-    nonce: String,
+    ///
+    /// With --data or --server, the daemon asks: `vtpm attest verify` with the same sends it the answer.
+    #[arg(
+        long,
+        value_name = "DIGITS",
+        required_unless_present_any = ["data", "server"],
+        conflicts_with_all = ["data", "server"]
+    )]
+    nonce: Option<String>,
+    #[command(flatten)]
+    service: ServiceArgs,
     /// The PCR, as tpm2-tools write them
     #[arg(long, value_name = "SELECTION", default_value = "sha256:0,1,2,3,4,5,6,7,8,9,11,14", value_parser = attester::selection)]
     pcrs: TpmlPcrSelection,
@@ -55,7 +65,13 @@ pub(super) struct Quote {
 
 impl Quote {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        let nonce = hex::decode(&self.nonce).context("the question is no hexadecimal digits")?;
+        let nonce = match (self.service.open()?, &self.nonce) {
+            (Some(service), _) => service.question()?,
+            (None, Some(digits)) => {
+                hex::decode(digits).context("the question is no hexadecimal digits")?
+            }
+            (None, None) => bail!("say what the question is, with --nonce"),
+        };
         ensure!(
             (1..=32).contains(&nonce.len()),
             "the question has {} bytes, not 1 to 32",

@@ -12,6 +12,7 @@ use tpm_attest::verify::{
 
 use super::files::{TrustArgs, Trusted, read, read_evidence, write};
 use super::report;
+use super::service::ServiceArgs;
 
 /// A policy and who has signed it, or the rule that it breaks and how.
 type SignedPolicy = Result<(Policy, Option<String>), (Rule, String)>;
@@ -19,7 +20,8 @@ type SignedPolicy = Result<(Policy, Option<String>), (Rule, String)>;
 /// Judges a quote by named checks, each with the clause that it comes from
 ///
 /// With --enrolled, the quote must be of that TPM, and the record keeps what the quote told: two TPMs that are alive under one identity
-/// are noticed. Without --nonce, whether the quote is fresh stays open.
+/// are noticed. Without --nonce, whether the quote is fresh stays open. With --data or --server, a daemon judges, which asked the question and
+/// keeps the records.
 #[derive(Args, Debug)]
 pub(super) struct Verify {
     /// The evidence, as `vtpm attest quote` makes it
@@ -53,7 +55,7 @@ pub(super) struct Verify {
     #[arg(long, value_name = "DIGITS")]
     nonce: Option<String>,
     /// The record of the enrolment
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "server"])]
     enrolled: Option<PathBuf>,
     /// What the machine must have measured
     #[arg(long, value_name = "FILE")]
@@ -63,6 +65,8 @@ pub(super) struct Verify {
     policy_signer: Option<PathBuf>,
     #[command(flatten)]
     trust: TrustArgs,
+    #[command(flatten)]
+    service: ServiceArgs,
     /// Print the verdict as JSON
     #[arg(long)]
     json: bool,
@@ -104,6 +108,15 @@ impl Verify {
                 return report(&verdict, self.json, self.verbose);
             }
         };
+        if let Some(service) = self.service.open()? {
+            if nonce.is_some_and(|nonce| nonce != evidence.nonce.0) {
+                verdict.fail(Rule::QuoteNonce, "the evidence is about another question");
+                return report(&verdict, self.json, self.verbose);
+            }
+            let judged = service.judge(&evidence, policy.as_ref())?;
+            verdict.checks.extend(judged.verdict.checks);
+            return report(&verdict, self.json, self.verbose);
+        }
         let before = enrolled.clone();
         let mut demand = Demand {
             nonce: nonce.as_deref(),

@@ -1,5 +1,6 @@
 //! TPMs of the engine that are enrolled, quoted and judged; and evidence that is altered in every field.
 
+mod attacker;
 mod certificates;
 mod files;
 

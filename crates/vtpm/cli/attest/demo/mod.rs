@@ -10,6 +10,7 @@ mod verifier;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -37,7 +38,7 @@ pub(super) struct Demo {
     /// Keep the evidence, the log, the policy and the record of the enrolment in this folder
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Tell it with pictures on a page of the loopback interface, anew whenever the page is loaded, until SIGINT or SIGTERM
+    /// Tell it with pictures on a page of the loopback interface, and again when asked for there, until SIGINT or SIGTERM
     #[arg(long, conflicts_with_all = ["json", "keep"])]
     serve: bool,
     /// Port of the page; 0 for any that is free
@@ -61,9 +62,13 @@ struct Step {
     verdict: Option<Verdict>,
 }
 
+/// The steps that are done, by title and by how they ended, for whoever follows the story.
+type Headings = Arc<Mutex<Vec<(&'static str, &'static str)>>>;
+
 /// Tells the steps as they happen.
 struct Teller {
     aloud: bool,
+    followed: Option<Headings>,
     steps: Vec<Step>,
     pictures: Pictures,
 }
@@ -73,8 +78,17 @@ impl Teller {
     fn silent() -> Self {
         Self {
             aloud: false,
+            followed: None,
             steps: Vec::new(),
             pictures: Pictures::default(),
+        }
+    }
+
+    /// One that says nothing but how far it is.
+    fn followed(by: Headings) -> Self {
+        Self {
+            followed: Some(by),
+            ..Self::silent()
         }
     }
 
@@ -122,6 +136,10 @@ impl Teller {
         if self.aloud {
             print_step(&step)?;
         }
+        if let Some(headings) = &self.followed {
+            let mut headings = headings.lock().unwrap_or_else(PoisonError::into_inner);
+            headings.push((step.title, step.ended));
+        }
         self.steps.push(step);
         Ok(())
     }
@@ -148,7 +166,7 @@ fn print_step(step: &Step) -> anyhow::Result<()> {
         }
     }
     let surprise = if step.held {
-        ""
+        ", as it must be"
     } else {
         " -- AND SHOULD NOT BE"
     };
@@ -193,7 +211,13 @@ impl Demo {
                 "A step did not end as it must; please report it."
             };
             let count = teller.steps.len();
+            output::line(format!("\n{}", story::MORAL))?;
             output::line(format!("\n{ending} {count} steps, {milliseconds} ms."))?;
+            if self.keep.is_none() {
+                output::line(
+                    "--serve tells it with pictures; --keep DIR keeps the papers, for `vtpm attest verify` and other judges.",
+                )?;
+            }
         }
         Ok(ExitCode::from(u8::from(!held)))
     }

@@ -19,6 +19,7 @@ const WITH_LOG: &str = "A tampered kernel is caught";
 /// The whole page.
 pub(super) fn page(
     profile: BootProfile,
+    telling: usize,
     steps: &[Step],
     pictures: &Pictures,
     milliseconds: u128,
@@ -27,21 +28,15 @@ pub(super) fn page(
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "What a TPM proves - vtpm" }
-                link rel="stylesheet" href="style.css";
-            }
+            (head(false))
             body {
                 header {
                     h1 { "What a TPM proves" }
                     p.lead {
-                        "A virtual machine is trusted, copied, replaced and tampered with. Real TPMs, keys and files took part, just now, in "
-                        strong { (milliseconds) " ms" } "."
+                        "A virtual machine is trusted, copied, replaced and tampered with. None of this is recorded: real TPMs, keys and files took part, in "
+                        strong { (milliseconds) " ms" } ". This is telling " span.telling { (telling) } "."
                     }
-                    form method="get" action="/" {
+                    form method="post" action="/again" {
                         label for="profile" { "The machine boots" }
                         " "
                         select id="profile" name="profile" {
@@ -50,7 +45,7 @@ pub(super) fn page(
                             }
                         }
                         " "
-                        button type="submit" { "Tell it again" }
+                        button type="submit" { "Run it again" }
                     }
                 }
                 main {
@@ -58,9 +53,40 @@ pub(super) fn page(
                     ol.steps {
                         @for step in steps { (step_of(step, pictures)) }
                     }
+                    (moral())
                     p.ending.bad[!held] {
                         @if held { "Every step ended as it must." }
                         @else { "A step did not end as it must; please report it." }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is shown while the story goes on; the browser asks again each second.
+pub(super) fn progress(profile: BootProfile, done: &[(&str, &str)]) -> Markup {
+    let words = PROFILES.iter().find(|(name, _)| *name == name_of(profile));
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(true))
+            body {
+                header {
+                    h1 { "What a TPM proves" }
+                    p.lead {
+                        "The story is happening now, with real TPMs"
+                        @if let Some((_, words)) = words { ", on a machine that boots " (words) }
+                        "."
+                    }
+                }
+                main {
+                    (preface())
+                    ol.steps.progress role="status" {
+                        @for (title, ended) in done {
+                            li.step.(*ended) { h2 { (title) " " span.chip { (ended) } } }
+                        }
+                        li.step.now { h2 { "..." } }
                     }
                 }
             }
@@ -73,12 +99,27 @@ pub(super) fn failure(reason: &str) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                title { "What a TPM proves - vtpm" }
-                link rel="stylesheet" href="style.css";
+            (head(false))
+            body {
+                main {
+                    h1 { "The story could not be told" }
+                    p { (reason) }
+                    p { a href="/" { "Back to the story" } }
+                }
             }
-            body { main { h1 { "The story could not be told" } p { (reason) } } }
+        }
+    }
+}
+
+fn head(goes_on: bool) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            @if goes_on { meta http-equiv="refresh" content="1"; }
+            title { "What a TPM proves - vtpm" }
+            link rel="stylesheet" href="/style.css";
         }
     }
 }
@@ -94,6 +135,16 @@ const fn name_of(profile: BootProfile) -> &'static str {
         BootProfile::Linux => "linux",
         BootProfile::Windows => "windows",
         BootProfile::SystemdBoot => "systemd-boot",
+    }
+}
+
+fn moral() -> Markup {
+    let mut parts = story::MORAL.split("\n  - ");
+    html! {
+        section.preface.moral {
+            p { (parts.next().unwrap_or_default()) }
+            ul { @for item in parts { li { (item) } } }
+        }
     }
 }
 
@@ -120,7 +171,7 @@ fn step_of(step: &Step, pictures: &Pictures) -> Markup {
             h2 {
                 (step.title)
                 " "
-                span.chip { (step.ended) @if !step.held { ", and should not be" } }
+                span.chip { (step.ended) @if step.held { ", as it must be" } @else { ", and should not be" } }
             }
             @for part in told(&step.told) {
                 @match part {
@@ -342,4 +393,22 @@ fn changed_log(golden: &Measured, tampered: &Measured) -> Markup {
 
 fn short(digest: &str) -> String {
     digest.chars().take(16).collect::<String>() + "..."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_shows_what_is_done_and_asks_again_and_the_end_does_not() {
+        let done = [("A first step", "trusted"), ("A <second> step", "refused")];
+        let page = progress(BootProfile::Windows, &done).into_string();
+        assert!(page.contains(r#"http-equiv="refresh""#));
+        assert!(page.contains("A first step") && page.contains("A &lt;second&gt; step"));
+        assert!(page.contains("boots Windows"));
+        assert!(!failure("why").into_string().contains("refresh"));
+        let whole = super::page(BootProfile::Linux, 3, &[], &Pictures::default(), 12);
+        let whole = whole.into_string();
+        assert!(!whole.contains("refresh") && whole.contains("12 ms"));
+    }
 }

@@ -18,12 +18,21 @@ use crate::cli::boot::profile::{BootProfile, Kernel};
 
 /// What is said before the story begins.
 pub(super) const PREFACE: &str = "\
-A TPM is a small vault that every one of these virtual machines has. It does three things here:
+A TPM is a small vault that every one of these virtual machines (VM) has. It does three things here:
   - It has an identity: a key that never leaves it, and a certificate for that key.
-  - It remembers what was started: each program's fingerprint is mixed into one of its registers (PCR) before the program runs. A
-    register can be mixed into, but not set.
+  - It remembers what was started: before a program runs, its fingerprint is mixed into one of the vault's registers (called PCR). A
+    register can be mixed into, but never set: nobody can make it forget.
   - It signs what the registers hold (a quote), in answer to a question that was never asked before.
-A verifier, somewhere else, asks and judges. This is what it sees.";
+A verifier, somewhere else, asks and judges. It believes nothing that a machine says, only what its TPM can prove. Seven of the steps
+below must end with REFUSED: each is an attack, or a mix-up, and the verifier has to notice it.";
+
+/// What is said when the story has ended.
+pub(super) const MORAL: &str = "\
+What this showed:
+  - A machine can prove over any wire which one it is and what it has started, and an old answer proves nothing.
+  - A copied TPM is the same identity twice: that works until both are alive, and then it is noticed. A replaced one is a new identity.
+  - Another kernel is another value in a register: the verifier sees which event changed, and the TPM keeps the machine's secrets shut.
+  - The file that a TPM lives in can be neither altered nor put back unnoticed.";
 
 const KERNEL: Kernel<'_> = Kernel {
     name: "/vmlinuz",
@@ -118,8 +127,8 @@ fn beginning(
     teller.pictures.golden = Measured::new(&log)?;
     let bank = log.replay(TpmiAlgHash::Sha256)?;
     let mut told = vec![
-        "A VM 'web01' is made. Its TPM is made with it, its file is encrypted under the key provider 'demo-keys'.".to_owned(),
-        "The vCenter's authority certifies the TPM's identity:".to_owned(),
+        "A VM 'web01' is made, and a TPM with it. The TPM lives in a file, which is encrypted with a key that 'demo-keys' holds.".to_owned(),
+        "Whoever runs the VMs certifies the TPM's identity, each name vouching for the next:".to_owned(),
         "  demo root authority -> demo vCenter authority -> endorsement key of web01".to_owned(),
         format!("The VM boots: {} events are measured and written into its event log, for example", log.events.len()),
     ];
@@ -163,7 +172,7 @@ fn enrol(
     }
     let told = vec![
         format!("'{}' shows two keys: its certified endorsement key, which cannot sign, and a signing key.", machine.name),
-        "The verifier encrypts a secret so that only a TPM that has both can read it, and gets it back.".to_owned(),
+        "The verifier encrypts a secret so that only a TPM that has both keys can read it, and is told the secret: so it has both.".to_owned(),
         "From now on it knows: what this signing key signs comes from this very TPM.".to_owned(),
     ];
     teller.judged(title, told, true, verdict)?;
@@ -184,8 +193,9 @@ fn first_quote(
     let verdict = verifier.judge(&evidence, record, Some(&policy));
     let told = vec![
         format!("The verifier asks: {}...", hex::encode(question.get(..8).unwrap_or_default())),
-        "The TPM signs the question together with its registers. The log is replayed: it gives the same registers.".to_owned(),
-        "What was measured is taken as golden: so the machine is to be, always.".to_owned(),
+        "The TPM signs the question together with its registers. The machine adds its event log, the list of what it started;".to_owned(),
+        "mixed together once more, that list gives the very same registers, so it is true.".to_owned(),
+        "The machine is new and in order: what it measured is written down as golden, the way it has to be from now on.".to_owned(),
     ];
     teller.judged(
         "A fresh quote: the machine is what it should be",
@@ -233,11 +243,11 @@ fn copy(
     let evidence = answer(&mut twin, &twin_log, &question)?;
     let verdict = verifier.judge(&evidence, record, Some(policy));
     let told = vec![
-        "web01 is cloned, and its TPM is copied with it: same identity, same keys, same secrets."
+        "web01 is cloned to 'web01-copy', and its TPM is copied with it: same identity, same keys, same secrets."
             .to_owned(),
         "The copy answers as if it were web01, and nothing in this one answer can tell.".to_owned(),
         format!(
-            "Only the count of resets goes on: {}. That is what a restart looks like, too.",
+            "Only the TPM's own count of resets went on: {}. But so it would after a restart.",
             resets(record)
         ),
     ];
@@ -321,7 +331,7 @@ fn tampered_kernel(
         .open(&mut web02.client())
         .is_ok_and(|secret| secret == SECRET);
     let told = vec![
-        "web02 seals the key of its disk: its TPM will give it out only while PCR 4, 7, 9 and 11 are as they are now.".to_owned(),
+        "web02 seals the key of its disk: it locks it into the TPM, which gives it out only while PCR 4, 7, 9 and 11 are as now.".to_owned(),
         "Asked now, the TPM gives it out.".to_owned(),
     ];
     teller.done(
@@ -351,7 +361,7 @@ fn tampered_kernel(
     };
     let told = vec![
         "The tampered machine asks its TPM for the key of the disk.".to_owned(),
-        "The registers are others now, and the TPM answers TPM_RC_POLICY_FAIL.".to_owned(),
+        "The registers are others now, and the TPM answers TPM_RC_POLICY_FAIL: the disk stays shut.".to_owned(),
     ];
     teller.done("The sealed secret refuses to open", told, false, refused)?;
     Ok(web02)

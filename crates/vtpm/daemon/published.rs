@@ -1,0 +1,122 @@
+//! What certificates say is to be had of their authority: its certificate and its list of revoked ones (RFC 5280, 4.2.1.13 and 4.2.2.1).
+//! Both are for everybody; they are signed, and tell nothing that a certificate's holder does not know.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderName, header};
+use axum::response::{IntoResponse as _, Response};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use vm_inventory::{Name, Operations};
+use vm_web::Problem;
+
+/// For how long a list is given again, unless another certificate is revoked: whoever asks often makes nobody sign often.
+const FRESH: Duration = Duration::from_secs(60 * 60);
+
+struct Published {
+    operations: Arc<Operations>,
+    lists: Mutex<BTreeMap<Name, List>>,
+}
+
+/// A list that was signed.
+struct List {
+    /// What it was signed about.
+    mark: String,
+    at: Instant,
+    der: Vec<u8>,
+}
+
+/// The routes.
+pub(crate) fn router(operations: Arc<Operations>) -> OpenApiRouter {
+    let published = Published {
+        operations,
+        lists: Mutex::default(),
+    };
+    OpenApiRouter::new()
+        .routes(routes!(issuer))
+        .routes(routes!(revoked))
+        .with_state(Arc::new(published))
+}
+
+/// The certificate of a vCenter's authority, if the vCenter publishes it; no token is needed.
+#[utoipa::path(get, path = "/pki/{vcenter}/issuer.cer", tag = "Certificates",
+    params(("vcenter" = String, Path, description = "The name of the vCenter")),
+    responses((status = 200, content_type = "application/pkix-cert", description = "The certificate, DER")))]
+async fn issuer(
+    State(published): State<Arc<Published>>,
+    Path(vcenter): Path<String>,
+) -> Result<Response, Problem> {
+    blocking(move || {
+        let certificate = published.operations.published_issuer(&vcenter)?;
+        let certificate = certificate.ok_or_else(nothing)?;
+        Ok(answer("application/pkix-cert", certificate.0))
+    })
+    .await
+}
+
+/// The list of what a vCenter's authority revoked, if the vCenter publishes it; no token is needed.
+#[utoipa::path(get, path = "/pki/{vcenter}/revoked.crl", tag = "Certificates",
+    params(("vcenter" = String, Path, description = "The name of the vCenter")),
+    responses((status = 200, content_type = "application/pkix-crl", description = "The list, DER")))]
+async fn revoked(
+    State(published): State<Arc<Published>>,
+    Path(vcenter): Path<String>,
+) -> Result<Response, Problem> {
+    blocking(move || {
+        let operations = &published.operations;
+        let current = operations.published_revocations(&vcenter)?;
+        let (name, mark) = current.ok_or_else(nothing)?;
+        // One signature at a time, too.
+        let mut lists = published
+            .lists
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = lists.get(&name)
+            && list.mark == mark
+            && list.at.elapsed() < FRESH
+        {
+            return Ok(answer("application/pkix-crl", list.der.clone()));
+        }
+        let der = operations.revocation_list(Some(&name))?.0;
+        let list = List {
+            mark,
+            at: Instant::now(),
+            der: der.clone(),
+        };
+        lists.insert(name, list);
+        Ok(answer("application/pkix-crl", der))
+    })
+    .await
+}
+
+fn answer(kind: &'static str, bytes: Vec<u8>) -> Response {
+    let headers: [(HeaderName, &str); 2] = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "max-age=600"),
+    ];
+    (headers, bytes).into_response()
+}
+
+fn nothing() -> Problem {
+    Problem {
+        kind: "urn:vtpm:problem:not-found".to_owned(),
+        title: "Nothing is published here".to_owned(),
+        status: 404,
+        detail: "there is no such vCenter, or it does not publish its authority".to_owned(),
+        failures: Vec::new(),
+    }
+}
+
+async fn blocking(
+    work: impl FnOnce() -> Result<Response, Problem> + Send + 'static,
+) -> Result<Response, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| {
+        Err(Problem::from(vm_inventory::Error::Internal(
+            "the list was not made".to_owned(),
+        )))
+    })
+}
