@@ -11,6 +11,7 @@ mod machines;
 mod maker;
 pub(crate) mod sandbox;
 mod sealed;
+mod sight;
 mod sockets;
 mod tls;
 mod trace;
