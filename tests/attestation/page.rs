@@ -1,137 +1,13 @@
 //! The page of the demonstration in a headless browser (Debian's chromium and chromium-driver): what it shows, light and dark, on a
 //! desk and on a phone.
 
-use std::fs;
 use std::io::BufRead as _;
-use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use rustix::process::{Pid, Signal, kill_process_group};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{PortPair, Process, VTPM, finish, folder, only_for_vtpm, wait_for};
-
-/// A browser, driven by the WebDriver protocol.
-struct Browser {
-    driver: Child,
-    base: String,
-    folder: std::path::PathBuf,
-    _ports: PortPair,
-}
-
-impl Browser {
-    fn start(folder: &Path) -> Self {
-        let ports = PortPair::claim();
-        let port = ports.first;
-        let driver = Command::new("chromedriver")
-            .arg(format!("--port={port}"))
-            .env("HOME", folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .expect("chromedriver (Debian: chromium-driver)");
-        let mut browser = Self {
-            driver,
-            base: format!("http://127.0.0.1:{port}"),
-            folder: folder.to_owned(),
-            _ports: ports,
-        };
-        wait_for("chromedriver", || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
-        });
-        let options = json!({"args": [
-            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            format!("--user-data-dir={}", folder.join("profile").display()),
-        ]});
-        let session = browser.post(
-            "/session",
-            &json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}),
-        );
-        let id = session["sessionId"].as_str().expect("a session").to_owned();
-        browser.base = format!("{}/session/{id}", browser.base);
-        browser
-    }
-
-    fn post(&self, path: &str, body: &Value) -> Value {
-        let file = self.folder.join("browser.json");
-        fs::write(&file, body.to_string()).expect("written");
-        let output = Command::new("curl")
-            .args(["-sS", "--max-time", "120", "-X", "POST"])
-            .args(["-H", "content-type: application/json", "--data-binary"])
-            .arg(format!("@{}", file.display()))
-            .arg(format!("{}{path}", self.base))
-            .output()
-            .expect("curl");
-        let said = finish(path, output);
-        let answer: Value = serde_json::from_str(&said).expect("JSON");
-        assert!(answer["value"]["error"].is_null(), "{path}: {answer}");
-        answer["value"].clone()
-    }
-
-    /// Runs a script in the page and gives what it returns.
-    fn run(&self, script: &str) -> Value {
-        self.post("/execute/sync", &json!({"script": script, "args": []}))
-    }
-
-    /// How wide the window is, and which colours its user likes.
-    fn look(&self, width: u32, height: u32, scheme: &str) {
-        let command = |cmd: &str, params: Value| {
-            self.post("/goog/cdp/execute", &json!({"cmd": cmd, "params": params}));
-        };
-        command(
-            "Emulation.setDeviceMetricsOverride",
-            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}),
-        );
-        command(
-            "Emulation.setEmulatedMedia",
-            json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]}),
-        );
-    }
-
-    /// A picture of the whole page.
-    fn screenshot(&self, name: &str) {
-        let answer = self.post(
-            "/goog/cdp/execute",
-            &json!({"cmd": "Page.captureScreenshot", "params": {"captureBeyondViewport": true}}),
-        );
-        let bytes = STANDARD
-            .decode(answer["data"].as_str().expect("base64"))
-            .expect("base64");
-        assert!(bytes.starts_with(b"\x89PNG"), "{name}");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
-        fs::create_dir_all(&folder).expect("a folder");
-        fs::write(folder.join(name), bytes).expect("written");
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = kill_process_group(Pid::from_child(&self.driver), Signal::KILL);
-        let _ = self.driver.wait();
-    }
-}
-
-/// The worst contrast of a text with what is behind it (WCAG 2.2, 1.4.3), of all texts that can be seen.
-const WORST_CONTRAST: &str = r#"
-const rgb = text => (text.match(/[\d.]+/g) || []).map(Number);
-const part = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-const light = c => 0.2126 * part(c[0]) + 0.7152 * part(c[1]) + 0.0722 * part(c[2]);
-const behind = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c.length && c[3] !== 0) return c; } return [255, 255, 255]; };
-let worst = [99, ''];
-for (const e of document.querySelectorAll('h1,h2,p,li,td,th,code,span,summary,label,figcaption,strong,button,select')) {
-  if (!e.checkVisibility() || !e.textContent.trim()) continue;
-  const [a, b] = [light(rgb(getComputedStyle(e).color)), light(behind(e))];
-  const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  if (contrast < worst[0]) worst = [contrast, e.outerHTML.slice(0, 80)];
-}
-return worst;
-"#;
+use crate::support::browser::{Browser, WORST_CONTRAST};
+use crate::support::{Process, VTPM, folder, only_for_vtpm};
 
 #[test]
 fn the_page_tells_the_story_light_and_dark_and_on_a_phone() {
@@ -230,7 +106,7 @@ fn the_page_tells_the_story_light_and_dark_and_on_a_phone() {
             "{name}: {worst}"
         );
         papers.push(browser.run("return getComputedStyle(document.body).backgroundColor"));
-        browser.screenshot(name);
+        browser.screenshot("screenshots", name);
     }
     assert_eq!((&papers[0], &papers[1]), (&papers[2], &papers[3]));
     assert_ne!(papers[0], papers[1], "dark is another paper");

@@ -46,7 +46,7 @@ pub(crate) async fn show(visitor: Visitor, Query(part): Query<Part>) -> Result<R
                 td.number { (entry.number) }
                 td { (parts::moment(entry.at)) }
                 td { (parts::words(&entry.operation)) }
-                td { (entry.name) }
+                td { @if let Some(organization) = &entry.organization { (organization) "/" } (entry.name) }
                 td {
                     @match entry.outcome.as_str() {
                         "success" => (badge(Tone::Good, "success")),
@@ -55,7 +55,6 @@ pub(crate) async fn show(visitor: Visitor, Query(part): Query<Part>) -> Result<R
                     }
                 }
                 td { @match &entry.user { Some(user) => (user), None => "the daemon" } }
-                td { @if let Some(organization) = &entry.organization { (organization) } }
                 td.long { @for note in &entry.notes { p { (note) } } }
                 td { (parts::short(&entry.hash)) }
             }
@@ -68,7 +67,6 @@ pub(crate) async fn show(visitor: Visitor, Query(part): Query<Part>) -> Result<R
         "Of",
         "Outcome",
         "For",
-        "Organization",
         "Notes",
         "Hash",
     ];

@@ -17,7 +17,7 @@ const ROW: u32 = 74;
 const BOX: u32 = 60;
 /// How far each generation is moved to the right.
 const STEP: u32 = 26;
-const WIDTH: u32 = 300;
+const WIDTH: u32 = 280;
 /// Colours of identities; more of them start again.
 const COLOURS: usize = 6;
 /// Generations that are moved to the right; later ones stay there.
@@ -92,7 +92,7 @@ fn graph(tree: &LineageNode, this: VmId, there: &[VmId]) -> Markup {
     };
     html! {
         div.scroll role="region" aria-label="Lineage graph" tabindex="0" {
-            svg.lineage viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) role="group" aria-label="Each TPM below the one that it was made from" {
+            svg.lineage.deep[deepest > 4] viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) role="group" aria-label="Each TPM below the one that it was made from" {
                 @for (number, row) in (0u32..).zip(&rows) {
                     @if let Some(parent) = row.parent {
                         @let (px, py) = place(parent, depth_of(parent));

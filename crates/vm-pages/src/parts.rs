@@ -1,7 +1,7 @@
 //! What pages are made of: badges, moments, facts, links, refusals.
 
 use der::DateTime;
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fmt::Display;
 use std::time::Duration;
@@ -134,16 +134,35 @@ pub(crate) fn empty(what: &str, more: &str) -> Markup {
     html! { div.empty { p { strong { (what) } } @if !more.is_empty() { p { (more) } } } }
 }
 
-/// A table that is scrolled by itself where it is wider than the window.
+/// A table that is scrolled by itself where it is wider than the window; on a phone its rows are cards.
 pub(crate) fn table(label: &str, heads: &[&str], rows: &Markup) -> Markup {
     html! {
         div.scroll role="region" aria-label=(label) tabindex="0" {
             table {
                 thead { tr { @for head in heads { th scope="col" { (head) } } } }
-                tbody { (rows) }
+                tbody { (labelled(heads, &rows.0)) }
             }
         }
     }
+}
+
+/// Gives each cell the head of its column, for the style to show. What people named is escaped, so each `<td` is one of ours.
+fn labelled(heads: &[&str], rows: &str) -> Markup {
+    let mut text = String::with_capacity(rows.len() + rows.len() / 4);
+    for (place, row) in rows.split("<tr").enumerate() {
+        if place > 0 {
+            text.push_str("<tr");
+        }
+        let mut cells = row.split("<td");
+        text.push_str(cells.next().unwrap_or_default());
+        let mut heads = heads.iter();
+        for cell in cells {
+            let head = heads.next().copied().unwrap_or_default();
+            text.push_str(&html! { td data-label=(head) {} }.0.replace("></td>", ""));
+            text.push_str(cell);
+        }
+    }
+    PreEscaped(text)
 }
 
 /// Why something was refused, with each rule that is not met.
@@ -189,6 +208,17 @@ mod tests {
             );
         }
         assert_eq!(path("a/../b?c#d e"), "a%2F..%2Fb%3Fc%23d%20e");
+    }
+
+    #[test]
+    fn each_cell_of_a_table_has_the_head_of_its_column() {
+        let hostile = "</td><td data-label=x>";
+        let rows = html! { @for name in ["a", hostile] { tr { td { (name) } td.long { "b" } } } };
+        let text = table("Things", &["First", "Second \"&\""], &rows).into_string();
+        assert_eq!(text.matches(r#"<td data-label="First">"#).count(), 2);
+        let second = r#"<td data-label="Second &quot;&amp;&quot;" class="long">b</td>"#;
+        assert_eq!(text.matches(second).count(), 2, "{text}");
+        assert_eq!(text.matches("<td").count(), 4);
     }
 
     #[test]
