@@ -32,7 +32,7 @@ fn a_vm_lives_through_pages_without_scripts() {
 
     // The TPM as tpm2-tools see it.
     let client = web.daemon.client("demo", web.home.path());
-    client.sh("tpm2_pcrextend 9:sha256=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+    client.sh("tpm2_pcrextend 9:sha256=$(printf %064d 9)
         tpm2_nvdefine 0x1500777 -C o -s 24 -Q
         tpm2_createprimary -C o -c primary.ctx -Q && tpm2_evictcontrol -C o -c primary.ctx 0x81000042 -Q");
     let before = client.sh(
@@ -314,7 +314,7 @@ fn names_stay_text_and_other_sites_and_organizations_get_nothing() {
             let answer = visitor.get(path);
             assert_eq!(answer.status, 404, "{path}: {}", answer.text);
             assert!(
-                !answer.text.contains("acme-"),
+                !answer.text.replace("acme-shelf", "").contains("acme-"),
                 "{path}: {}",
                 answer.text.replace("acme-shelf", "")
             );

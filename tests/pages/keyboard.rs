@@ -69,9 +69,9 @@ fn a_vm_is_cloned_with_keys_alone_and_its_task_is_followed() {
     );
     assert_eq!(lost, json!("replace lost lost lost lost"), "{lost}");
     // The button that does it has the focus already.
-    assert_eq!(
-        browser.run("return document.activeElement.textContent"),
-        json!("Clone it")
+    browser.wait_until(
+        "the focus",
+        "return document.activeElement.textContent === 'Clone it'",
     );
     browser.keys(ENTER);
     browser.wait_until(

@@ -163,3 +163,62 @@ fn words(tree: &LineageNode) -> Markup {
         &rows,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vm_inventory::Lineage;
+    use vm_inventory::model::Timestamp;
+
+    fn node(name: &str, children: Vec<LineageNode>) -> LineageNode {
+        LineageNode {
+            tpm: Lineage {
+                vm: VmId::random(),
+                name: name.parse().unwrap(),
+                organization: None,
+                action: Some(TpmAction::Copy),
+                source: None,
+                operation: "vsphere_clone".to_owned(),
+                ek_name: Some("000b".to_owned()),
+                at: Timestamp(0),
+                ended: None,
+            },
+            children,
+        }
+    }
+
+    #[test]
+    fn each_box_stands_below_what_it_was_made_from() {
+        let tree = node(
+            "root",
+            vec![
+                node("a", vec![node("a1", Vec::new())]),
+                node("b", Vec::new()),
+            ],
+        );
+        let rows = rows(&tree);
+        let shown: Vec<_> = rows
+            .iter()
+            .map(|row| (row.node.tpm.name.as_str(), row.depth, row.parent))
+            .collect();
+        let expected = [
+            ("root", 0, None),
+            ("a", 1, Some(0)),
+            ("a1", 2, Some(1)),
+            ("b", 1, Some(0)),
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_long_chain_stays_narrow_and_names_stay_text() {
+        let mut tree = node("<script>", Vec::new());
+        for _ in 0..200 {
+            tree = node("x", vec![tree]);
+        }
+        assert!(rows(&tree).iter().all(|row| row.depth <= DEEPEST));
+        let drawn = graph(&tree, VmId::random(), &[]).into_string();
+        assert!(drawn.contains("&lt;script&gt;") && !drawn.contains("<script>"));
+        assert_eq!(drawn.matches("class=\"edge\"").count(), 200);
+    }
+}
