@@ -20,8 +20,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub(crate) mod browser;
 pub(crate) mod certified;
 pub(crate) mod raw;
+pub(crate) mod web;
 
 /// How long anything may take before a test gives up on it: generous, because unoptimised builds share two cores.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

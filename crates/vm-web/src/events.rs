@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use vm_inventory::{Operations, Scoped, Task, TaskId, TaskStatus};
+use vm_inventory::{Operations, Principal, Scoped, Task, TaskId, TaskStatus};
 
 /// Streams at once.
 const STREAMS: usize = 64;
@@ -68,28 +68,41 @@ async fn task_events(
     Caller(principal): Caller,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Ok(place) = Arc::clone(&web.events.places).try_acquire_owned() else {
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too-many",
-            "There is too much of it",
-            format!("{STREAMS} streams of events are open; close one, or ask for /v1/tasks"),
-        ));
-    };
-    let (sender, texts) = mpsc::channel(WAITING);
-    let scoped = web.operations().as_user(principal);
-    let stream = Stream {
-        scoped,
-        known: HashMap::new(),
-        sender,
-        _place: place,
-    };
-    tokio::spawn(stream.run(web.events.clone(), gate, headers));
-    let head = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    Ok((head, Body::new(Texts::new(None, texts))).into_response())
+    web.task_events(principal, move || gate.is_open(&headers))
+}
+
+impl Web {
+    /// The same for another face: the tasks that `principal` sees, as long as `goes_on` says so.
+    ///
+    /// # Errors
+    /// 429 if too many listen already.
+    pub fn task_events(
+        &self,
+        principal: Principal,
+        goes_on: impl Fn() -> bool + Send + 'static,
+    ) -> Result<Response, Problem> {
+        let Ok(place) = Arc::clone(&self.events.places).try_acquire_owned() else {
+            return Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many",
+                "There is too much of it",
+                format!("{STREAMS} streams of events are open; close one, or ask for /v1/tasks"),
+            ));
+        };
+        let (sender, texts) = mpsc::channel(WAITING);
+        let stream = Stream {
+            scoped: self.operations().as_user(principal),
+            known: HashMap::new(),
+            sender,
+            _place: place,
+        };
+        tokio::spawn(stream.run(self.events.clone(), goes_on));
+        let head = [
+            (header::CONTENT_TYPE, "text/event-stream"),
+            (header::CACHE_CONTROL, "no-store"),
+        ];
+        Ok((head, Body::new(Texts::new(None, texts))).into_response())
+    }
 }
 
 /// One client that listens.
@@ -101,11 +114,11 @@ struct Stream {
 }
 
 impl Stream {
-    async fn run(mut self, events: Events, gate: Gate, headers: HeaderMap) {
+    async fn run(mut self, events: Events, goes_on: impl Fn() -> bool + Send + 'static) {
         let mut changed = events.changed.clone();
         let mut closed = events.closed.subscribe();
         let mut first = true;
-        while gate.is_open(&headers) {
+        while goes_on() {
             changed.borrow_and_update();
             let scoped = self.scoped.clone();
             let Ok(Ok(tasks)) = tokio::task::spawn_blocking(move || scoped.tasks()).await else {

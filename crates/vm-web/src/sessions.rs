@@ -151,7 +151,8 @@ impl Sessions {
     }
 
     /// Whether a session goes on, without using it.
-    pub(crate) fn is_open(&self, token: &str) -> bool {
+    #[must_use]
+    pub fn is_open(&self, token: &str) -> bool {
         let now = Instant::now();
         self.lock()
             .get(&digest(token))

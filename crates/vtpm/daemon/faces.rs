@@ -57,6 +57,7 @@ impl Faces {
         self.native(Entrance::Tokens)
             .merge(vsphere)
             .merge(cloud_director)
+            .merge(vm_pages::router(self.web.clone(), self.machines.clone()))
     }
 
     /// Ends what would go on for as long as a client listens.

@@ -174,6 +174,11 @@ impl RunningMachines {
         running.get(&vm).map(|machine| machine.device.clone())
     }
 
+    /// Where TPMs run.
+    pub(super) fn runtime(&self) -> Handle {
+        self.runtime.clone()
+    }
+
     /// Ends everything that listens to commands of a TPM.
     pub(crate) fn end_recordings(&self) {
         for machine in self.running().values() {

@@ -12,6 +12,7 @@ mod maker;
 mod published;
 pub(crate) mod sandbox;
 mod sealed;
+mod sight;
 mod sockets;
 mod tls;
 mod trace;

@@ -68,7 +68,9 @@ pub enum Fate {
 }
 
 impl Effects {
-    pub(super) fn of(action: Option<TpmAction>, drops_snapshots: bool) -> Self {
+    /// What follows from what becomes of a TPM.
+    #[must_use]
+    pub fn of(action: Option<TpmAction>, drops_snapshots: bool) -> Self {
         let (identity, rest) = match action {
             None => (Fate::None, Fate::None),
             Some(TpmAction::Copy) => (Fate::Kept, Fate::Kept),

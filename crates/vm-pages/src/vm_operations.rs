@@ -1,0 +1,521 @@
+//! What can be done with one VM.
+
+use crate::chrome::Section;
+use crate::fields::{Fields, Posted};
+use crate::form::{COPY_OR_REPLACE, Field, Form, Kind};
+use crate::refusal::Refusal;
+use crate::visitor::Visitor;
+use crate::{operate, preview};
+use axum::extract::{Path, Query};
+use axum::response::Response;
+use serde::Deserialize;
+use vm_inventory::provisioning::{TpmAction, TpmProvisioning};
+use vm_inventory::{
+    Capture, CloneVm, CreateVm, EditTpm, Effects, Error, Import, Job, MoveVm, Name, Preview, Rekey,
+    Right, Scoped, TakeSnapshot, VmPreview, VmView,
+};
+use vm_web::Problem;
+
+#[derive(Deserialize)]
+pub(crate) struct Which {
+    #[serde(default)]
+    snapshot: String,
+}
+
+/// An operation, filled in.
+pub(crate) enum Request {
+    Clone(CloneVm),
+    Move(MoveVm),
+    Import(Import),
+    Capture(Capture),
+    Snapshot(TakeSnapshot),
+    Revert(String),
+    Forget(String),
+    Rekey(Rekey),
+    EditTpm(EditTpm),
+    PowerOn(bool),
+    PowerOff,
+    Unlock,
+    Delete,
+}
+
+/// What there is to choose from, as far as the visitor may know it.
+#[derive(Default)]
+struct Around {
+    datastores: Vec<String>,
+    providers: Vec<String>,
+    vdcs: Vec<String>,
+    vapps: Vec<(String, String)>,
+    catalogs: Vec<String>,
+}
+
+pub(crate) async fn ask(
+    visitor: Visitor,
+    Path((vm, operation)): Path<(String, String)>,
+    Query(which): Query<Which>,
+) -> Result<Response, Refusal> {
+    let (vm, form) = prepared(&visitor, vm, operation.clone(), which.snapshot.clone()).await?;
+    let mut fields = Fields::default();
+    fields.set("snapshot", &which.snapshot);
+    // Only what needs no filling in is looked at now.
+    let request = read(&operation, &vm, &fields);
+    let look = move |scoped: &Scoped| {
+        let request = request.map_err(|problem| Error::BadValue(problem.detail))?;
+        look(scoped, &vm, &request)
+    };
+    Ok(operate::ask(visitor, form, look).await)
+}
+
+pub(crate) async fn act(
+    Path((vm, operation)): Path<(String, String)>,
+    posted: Posted,
+) -> Result<Response, Refusal> {
+    let snapshot = posted.fields.owned("snapshot").unwrap_or_default();
+    let (vm, form) = prepared(&posted.visitor, vm, operation.clone(), snapshot).await?;
+    let request = read(&operation, &vm, &posted.fields);
+    let id = vm.id.to_string();
+    Ok(operate::act(
+        posted,
+        form,
+        request,
+        move |scoped, request| look(scoped, &vm, request),
+        move |scoped, request| start(scoped, &id, request),
+    )
+    .await)
+}
+
+/// The VM, and the form for an operation on it.
+async fn prepared(
+    visitor: &Visitor,
+    vm: String,
+    operation: String,
+    snapshot: String,
+) -> Result<(VmView, Form), Problem> {
+    let system = visitor.may(Right::Infrastructure);
+    let (vm, around) = visitor
+        .look(move |scoped| {
+            let vm = scoped.vm(&vm)?;
+            let around = around(scoped, &vm, system)?;
+            Ok((vm, around))
+        })
+        .await?;
+    let form =
+        form(&operation, &vm, &around, snapshot).ok_or_else(|| operate::unknown(&operation))?;
+    Ok((vm, form))
+}
+
+fn around(scoped: &Scoped, vm: &VmView, system: bool) -> Result<Around, Error> {
+    let mut around = Around::default();
+    if system {
+        let stores = scoped.datastores()?.into_iter();
+        let stores = stores.filter(|it| it.vcenters.contains(&vm.vcenter));
+        around.datastores = stores.map(|it| it.name.to_string()).collect();
+        // Who may not see key providers has none to choose from.
+        let providers = scoped.providers().unwrap_or_default().into_iter();
+        let providers = providers.filter(|it| it.vcenter == vm.vcenter);
+        around.providers = providers.map(|it| it.name.to_string()).collect();
+    }
+    around.vdcs = scoped
+        .vdcs()?
+        .iter()
+        .map(|it| format!("{}/{}", it.vdc.organization, it.vdc.name))
+        .collect();
+    let own = vm.vapp.as_ref().map(|vapp| vapp.id);
+    let vapps = scoped.vapps()?.into_iter().map(|it| it.vapp);
+    around.vapps = vapps
+        .filter(|it| !it.standalone && Some(it.id) != own)
+        .map(|it| {
+            (
+                it.id.to_string(),
+                format!("{}/{}", it.organization, it.name),
+            )
+        })
+        .collect();
+    around.catalogs = scoped
+        .catalogs()?
+        .iter()
+        .filter(|it| it.subscription.is_none())
+        .map(|it| format!("{}/{}", it.organization, it.name))
+        .collect();
+    Ok(around)
+}
+
+/// A list to choose from, with something in the place of no choice.
+pub(crate) fn choices(none: Option<&str>, values: &[String]) -> Kind {
+    let none = none.map(|words| (String::new(), words.to_owned()));
+    let values = values.iter().map(|it| (it.clone(), it.clone()));
+    Kind::Choice(none.into_iter().chain(values).collect())
+}
+
+fn form(operation: &str, vm: &VmView, around: &Around, snapshot: String) -> Option<Form> {
+    let name = &vm.name;
+    let new_name = |label: &'static str| Field::new("name", label, Kind::Text).required();
+    let blank = |title: String, verb: &'static str| Form {
+        title,
+        lead: "",
+        address: format!("/ui/vms/{}/do/{operation}", vm.id),
+        of: (name.to_string(), format!("/ui/vms/{}", vm.id)),
+        section: Section::Inventory,
+        fields: Vec::new(),
+        hidden: Vec::new(),
+        confirm: None,
+        verb,
+        danger: false,
+    };
+    let with_tpm = |mut fields: Vec<Field>| {
+        if vm.tpm.present {
+            fields.push(Field::new(
+                "tpm",
+                "What becomes of the TPM",
+                COPY_OR_REPLACE,
+            ));
+        }
+        fields
+    };
+    let of_snapshot = |mut form: Form| {
+        form.hidden = vec![("snapshot", snapshot.clone())];
+        form
+    };
+    Some(match operation {
+        "clone" => Form {
+            lead: "The clone stands beside vApps, on the same vCenter; it is off.",
+            fields: with_tpm(vec![
+                new_name("Name of the clone"),
+                Field::new(
+                    "datastore",
+                    "Datastore",
+                    choices(Some("that of the source"), &around.datastores),
+                ),
+            ]),
+            ..blank(format!("Clone {name}"), "Clone it")
+        },
+        "move" => Form {
+            lead: "A move keeps the TPM as it is. Snapshots do not go along.",
+            fields: vec![
+                Field::new("vapp", "Into the vApp", Kind::Choice(around.vapps.clone())).required(),
+                Field::new("name", "Name there", Kind::Text)
+                    .hint("The name it has, if left empty."),
+            ],
+            ..blank(format!("Move {name}"), "Move it")
+        },
+        "import" => Form {
+            lead: "The VM goes from its vCenter into an organization, as a vApp or as a template; its TPM is kept.",
+            fields: vec![
+                new_name("Name of the vApp or template"),
+                Field::new(
+                    "vdc",
+                    "As a vApp in",
+                    choices(Some("not as a vApp"), &around.vdcs),
+                ),
+                Field::new(
+                    "catalog",
+                    "As a template in",
+                    choices(Some("not as a template"), &around.catalogs),
+                ),
+                Field::new("moves", "Move it instead of copying it", Kind::Tick),
+            ],
+            ..blank(format!("Import {name}"), "Import it")
+        },
+        "capture" => Form {
+            lead: "The template stores the choice: every instance of it gets that.",
+            fields: with_tpm(vec![
+                new_name("Name of the template"),
+                Field::new("catalog", "Catalog", choices(None, &around.catalogs)).required(),
+            ]),
+            ..blank(format!("Capture {name}"), "Capture it")
+        },
+        "snapshot" => Form {
+            lead: "A snapshot holds the TPM as it is now; of a VM that is on, with its memory.",
+            fields: vec![
+                new_name("Name of the snapshot")
+                    .hint("It stands in a file in clear, as the description does."),
+                Field::new("description", "Description", Kind::Text),
+            ],
+            ..blank(format!("Take a snapshot of {name}"), "Take it")
+        },
+        "revert" => of_snapshot(Form {
+            lead: "What the TPM did since is given up: keys made, NV written, failures counted. The VM is on afterwards if it was on then.",
+            confirm: Some("What the TPM holds now may be lost, unless another snapshot holds it"),
+            danger: true,
+            ..blank(format!("Revert {name}"), "Revert it")
+        }),
+        "forget" => of_snapshot(Form {
+            lead: "The snapshot is removed. What followed it stays, and so does the TPM.",
+            ..blank(
+                format!("Remove a snapshot of {name}"),
+                "Remove the snapshot",
+            )
+        }),
+        "rekey" => Form {
+            lead: "The TPM stays as it is; its file is locked with another key.",
+            fields: vec![
+                Field::new(
+                    "provider",
+                    "New key of",
+                    choices(Some("its own provider"), &around.providers),
+                ),
+                Field::new("deep", "Deep: make the data key anew, too", Kind::Tick).hint(
+                    "Every byte is encrypted again; the VM has to be off, without snapshots.",
+                ),
+            ],
+            ..blank(format!("Re-key {name}"), "Re-key it")
+        },
+        "add-tpm" => Form {
+            lead: "The VM gets a TPM, and its home is encrypted. Disks stay as they are.",
+            fields: vec![
+                Field::new(
+                    "provider",
+                    "Key provider",
+                    choices(Some("the default of its vCenter"), &around.providers),
+                ),
+                Field::new("profile", "Profile", Kind::Text)
+                    .hint("What the TPM is like: the name of a profile, or JSON."),
+            ],
+            ..blank(format!("Add a TPM to {name}"), "Add the TPM")
+        },
+        "remove-tpm" => Form {
+            lead: "The TPM and everything in it are destroyed: the endorsement key, NV indices, persistent keys, and what was sealed.",
+            confirm: Some(
+                "Disks that are sealed to this TPM open with their recovery key only: I have it, or need none",
+            ),
+            danger: true,
+            ..blank(format!("Remove the TPM of {name}"), "Remove the TPM")
+        },
+        "power-on" => Form {
+            lead: "The TPM answers on its sockets afterwards.",
+            fields: vec![
+                Field::new(
+                    "accept_rollback",
+                    "Take files that are older than they were known to be",
+                    Kind::Tick,
+                )
+                .hint("Monotonic counters and failed authorizations since then are forgotten."),
+            ],
+            ..blank(format!("Power {name} on"), "Power on")
+        },
+        "power-off" => Form {
+            lead: "The TPM is shut down in good order first.",
+            ..blank(format!("Power {name} off"), "Power off")
+        },
+        "unlock" => Form {
+            lead: "Asks the key provider for the key again.",
+            ..blank(format!("Unlock {name}"), "Unlock it")
+        },
+        "delete" => Form {
+            lead: "The VM goes, with its TPM and its snapshots.",
+            confirm: Some("What its TPM holds is lost for good"),
+            danger: true,
+            ..blank(format!("Delete {name}"), "Delete it")
+        },
+        _ => return None,
+    })
+}
+
+fn read(operation: &str, vm: &VmView, fields: &Fields) -> Result<Request, Problem> {
+    let tpm = fields.choice::<TpmProvisioning>("tpm");
+    let id = vm.id.to_string();
+    Ok(match operation {
+        "clone" => Request::Clone(CloneVm {
+            name: fields.needed("name", "Name of the clone")?,
+            tpm: tpm?,
+            datastore: fields.name("datastore")?,
+        }),
+        "move" => Request::Move(MoveVm {
+            vapp: fields.owned("vapp").unwrap_or_default(),
+            name: fields.name("name")?,
+            tpm: None,
+        }),
+        "import" => Request::Import(Import {
+            vdc: fields.owned("vdc"),
+            catalog: fields.owned("catalog"),
+            name: fields.needed("name", "Name of the vApp or template")?,
+            moves: fields.is_ticked("moves"),
+            tpm: None,
+        }),
+        "capture" => Request::Capture(Capture {
+            vapp: None,
+            vm: Some(id),
+            catalog: fields.owned("catalog").unwrap_or_default(),
+            name: fields.needed("name", "Name of the template")?,
+            tpm: tpm?,
+        }),
+        "snapshot" => Request::Snapshot(TakeSnapshot {
+            name: fields.needed("name", "Name of the snapshot")?,
+            description: fields.owned("description").unwrap_or_default(),
+        }),
+        "revert" => Request::Revert(fields.owned("snapshot").unwrap_or_default()),
+        "forget" => Request::Forget(fields.owned("snapshot").unwrap_or_default()),
+        "rekey" => Request::Rekey(Rekey {
+            provider: fields.name("provider")?,
+            deep: fields.is_ticked("deep"),
+        }),
+        "add-tpm" | "remove-tpm" => Request::EditTpm(EditTpm {
+            present: operation == "add-tpm",
+            provider: fields.name("provider")?,
+            profile: fields.owned("profile"),
+            // Nothing is started without the box, and the preview is about everything else.
+            confirm: operation == "remove-tpm",
+        }),
+        "power-on" => Request::PowerOn(fields.is_ticked("accept_rollback")),
+        "power-off" => Request::PowerOff,
+        "unlock" => Request::Unlock,
+        "delete" => Request::Delete,
+        _ => return Err(operate::unknown(operation).into()),
+    })
+}
+
+fn look(scoped: &Scoped, vm: &VmView, request: &Request) -> Result<Preview, Error> {
+    let id = vm.id.to_string();
+    let stays = |operation: &str| {
+        preview::of_one(
+            operation,
+            vm,
+            Some(vm.name.clone()),
+            Some(TpmAction::Copy),
+            false,
+        )
+    };
+    Ok(match request {
+        Request::Clone(request) => {
+            let action = request.tpm.unwrap_or(TpmProvisioning::Copy).into();
+            preview::of_one(
+                "vsphere_clone",
+                vm,
+                Some(request.name.clone()),
+                Some(action),
+                false,
+            )
+        }
+        Request::Move(request) => scoped.preview_move_vm(&id, request)?,
+        Request::Import(request) => scoped.preview_import_vm(&id, request)?,
+        Request::Capture(request) => scoped.preview_capture(request)?,
+        Request::EditTpm(request) => scoped.preview_edit_tpm(&id, request)?,
+        Request::Revert(snapshot) | Request::Forget(snapshot) => {
+            let tree = scoped.snapshots(&id)?;
+            tree.find(snapshot)?;
+            stays("snapshot")
+        }
+        Request::Delete => preview::of_one("delete_vm", vm, None, Some(TpmAction::Remove), true),
+        Request::Snapshot(_)
+        | Request::Rekey(_)
+        | Request::PowerOn(_)
+        | Request::PowerOff
+        | Request::Unlock => stays("change"),
+    })
+}
+
+fn start(scoped: &Scoped, id: &str, request: Request) -> Result<Job, Error> {
+    match request {
+        Request::Clone(request) => scoped.clone_vm(id, request),
+        Request::Move(request) => scoped.move_vm(id, &request),
+        Request::Import(request) => scoped.import_vm(id, &request),
+        Request::Capture(request) => scoped.capture(&request),
+        Request::Snapshot(request) => scoped.take_snapshot(id, request),
+        Request::Revert(snapshot) => scoped.revert_vm(id, &snapshot),
+        Request::Forget(snapshot) => scoped.forget_snapshot(id, &snapshot),
+        Request::Rekey(request) => scoped.rekey_vm(id, request),
+        Request::EditTpm(request) => scoped.edit_tpm(id, &request),
+        Request::PowerOn(accept_rollback) => scoped.power_on(id, accept_rollback),
+        Request::PowerOff => scoped.power_off(id),
+        Request::Unlock => scoped.unlock_vm(id),
+        Request::Delete => scoped.delete_vm(id),
+    }
+}
+
+/// The form for a new VM outside vApps.
+async fn new_form(visitor: &Visitor) -> Result<Form, Problem> {
+    let (vcenters, datastores) = visitor
+        .look(|scoped| Ok((scoped.vcenters()?, scoped.datastores()?)))
+        .await?;
+    let vcenters: Vec<String> = vcenters.iter().map(|it| it.name.to_string()).collect();
+    let datastores: Vec<String> = datastores.iter().map(|it| it.name.to_string()).collect();
+    let mut fields = vec![
+        Field::new("name", "Name", Kind::Text).required(),
+        Field::new("vcenter", "vCenter", choices(None, &vcenters)),
+        Field::new(
+            "datastore",
+            "Datastore",
+            choices(Some("the first one that the vCenter sees"), &datastores),
+        ),
+    ];
+    fields.extend(machine_fields());
+    Ok(Form {
+        title: "New VM".to_owned(),
+        lead: "It stands beside vApps, and is off at first.",
+        address: "/ui/new/vm".to_owned(),
+        of: ("Inventory".to_owned(), "/ui/".to_owned()),
+        section: Section::Inventory,
+        fields,
+        hidden: Vec::new(),
+        confirm: None,
+        verb: "Make it",
+        danger: false,
+    })
+}
+
+/// What a VM is, for whoever makes one.
+pub(crate) fn machine_fields() -> Vec<Field> {
+    let firmware = [("efi", "EFI, which a TPM needs"), ("bios", "BIOS")];
+    let firmware = firmware.map(|(word, words)| (word.to_owned(), words.to_owned()));
+    vec![
+        Field::new("with_tpm", "Give it a TPM", Kind::Tick),
+        Field::new("guest", "Guest", Kind::Text).hint(
+            "By vSphere's identifier, such as windows2019srv_64Guest; ubuntu64Guest if left empty.",
+        ),
+        Field::new("firmware", "Firmware", Kind::Choice(firmware.into())),
+        Field::new("hardware_version", "Hardware version", Kind::Number)
+            .hint("The newest that the vCenter knows, if left empty."),
+    ]
+}
+
+pub(crate) async fn ask_new(visitor: Visitor) -> Result<Response, Refusal> {
+    let form = new_form(&visitor).await?;
+    Ok(operate::ask(visitor, form, |_| Err(operate::unknown("new"))).await)
+}
+
+pub(crate) async fn new(posted: Posted) -> Result<Response, Refusal> {
+    let form = new_form(&posted.visitor).await?;
+    let request = read_new(&posted.fields);
+    Ok(operate::act(
+        posted,
+        form,
+        request,
+        |_, request| Ok(look_at_new(request)),
+        |scoped, request| scoped.create_vm(request),
+    )
+    .await)
+}
+
+fn read_new(fields: &Fields) -> Result<CreateVm, Problem> {
+    let name: Name = fields.needed("name", "Name")?;
+    Ok(CreateVm {
+        vcenter: fields.name("vcenter")?,
+        datastore: fields.name("datastore")?,
+        tpm: fields.is_ticked("with_tpm"),
+        firmware: fields.choice("firmware")?,
+        hardware_version: fields.choice("hardware_version")?,
+        guest: fields.choice("guest")?,
+        ..CreateVm::named(name)
+    })
+}
+
+fn look_at_new(request: &CreateVm) -> Preview {
+    let action = request.tpm.then_some(TpmAction::New);
+    Preview {
+        operation: "create_vm".to_owned(),
+        possible: true,
+        failures: Vec::new(),
+        vms: request
+            .vcenter
+            .iter()
+            .map(|vcenter| VmPreview {
+                source: None,
+                vm: Some(request.name.clone()),
+                tpm: action,
+                vcenter: vcenter.clone(),
+                provider: request.provider.clone(),
+                effects: Effects::of(action, false),
+            })
+            .collect(),
+    }
+}
