@@ -117,7 +117,7 @@ impl Expected {
     }
 
     /// That the thing is what the request takes it for.
-    pub(crate) fn check(&self, scoped: &Scoped) -> Result<(), Problem> {
+    pub(crate) fn check(&self, scoped: &Scoped) -> Result<(), Error> {
         let now = match &self.thing {
             Thing::Vm(vm) => tag_now(&scoped.vm(vm)?),
             Thing::Vapp(vapp) => tag_now(&scoped.vapp(vapp)?),
@@ -127,18 +127,11 @@ impl Expected {
         if fits(&self.tags, &now) {
             return Ok(());
         }
-        Err(Problem::new(
-            StatusCode::PRECONDITION_FAILED,
-            "changed",
-            "It was changed meanwhile",
-            format!(
-                "the entity tag is {now} now; look at it again, and repeat the request with that tag if it still makes sense"
-            ),
-        ))
+        Err(Error::Changed { now })
     }
 }
 
-fn tag_now(view: &impl Serialize) -> Result<String, Problem> {
+fn tag_now(view: &impl Serialize) -> Result<String, Error> {
     let body = serde_json::to_vec(view).map_err(|error| Error::Internal(error.to_string()))?;
     Ok(tag_of(&body))
 }
