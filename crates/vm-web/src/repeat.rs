@@ -175,3 +175,86 @@ async fn recognized(request: Request) -> Result<(Request, Option<RequestKey>), P
     let key = RequestKey::new(&principal, &key, &digest.finalize());
     Ok((Request::from_parts(parts, Body::from(body)), Some(key)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::Api;
+    use axum::http::HeaderMap;
+    use serde_json::{Value, json};
+
+    async fn post(
+        api: &Api,
+        key: &str,
+        path: &str,
+        body: &Value,
+    ) -> (StatusCode, HeaderMap, Value) {
+        let headers = [("content-type", "application/json"), (HEADER, key)];
+        let body = serde_json::to_vec(body).unwrap();
+        api.send_with(Method::POST, path, &headers, body).await
+    }
+
+    #[tokio::test]
+    async fn what_starts_no_task_is_done_once_and_answered_as_it_was() {
+        let api = Api::ready().await;
+        let (path, acme) = ("/v1/organizations", json!({"name": "acme"}));
+        let first = post(&api, "k1", path, &acme).await;
+        assert_eq!(first.0, StatusCode::CREATED);
+        assert!(!first.1.contains_key("idempotency-replayed"));
+        let again = post(&api, "k1", path, &acme).await;
+        assert_eq!((again.0, &again.2), (StatusCode::CREATED, &first.2));
+        assert_eq!(again.1["idempotency-replayed"], "true");
+        assert_eq!(again.1["content-type"], "application/json");
+        // With another key it is another request, and the name is taken.
+        let other = post(&api, "k2", path, &acme).await;
+        assert_eq!(other.0, StatusCode::CONFLICT);
+        // What was refused may be sent again when it has become possible; another request may not have the key of this one.
+        let vdc = json!({"name": "vdc", "organization": "acme", "vcenter": "vc02"});
+        assert!(post(&api, "k3", "/v1/vdcs", &vdc).await.0.is_client_error());
+        let vcenter = json!({"name": "vc02", "version": "8.0.3"});
+        assert_eq!(
+            post(&api, "k1", "/v1/vcenters", &vcenter).await.0,
+            StatusCode::CONFLICT
+        );
+        assert_eq!(
+            post(&api, "k4", "/v1/vcenters", &vcenter).await.0,
+            StatusCode::CREATED
+        );
+        assert_eq!(
+            post(&api, "k3", "/v1/vdcs", &vdc).await.0,
+            StatusCode::CREATED
+        );
+        let replayed = post(&api, "k3", "/v1/vdcs", &vdc).await;
+        assert_eq!(replayed.1["idempotency-replayed"], "true");
+    }
+
+    #[tokio::test]
+    async fn of_many_at_once_one_is_carried_out_and_all_have_its_answer() {
+        let api = Arc::new(Api::ready().await);
+        let organization = json!({"name": "acme"});
+        let vm = json!({"name": "web", "tpm": true});
+        for (key, path, body) in [
+            ("k1", "/v1/organizations", organization),
+            ("k2", "/v1/vms", vm),
+        ] {
+            let all: Vec<_> = (0..8)
+                .map(|_| {
+                    let (api, body) = (Arc::clone(&api), body.clone());
+                    tokio::spawn(async move { post(&api, key, path, &body).await })
+                })
+                .collect();
+            let (mut first, mut things) = (0, Vec::new());
+            for one in all {
+                let (status, headers, answer) = one.await.unwrap();
+                assert!(status.is_success(), "{answer}");
+                first += usize::from(!headers.contains_key("idempotency-replayed"));
+                things.push(match answer.get("task") {
+                    Some(task) => task["id"].clone(),
+                    None => answer,
+                });
+            }
+            things.dedup();
+            assert_eq!((first, things.len()), (1, 1), "{path}");
+        }
+    }
+}

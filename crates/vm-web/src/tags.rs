@@ -135,3 +135,35 @@ fn tag_now(view: &impl Serialize) -> Result<String, Error> {
     let body = serde_json::to_vec(view).map_err(|error| Error::Internal(error.to_string()))?;
     Ok(tag_of(&body))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::tests::Api;
+    use axum::http::{Method, StatusCode};
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn of_many_that_rely_on_one_tag_one_changes_the_thing() {
+        let api = Arc::new(Api::empty().await);
+        let (path, json) = ("/v1/settings", ("content-type", "application/json"));
+        let (_, headers, _) = api.send_with(Method::GET, path, &[], Vec::new()).await;
+        let tag = headers["etag"].to_str().unwrap().to_owned();
+        let all: Vec<_> = (0..12)
+            .map(|_| {
+                let (api, tag) = (Arc::clone(&api), tag.clone());
+                tokio::spawn(async move {
+                    let body = br#"{"fast_cross_vcenter_instantiation": true}"#.to_vec();
+                    let headers = [json, ("if-match", tag.as_str())];
+                    api.send_with(Method::PUT, path, &headers, body).await.0
+                })
+            })
+            .collect();
+        let mut statuses = Vec::new();
+        for one in all {
+            statuses.push(one.await.unwrap());
+        }
+        let of = |status| statuses.iter().filter(|it| **it == status).count();
+        assert_eq!(of(StatusCode::OK), 1, "{statuses:?}");
+        assert_eq!(of(StatusCode::PRECONDITION_FAILED), 11, "{statuses:?}");
+    }
+}
