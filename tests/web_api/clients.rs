@@ -80,6 +80,15 @@ fn tags_keys_parts_and_events_keep_clients_from_doing_things_twice_or_unseen() {
     let other = json!({"name": "twice", "tpm": false});
     web.send(Some(&token), "POST", "/v1/vms", Some(&other), &[key])
         .is(409, "another request");
+    // Where no task starts the answer is kept.
+    let key = "Idempotency-Key: 5f0d";
+    let named = json!({"name": "once"});
+    let path = "/v1/organizations";
+    let post = |body: &Value| web.send(Some(&token), "POST", path, Some(body), &[key]);
+    let (one, two) = (post(&named).is(201, "first"), post(&named).is(201, "again"));
+    assert_eq!(one.json(), two.json());
+    assert_eq!(two.headers["idempotency-replayed"], "true");
+    post(&json!({"name": "twice"})).is(409, "another request");
 
     // Parts of lists.
     let all = web.get(&token, "/v1/tasks")["items"]

@@ -1,14 +1,22 @@
-//! On whose behalf this thread works and because of which request, so that tasks and the audit log name both without every operation
-//! passing them on.
+//! On whose behalf this thread works, because of which request, and what that expects: tasks, the audit log and the first transaction
+//! take notice of it without every operation passing it on.
 
+use crate::Result;
 use crate::once::RequestKey;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use uuid::Uuid;
+
+/// What a request expects of what it changes. It is asked when nothing else can change any more, and reads the inventory only.
+pub(crate) type Expectation = Arc<dyn Fn() -> Result<()> + Send + Sync>;
 
 #[derive(Clone, Default)]
 struct Acting {
     user: Option<String>,
     request: Option<RequestKey>,
+    /// The same for a request that starts no task: its first transaction notes it.
+    unanswered: Option<RequestKey>,
+    expectation: Option<Expectation>,
 }
 
 thread_local! {
@@ -36,6 +44,11 @@ fn with<T>(change: impl FnOnce(&mut Acting), work: impl FnOnce() -> T) -> T {
 /// Does `work` on behalf of `name`.
 pub(crate) fn on_behalf_of<T>(name: String, work: impl FnOnce() -> T) -> T {
     with(|acting| acting.user = Some(name), work)
+}
+
+/// Does `work` on behalf of whoever it is; `None` for the daemon itself.
+pub(crate) fn on_behalf_of_whoever<T>(name: Option<String>, work: impl FnOnce() -> T) -> T {
+    with(|acting| acting.user = name, work)
 }
 
 /// Who it is; `None` for what the daemon does by itself.
@@ -72,6 +85,26 @@ pub(crate) fn task() -> Uuid {
 /// Which request it is, if it has a key.
 pub(crate) fn request() -> Option<RequestKey> {
     ACTING.with(|acting| acting.borrow().request.clone())
+}
+
+/// Does `work` because of a request with that key, which starts no task.
+pub(crate) fn answering<T>(key: RequestKey, work: impl FnOnce() -> T) -> T {
+    with(|acting| acting.unanswered = Some(key), work)
+}
+
+/// The request that is to be noted with this transaction: the first one of it.
+pub(crate) fn take_unanswered() -> Option<RequestKey> {
+    ACTING.with(|acting| acting.borrow_mut().unanswered.take())
+}
+
+/// Does `work`, whose first transaction is carried out only if `expectation` holds then.
+pub(crate) fn expecting<T>(expectation: Expectation, work: impl FnOnce() -> T) -> T {
+    with(|acting| acting.expectation = Some(expectation), work)
+}
+
+/// What has to hold for this transaction: the first one of a request.
+pub(crate) fn take_expectation() -> Option<Expectation> {
+    ACTING.with(|acting| acting.borrow_mut().expectation.take())
 }
 
 #[cfg(test)]

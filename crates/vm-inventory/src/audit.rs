@@ -102,17 +102,22 @@ pub struct AuditCheck {
     pub damage: Option<String>,
 }
 
-/// The entries that these changes call for, ready to be part of the same transaction.
-pub(crate) fn entries_for(
-    inventory: &Inventory,
-    changes: &[Change],
-) -> Result<(Vec<Compare>, Vec<Change>)> {
+/// The entries that these changes call for. Their places in the chain are open yet.
+pub(crate) fn drafts(changes: &[Change]) -> Result<Vec<AuditEntry>> {
     let mut drafts = Vec::new();
     for change in changes {
         if let Change::Put(key, value) = change {
             drafts.extend(draft(key, value)?);
         }
     }
+    Ok(drafts)
+}
+
+/// Puts entries at the end of the chain: what has to be part of the transaction that they are about. One at a time.
+pub(crate) fn chain(
+    inventory: &Inventory,
+    drafts: Vec<AuditEntry>,
+) -> Result<(Vec<Compare>, Vec<Change>)> {
     if drafts.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }

@@ -50,7 +50,7 @@ pub enum Outcome {
 }
 
 /// A failure of the database itself.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the inventory database {path}: {reason}")]
 pub struct EngineError {
     /// Its file.

@@ -121,6 +121,22 @@ pub enum Error {
         /// The task of the other request.
         task: String,
     },
+    /// A key that recognizes a request was used for another one, which started no task.
+    #[error("the Idempotency-Key was used for another request; choose a new key for a new request")]
+    KeyTaken,
+    /// The request came before, and nobody knows what was answered.
+    #[error(
+        "this request was begun before, but the daemon stopped before it was answered: look at what it was to make, and use a new Idempotency-Key if that is not there"
+    )]
+    Unanswered,
+    /// What a request was to change is not what it takes it for.
+    #[error(
+        "the entity tag is {now} now; look at it again, and repeat the request with that tag if it still makes sense"
+    )]
+    Changed {
+        /// The tag that it has.
+        now: String,
+    },
     /// The provisioning table does not allow the choice.
     #[error("the TPM of VM {vm}: {refusal}")]
     Provisioning {
@@ -354,6 +370,9 @@ impl Error {
             | Self::Canceled
             | Self::TooLate { .. }
             | Self::KeyReused { .. }
+            | Self::KeyTaken
+            | Self::Unanswered
+            | Self::Changed { .. }
             | Self::Interrupted(_) => ErrorKind::Conflict,
             // Rules about what runs or is busy pass by; those of the table and the requirements do not.
             Self::Rules { failures, .. }

@@ -1,13 +1,16 @@
 //! The records, typed, over the engine.
 
-use crate::engine::{Change, Compare, Engine, Entry, Outcome, Revision};
+use crate::commits::{Commits, Raise};
+use crate::engine::{Change, Compare, Engine, EngineError, Entry, Outcome, Revision};
+use crate::index::Index;
 use crate::model::{
-    Datastore, GenerationFloor, Milestone, NameHolder, Organization, Provider, Record, Reservation,
-    Timestamp, VCenter, Vapp, VappMember, Vm, VmId,
+    Datastore, GenerationFloor, Milestone, NameHolder, Provider, Record, Reservation, Timestamp,
+    VCenter, Vapp, VappMember, Vm, VmId,
 };
+use crate::once::Answer;
 use crate::task::Task;
-use crate::{Error, Name, Result, audit, model};
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::{Error, Name, Result, acting, model};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 const FORMAT_KEY: &str = "format";
 const FORMAT: &[u8] = b"1";
@@ -16,10 +19,8 @@ const FORMAT: &[u8] = b"1";
 #[derive(Clone)]
 pub struct Inventory {
     engine: Arc<dyn Engine>,
-    /// Raising floors reads and writes; one at a time, so that none is lowered.
-    floors: Arc<Mutex<()>>,
-    /// The audit log has one end.
-    audit: Arc<Mutex<()>>,
+    index: Arc<RwLock<Index>>,
+    commits: Arc<Commits>,
     /// Who wants to know of changes of tasks.
     listeners: Arc<Mutex<Vec<Listener>>>,
 }
@@ -45,8 +46,9 @@ impl<T: Record> Stored<T> {
 /// Changes that happen together or not at all.
 #[derive(Clone, Default)]
 pub(crate) struct Transaction {
-    compares: Vec<Compare>,
-    changes: Vec<Change>,
+    pub(crate) compares: Vec<Compare>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) raises: Vec<Raise>,
 }
 
 impl Transaction {
@@ -89,6 +91,11 @@ impl Transaction {
         self.compares.push(Compare::Absent(key));
     }
 
+    /// The files of a VM are known to be of this generation; a floor that is as high stays.
+    pub(crate) fn raise_floor(&mut self, vm: VmId, generation: u64) {
+        self.raises.push((vm, generation));
+    }
+
     /// The value of `key` goes, if there is one.
     pub(crate) fn remove_key(&mut self, key: String) {
         self.changes.push(Change::Delete(key));
@@ -117,9 +124,9 @@ impl Inventory {
             }
         }
         Ok(Self {
+            index: Arc::new(RwLock::new(Index::read(&*engine)?)),
             engine,
-            floors: Arc::new(Mutex::new(())),
-            audit: Arc::new(Mutex::new(())),
+            commits: Arc::default(),
             listeners: Arc::default(),
         })
     }
@@ -156,32 +163,83 @@ impl Inventory {
 
     /// The records whose keys begin with `T`'s prefix and come after `key`, so many at most.
     pub(crate) fn after<T: Record>(&self, key: &str, most: usize) -> Result<Vec<Stored<T>>> {
-        let entries = self.engine.list_after(T::PREFIX, key, most)?;
+        self.some_within(T::PREFIX, key, most)
+    }
+
+    /// The records whose keys begin with `prefix` and come after `key`, so many at most.
+    pub(crate) fn some_within<T: Record>(
+        &self,
+        prefix: &str,
+        key: &str,
+        most: usize,
+    ) -> Result<Vec<Stored<T>>> {
+        let entries = self.engine.list_after(prefix, key, most)?;
         entries.into_iter().map(read).collect()
+    }
+
+    /// Shows every record of a kind, a few at a time: a large inventory is never in memory as a whole.
+    pub(crate) fn in_parts<T: Record>(
+        &self,
+        mut look: impl FnMut(Vec<Stored<T>>) -> Result<()>,
+    ) -> Result<()> {
+        const AT_ONCE: usize = 500;
+        let mut last = String::new();
+        loop {
+            let part = self.after::<T>(&last, AT_ONCE)?;
+            let more = part.len() == AT_ONCE;
+            if let Some(stored) = part.last() {
+                last = stored.record.key();
+            }
+            look(part)?;
+            if !more {
+                return Ok(());
+            }
+        }
     }
 
     pub(crate) fn within<T: Record>(&self, prefix: &str) -> Result<Vec<Stored<T>>> {
         self.engine.list(prefix)?.into_iter().map(read).collect()
     }
 
-    /// Carries out a transaction, and writes what it ends into the audit log; a conflict is an error that names the record.
+    /// Carries out a transaction, and writes what it ends into the audit log; a conflict is an error that names the record. If a
+    /// request expects something, that holds for its first transaction, or nothing is done.
     pub(crate) fn commit(&self, mut transaction: Transaction) -> Result<()> {
-        let _one_at_a_time = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
-        let (compares, changes) = audit::entries_for(self, &transaction.changes)?;
-        transaction.compares.extend(compares);
-        transaction.changes.extend(changes);
-        match self
-            .engine
-            .transact(&transaction.compares, &transaction.changes)?
-        {
-            Outcome::Committed(_) => {
-                if transaction.changes.iter().any(is_of_task) {
-                    self.tell_of_tasks();
-                }
-                Ok(())
-            }
-            Outcome::Conflict(key) => Err(Error::Conflict { key }),
+        if let Some(request) = acting::take_unanswered() {
+            transaction.put(&Answer::missing(request))?;
         }
+        let expectation = acting::take_expectation();
+        self.commits.commit(self, transaction, expectation)
+    }
+
+    /// Carries out changes as they are. Only whoever has the turn calls it.
+    pub(crate) fn transact(
+        &self,
+        compares: &[Compare],
+        changes: &[Change],
+    ) -> Result<Outcome, EngineError> {
+        let outcome = self.engine.transact(compares, changes)?;
+        if matches!(outcome, Outcome::Committed(_)) {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = index.apply(changes) {
+                tracing::error!("a record that was just written cannot be found any more: {error}");
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// What records are found by.
+    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The VMs whose TPMs have this endorsement key.
+    pub(crate) fn with_ek(&self, ek_name: &str) -> Vec<VmId> {
+        self.index().vms_with_ek(ek_name).collect()
+    }
+
+    /// When the value of a key was written.
+    pub(crate) fn revision(&self, key: &str) -> Result<Option<Revision>> {
+        Ok(self.engine.get(key)?.map(|entry| entry.revision))
     }
 
     pub(crate) fn on_tasks(&self, listener: Listener) {
@@ -283,67 +341,63 @@ impl Inventory {
         if let Some((vapp, name)) = reference.rsplit_once('/') {
             return self.vm_in_vapp(vapp, name)?.ok_or_else(missing);
         }
-        let mut matches: Vec<Stored<Vm>> = Vec::new();
-        for vcenter in self.all::<VCenter>()? {
-            let key = NameHolder::key_of(vcenter.record.name.as_str(), reference);
-            if let Some(holder) = self.find::<NameHolder>(&key)? {
-                matches.extend(self.find::<Vm>(&Vm::key_of(holder.record.vm))?);
-            }
+        let ids = {
+            let index = self.index();
+            let (standalone, members): (Vec<_>, Vec<_>) = index
+                .vms_called(reference)
+                .partition(|(_, vm)| vm.vapp.is_none());
+            // A bare name means the VM outside vApps, if there is one.
+            let chosen = if standalone.is_empty() {
+                members
+            } else {
+                standalone
+            };
+            chosen.into_iter().map(|(id, _)| id).collect()
+        };
+        self.only_vm(reference, ids)?.ok_or_else(missing)
+    }
+
+    /// The one VM of those that a name may mean.
+    pub(crate) fn only_vm(&self, name: &str, ids: Vec<VmId>) -> Result<Option<Stored<Vm>>> {
+        match *ids {
+            [] => Ok(None),
+            [id] => self.find(&Vm::key_of(id)),
+            _ => Err(Error::Ambiguous {
+                name: shown(name),
+                ids,
+            }),
         }
-        // A bare name means the VM outside vApps, if there is one.
-        if matches.is_empty() {
-            for vapp in self.all::<Vapp>()? {
-                matches.extend(self.member(&vapp.record, reference)?);
-            }
-        }
-        if matches.len() > 1 {
-            return Err(Error::Ambiguous {
-                name: shown(reference),
-                ids: matches.iter().map(|vm| vm.record.id).collect(),
-            });
-        }
-        matches.pop().ok_or_else(missing)
     }
 
     /// A VM by `VAPP/NAME` or `ORGANIZATION/VAPP/NAME`.
     fn vm_in_vapp(&self, vapp: &str, name: &str) -> Result<Option<Stored<Vm>>> {
-        let vapps = match vapp.split_once('/') {
-            Some((organization, vapp)) => {
-                let found = self.find::<Vapp>(&Vapp::key_of(organization, vapp))?;
-                found.into_iter().collect()
-            }
-            None => self.vapps_called(vapp)?,
+        let ids = {
+            let index = self.index();
+            let in_such = |vm: &Option<model::VappRef>| {
+                vm.as_ref()
+                    .is_some_and(|it| is_called(&it.organization, &it.name, vapp))
+            };
+            let members = index.vms_called(name).filter(|(_, vm)| in_such(&vm.vapp));
+            members.map(|(id, _)| id).collect()
         };
-        let mut matches = Vec::new();
-        for vapp in vapps {
-            matches.extend(self.member(&vapp.record, name)?);
-        }
-        if matches.len() > 1 {
-            return Err(Error::Ambiguous {
-                name: shown(name),
-                ids: matches.iter().map(|vm: &Stored<Vm>| vm.record.id).collect(),
-            });
-        }
-        Ok(matches.pop())
+        self.only_vm(name, ids)
     }
 
-    /// The vApps of that name, of every organization: as many are read as there are organizations, however many vApps there are.
+    /// The vApps of that name, of every organization.
     pub(crate) fn vapps_called(&self, name: &str) -> Result<Vec<Stored<Vapp>>> {
-        let mut found = Vec::new();
-        for organization in self.all::<Organization>()? {
-            let key = Vapp::key_of(organization.record.name.as_str(), name);
-            found.extend(self.find::<Vapp>(&key)?);
-        }
-        Ok(found)
+        let keys = self.index().vapps_called(name);
+        let found = keys.iter().map(|key| self.find::<Vapp>(key));
+        Ok(found
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .flatten()
+            .collect())
     }
 
-    /// The VM of that name in a vApp.
-    fn member(&self, vapp: &Vapp, name: &str) -> Result<Option<Stored<Vm>>> {
-        let member = self.find::<VappMember>(&VappMember::key_of(vapp.id, name))?;
-        match member {
-            Some(member) => self.find(&Vm::key_of(member.record.vm)),
-            None => Ok(None),
-        }
+    /// A vApp by its id.
+    pub(crate) fn vapp_by_id(&self, id: uuid::Uuid) -> Result<Option<Stored<Vapp>>> {
+        let key = self.index().vapp_key(id);
+        key.map_or(Ok(None), |key| self.find(&key))
     }
 
     /// Whether something is being made that will have this key.
@@ -373,20 +427,14 @@ impl Inventory {
     /// # Errors
     /// When the engine fails.
     pub fn raise_floors(&self, generations: &[(VmId, u64)]) -> Result<()> {
-        let _one_at_a_time = self.floors.lock().unwrap_or_else(PoisonError::into_inner);
         let mut transaction = Transaction::default();
         for (vm, generation) in generations {
-            if *generation <= self.generation_floor(*vm)?
-                || self.find::<Vm>(&Vm::key_of(*vm))?.is_none()
-            {
-                continue;
+            // Most have not moved: the rest is looked at again when the transaction is carried out.
+            if *generation > self.generation_floor(*vm)? {
+                transaction.raise_floor(*vm, *generation);
             }
-            transaction.put(&GenerationFloor {
-                vm: *vm,
-                generation: *generation,
-            })?;
         }
-        if transaction.changes.is_empty() {
+        if transaction.raises.is_empty() {
             return Ok(());
         }
         self.commit(transaction)
@@ -394,7 +442,6 @@ impl Inventory {
 
     /// Sets the floor to what a person accepted, which may be lower than what was known.
     pub(crate) fn accept_floor(&self, vm: VmId, generation: u64) -> Result<()> {
-        let _one_at_a_time = self.floors.lock().unwrap_or_else(PoisonError::into_inner);
         let mut transaction = Transaction::default();
         transaction.put(&GenerationFloor { vm, generation })?;
         self.commit(transaction)
@@ -410,6 +457,14 @@ pub(crate) fn no_vm(reference: &str) -> Error {
     }
 }
 
+/// Whether a reference, `NAME` or `ORGANIZATION/NAME`, means the thing of that name.
+pub(crate) fn is_called(organization: &Name, name: &Name, reference: &str) -> bool {
+    match reference.split_once('/') {
+        Some((wanted, rest)) => organization.as_str() == wanted && name.as_str() == rest,
+        None => name.as_str() == reference,
+    }
+}
+
 /// A name out of a request, cut and escaped for an error message.
 pub(crate) fn shown(name: &str) -> String {
     name.chars()
@@ -418,7 +473,7 @@ pub(crate) fn shown(name: &str) -> String {
         .collect()
 }
 
-fn is_of_task(change: &Change) -> bool {
+pub(crate) fn is_of_task(change: &Change) -> bool {
     match change {
         Change::Put(key, _) | Change::Delete(key) => key.starts_with(Task::PREFIX),
     }

@@ -10,11 +10,13 @@ mod access;
 mod acting;
 mod audit;
 pub mod certificates;
+mod commits;
 pub mod engine;
 mod error;
 mod files;
 mod generations;
 pub mod guest;
+mod index;
 mod inventory;
 pub mod journal;
 pub mod key_server;
@@ -43,7 +45,7 @@ pub use generations::GenerationNote;
 pub use inventory::Inventory;
 pub use lineage::{Lineage, LineageNode};
 pub use name::{Name, NameError};
-pub use once::{Once, RequestKey};
+pub use once::{Answer, Before, Once, RequestKey};
 pub use operation::{
     AdoptTpm, BackupFile, Capture, CloneVm, Compose, CopyVapp, CreateCatalog, CreateProvider,
     CreateVCenter, CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, Export, ExportPackage, Fate,

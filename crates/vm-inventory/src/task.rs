@@ -194,16 +194,13 @@ pub(crate) fn no_task(id: TaskId) -> Error {
 
 /// Removes the oldest finished tasks beyond what is kept.
 pub(crate) fn prune(inventory: &Inventory) -> Result<()> {
-    let mut tasks = inventory.all::<Task>()?;
-    tasks.retain(|stored| stored.record.is_finished());
-    tasks.sort_by_key(|stored| stored.record.created);
-    let surplus = tasks.len().saturating_sub(KEPT);
-    if surplus == 0 {
+    let old = inventory.index().old_tasks(KEPT);
+    if old.is_empty() {
         return Ok(());
     }
     let mut transaction = Transaction::default();
-    for stored in tasks.iter().take(surplus) {
-        transaction.remove_key(stored.record.key());
+    for task in old {
+        transaction.remove_key(Task::key_of(task));
     }
     inventory.commit(transaction)
 }

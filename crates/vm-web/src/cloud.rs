@@ -274,7 +274,7 @@ async fn list_published(api: Api, paging: Paging) -> Answer<Page<Offer>> {
         ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
     responses((status = 200, body = Page<Template>, description = "As asked for")))]
 async fn list_templates(api: Api, paging: Paging) -> Answer<Page<Template>> {
-    api.page(paging, |operations| operations.templates()).await
+    api.part(paging, Scoped::some_templates).await
 }
 
 /// Saves a vApp or a VM as a template.
@@ -341,7 +341,7 @@ async fn instantiate(
         ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
     responses((status = 200, body = Page<VappView>, description = "As asked for")))]
 async fn list_vapps(api: Api, paging: Paging) -> Answer<Page<VappView>> {
-    api.page(paging, |operations| operations.vapps()).await
+    api.part(paging, Scoped::some_vapps).await
 }
 
 /// Builds a vApp.

@@ -120,6 +120,11 @@ impl From<Error> for Problem {
                 "too-large",
                 "The request is too large",
             ),
+            Error::Changed { .. } => (
+                StatusCode::PRECONDITION_FAILED,
+                "changed",
+                "It was changed meanwhile",
+            ),
             _ => (status, kind, title),
         };
         let mut problem = Self::new(status, kind, title, error.to_string());

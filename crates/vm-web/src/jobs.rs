@@ -4,8 +4,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use vm_inventory::{Job, Task};
 
-/// How many jobs run at once: making a TPM keeps a core busy, the rest waits for disks.
-const AT_ONCE: u32 = 8;
+/// How many jobs run at once: making a TPM keeps a core busy, the rest waits for disks, and those that wait together share a sync.
+const AT_ONCE: u32 = 16;
 
 /// Runs jobs on threads that may block, a few at a time.
 #[derive(Clone)]

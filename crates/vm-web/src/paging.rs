@@ -6,6 +6,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use serde::Deserialize;
+use std::str::FromStr;
 use vm_inventory::model::{Catalog, Datastore, Organization, Template, VCenter};
 use vm_inventory::{Offer, ProviderView, Task, UserView, VappView, VdcView, VmView};
 
@@ -68,16 +69,38 @@ listed! {
     VappView: it => it.vapp.id.to_string();
 }
 
+impl Paging {
+    /// What the part comes after.
+    pub(crate) fn after_id<I: FromStr>(&self) -> Result<Option<I>, Problem> {
+        let after = self.after.as_deref();
+        after
+            .map(|after| after.parse().map_err(|_no_id| gone()))
+            .transpose()
+    }
+
+    /// How many to read: one more than asked for tells whether there is more.
+    pub(crate) fn most(&self) -> usize {
+        self.limit
+            .map_or(usize::MAX, |limit| limit.saturating_add(1))
+    }
+}
+
+/// That a part comes after nothing.
+pub(crate) fn gone() -> Problem {
+    Problem::bad_request("what `after` names is not in the list any more; begin again without it")
+}
+
 /// The part that was asked for.
 pub(crate) fn cut<T: Listed>(mut items: Vec<T>, paging: &Paging) -> Result<Page<T>, Problem> {
     if let Some(after) = &paging.after {
-        let Some(place) = items.iter().position(|it| it.mark() == *after) else {
-            return Err(Problem::bad_request(
-                "what `after` names is not in the list any more; begin again without it",
-            ));
-        };
-        items.drain(..=place);
+        let place = items.iter().position(|it| it.mark() == *after);
+        items.drain(..=place.ok_or_else(gone)?);
     }
+    first(items, paging)
+}
+
+/// The beginning of what is left of a list.
+pub(crate) fn first<T: Listed>(mut items: Vec<T>, paging: &Paging) -> Result<Page<T>, Problem> {
     let mut next = None;
     if let Some(limit) = paging.limit
         && items.len() > limit

@@ -6,14 +6,14 @@ use crate::api::{
 };
 use crate::caller::{Caller, Entrance, Gate};
 use crate::events::Events;
-use crate::paging::{Listed, Paging, cut};
-use crate::repeat::{self, Repeatable};
+use crate::paging::{Listed, Paging, cut, first, gone};
+use crate::repeat::{self, Turns};
 use crate::tags::{self, Expected};
 use crate::{Jobs, Problem, Sessions, openapi};
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -22,7 +22,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
@@ -51,8 +52,7 @@ pub struct Web {
     pub(crate) jobs: Jobs,
     pub(crate) sessions: Sessions,
     pub(crate) events: Events,
-    /// Changes go side by side, but one that relies on an entity tag goes alone.
-    changes: Arc<RwLock<()>>,
+    pub(crate) turns: Turns,
 }
 
 impl Web {
@@ -64,7 +64,7 @@ impl Web {
             operations,
             jobs,
             sessions,
-            changes: Arc::default(),
+            turns: Turns::default(),
         }
     }
 
@@ -102,7 +102,10 @@ impl Web {
             .method_not_allowed_fallback(no_such_method)
             .layer(DefaultBodyLimit::max(BODY_LIMIT))
             .layer(middleware::from_fn(tags::tag))
-            .layer(middleware::from_fn(repeat::recognize));
+            .layer(middleware::from_fn_with_state(
+                self.clone(),
+                repeat::recognize,
+            ));
         // Bodies of packages have limits of their own.
         let packages = crate::packages::routes().with_state(self.clone());
         let (packages, of_packages) = packages.split_for_parts();
@@ -122,7 +125,10 @@ impl Web {
             .method_not_allowed_fallback(no_such_method)
             .layer(DefaultBodyLimit::max(BODY_LIMIT))
             .layer(middleware::from_fn(tags::tag))
-            .layer(middleware::from_fn(repeat::recognize))
+            .layer(middleware::from_fn_with_state(
+                self.clone(),
+                repeat::recognize,
+            ))
             .layer(middleware::from_fn(refuse_huge))
             .merge(beside)
             .merge(packages)
@@ -134,17 +140,9 @@ impl Web {
 pub(crate) struct Api {
     scoped: Scoped,
     pub(crate) jobs: Jobs,
-    turn: Turn,
+    /// What the request takes the thing for that it changes.
+    expected: Option<Expected>,
     repeat: Option<RequestKey>,
-}
-
-/// How a request goes beside others.
-#[derive(Clone)]
-enum Turn {
-    /// It only looks.
-    Look,
-    /// It changes something, if that is as it expects.
-    Change(Arc<RwLock<()>>, Option<Expected>),
 }
 
 impl FromRequestParts<Web> for Api {
@@ -152,17 +150,16 @@ impl FromRequestParts<Web> for Api {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
         let Caller(principal) = Caller::from_request_parts(parts, web).await?;
-        let turn = if matches!(parts.method, Method::GET | Method::HEAD) {
-            Turn::Look
+        let expected = if matches!(parts.method, Method::GET | Method::HEAD) {
+            None
         } else {
-            Turn::Change(Arc::clone(&web.changes), Expected::by(parts).await?)
+            Expected::by(parts).await?
         };
-        let repeat = parts.extensions.get::<Repeatable>();
         Ok(Self {
-            repeat: repeat.map(|it| RequestKey::new(&principal, &it.key, &it.fingerprint)),
+            repeat: parts.extensions.get::<RequestKey>().cloned(),
             scoped: web.operations.as_user(principal),
             jobs: web.jobs.clone(),
-            turn,
+            expected,
         })
     }
 }
@@ -195,7 +192,7 @@ impl Api {
     /// For what goes on for long: it is in nobody's way, and nobody in its.
     pub(crate) fn on_its_own(self) -> Self {
         Self {
-            turn: Turn::Look,
+            expected: None,
             ..self
         }
     }
@@ -205,22 +202,30 @@ impl Api {
         &self,
         work: impl FnOnce(&Scoped) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Problem> {
+        let answering = self.repeat.clone();
+        self.waiting(move |scoped| match answering {
+            Some(key) => scoped.answering(&key, work),
+            None => work(scoped),
+        })
+        .await
+    }
+
+    async fn waiting<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Scoped) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Problem> {
         let scoped = self.scoped.clone();
-        let turn = self.turn.clone();
-        let work = move || match turn {
-            Turn::Look => work(&scoped).map_err(Problem::from),
-            Turn::Change(changes, None) => {
-                let _side_by_side = changes.read().unwrap_or_else(PoisonError::into_inner);
-                work(&scoped).map_err(Problem::from)
-            }
-            Turn::Change(changes, Some(expected)) => {
-                let _alone = changes.write().unwrap_or_else(PoisonError::into_inner);
+        let expected = self.expected.clone();
+        let work = move || match expected {
+            None => work(&scoped),
+            Some(expected) => {
+                // Looked at before anything else is said, and again at the moment of the change, by whatever face others come.
                 expected.check(&scoped)?;
-                work(&scoped).map_err(Problem::from)
+                scoped.expecting(move |scoped| expected.check(scoped), work)
             }
         };
         match tokio::task::spawn_blocking(work).await {
-            Ok(result) => result,
+            Ok(result) => result.map_err(Problem::from),
             Err(_panicked) => Err(Error::Internal("a request stopped half-way".to_owned()).into()),
         }
     }
@@ -244,14 +249,33 @@ impl Api {
         cut(items, &paging).map(Json)
     }
 
+    /// A list of which only the part is read that was asked for; `some` gives at most so many after the one of an id, or nothing if that
+    /// is not in the list.
+    pub(crate) async fn part<T, I>(
+        &self,
+        paging: Paging,
+        some: impl FnOnce(&Scoped, Option<I>, usize) -> Result<Option<Vec<T>>, Error> + Send + 'static,
+    ) -> Answer<Page<T>>
+    where
+        T: Listed + Send + 'static,
+        I: FromStr + Send + 'static,
+    {
+        let after = paging.after_id::<I>()?;
+        let most = paging.most();
+        let items = self
+            .blocking(move |operations| some(operations, after, most))
+            .await?;
+        first(items.ok_or_else(gone)?, &paging).map(Json)
+    }
+
     /// Checks a request, starts its job, and answers with the task.
     pub(crate) async fn accept(
         &self,
         work: impl FnOnce(&Scoped) -> Result<Job, Error> + Send + 'static,
     ) -> Result<Response, Problem> {
         let (task, replayed) = match self.repeat.clone() {
-            None => (self.jobs.start(self.blocking(work).await?), false),
-            Some(key) => match self.blocking(move |scoped| scoped.once(&key, work)).await? {
+            None => (self.jobs.start(self.waiting(work).await?), false),
+            Some(key) => match self.waiting(move |scoped| scoped.once(&key, work)).await? {
                 Once::Now(job) => (self.jobs.start(*job), false),
                 Once::Before(task) => (*task, true),
             },
@@ -261,10 +285,7 @@ impl Api {
         let mut response =
             (StatusCode::ACCEPTED, [(header::LOCATION, location)], body).into_response();
         if replayed {
-            let name = HeaderName::from_static("idempotency-replayed");
-            response
-                .headers_mut()
-                .insert(name, HeaderValue::from_static("true"));
+            repeat::mark_replayed(&mut response);
         }
         Ok(response)
     }
@@ -383,7 +404,7 @@ async fn restore_provider(api: Api, Body(request): Body<Restore>) -> Result<Resp
         ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
     responses((status = 200, body = Page<VmView>, description = "As asked for")))]
 async fn list_vms(api: Api, paging: Paging) -> Answer<Page<VmView>> {
-    api.page(paging, |operations| operations.vms()).await
+    api.part(paging, Scoped::some_vms).await
 }
 
 /// One VM with its TPM.
@@ -519,7 +540,7 @@ async fn revert_vm(
         ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
     responses((status = 200, body = Page<Task>, description = "As asked for")))]
 async fn list_tasks(api: Api, paging: Paging) -> Answer<Page<Task>> {
-    api.page(paging, |operations| operations.tasks()).await
+    api.part(paging, Scoped::some_tasks).await
 }
 
 /// One task.

@@ -117,7 +117,7 @@ impl Expected {
     }
 
     /// That the thing is what the request takes it for.
-    pub(crate) fn check(&self, scoped: &Scoped) -> Result<(), Problem> {
+    pub(crate) fn check(&self, scoped: &Scoped) -> Result<(), Error> {
         let now = match &self.thing {
             Thing::Vm(vm) => tag_now(&scoped.vm(vm)?),
             Thing::Vapp(vapp) => tag_now(&scoped.vapp(vapp)?),
@@ -127,18 +127,43 @@ impl Expected {
         if fits(&self.tags, &now) {
             return Ok(());
         }
-        Err(Problem::new(
-            StatusCode::PRECONDITION_FAILED,
-            "changed",
-            "It was changed meanwhile",
-            format!(
-                "the entity tag is {now} now; look at it again, and repeat the request with that tag if it still makes sense"
-            ),
-        ))
+        Err(Error::Changed { now })
     }
 }
 
-fn tag_now(view: &impl Serialize) -> Result<String, Problem> {
+fn tag_now(view: &impl Serialize) -> Result<String, Error> {
     let body = serde_json::to_vec(view).map_err(|error| Error::Internal(error.to_string()))?;
     Ok(tag_of(&body))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::tests::Api;
+    use axum::http::{Method, StatusCode};
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn of_many_that_rely_on_one_tag_one_changes_the_thing() {
+        let api = Arc::new(Api::empty().await);
+        let (path, json) = ("/v1/settings", ("content-type", "application/json"));
+        let (_, headers, _) = api.send_with(Method::GET, path, &[], Vec::new()).await;
+        let tag = headers["etag"].to_str().unwrap().to_owned();
+        let all: Vec<_> = (0..12)
+            .map(|_| {
+                let (api, tag) = (Arc::clone(&api), tag.clone());
+                tokio::spawn(async move {
+                    let body = br#"{"fast_cross_vcenter_instantiation": true}"#.to_vec();
+                    let headers = [json, ("if-match", tag.as_str())];
+                    api.send_with(Method::PUT, path, &headers, body).await.0
+                })
+            })
+            .collect();
+        let mut statuses = Vec::new();
+        for one in all {
+            statuses.push(one.await.unwrap());
+        }
+        let of = |status| statuses.iter().filter(|it| **it == status).count();
+        assert_eq!(of(StatusCode::OK), 1, "{statuses:?}");
+        assert_eq!(of(StatusCode::PRECONDITION_FAILED), 11, "{statuses:?}");
+    }
 }

@@ -175,9 +175,7 @@ pub(crate) fn runtime(threads: Threads) -> std::io::Result<tokio::runtime::Runti
         Threads::One => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build(),
-        Threads::Cores => tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build(),
+        Threads::Cores => process::short_commands_first().enable_all().build(),
     }?;
     process::outlive_file_size_limit(&runtime)?;
     Ok(runtime)

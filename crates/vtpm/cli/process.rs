@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open, setsid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
@@ -36,6 +37,31 @@ pub(crate) fn outlive_file_size_limit(runtime: &tokio::runtime::Runtime) -> io::
     let _inside = runtime.enter();
     // The listener may go: the signal stays caught.
     signal(SignalKind::from_raw(libc::SIGXFSZ)).map(drop)
+}
+
+/// How much less of a core a thread gets that makes keys or does the work of an operation, while a TPM's short command waits.
+const NICE: i32 = 10;
+
+/// A runtime with a thread for each core, which serve the sockets; what takes long runs on other threads, which get out of their way. The
+/// threads for the sockets are the first that it starts.
+pub(crate) fn short_commands_first() -> tokio::runtime::Builder {
+    const LONG: &str = "vtpm-long";
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let started = AtomicUsize::new(0);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder
+        .worker_threads(workers)
+        .thread_name_fn(move || {
+            let before = started.fetch_add(1, Ordering::Relaxed);
+            if before < workers { "vtpm" } else { LONG }.to_owned()
+        })
+        .on_thread_start(|| {
+            if std::thread::current().name() == Some(LONG) {
+                // Of this thread only. Refused, everything works, only less politely.
+                let _ = rustix::process::nice(NICE);
+            }
+        });
+    builder
 }
 
 /// A duplicate of the inherited descriptor `number`.

@@ -29,6 +29,8 @@ use crate::daemon::{
 
 /// How often the inventory notes which generations are on disk: files older than that are found to be so.
 const NOTE_GENERATIONS: Duration = Duration::from_secs(10);
+/// VMs that are on and named at the start; more are counted.
+const SHOWN: usize = 8;
 /// How long requests that were begun may take to end when the daemon stops.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
@@ -284,16 +286,20 @@ fn announce(operations: &Operations, data: &Path, made: Option<&FirstRun>) -> an
         )?;
         output::line("")?;
     }
-    let running: Vec<(String, String)> = operations
-        .vms()?
-        .into_iter()
-        .filter_map(|vm| Some((vm.name.to_string(), vm.tpm.tcti?)))
-        .collect();
-    for (number, (name, tcti)) in running.iter().enumerate() {
+    let (running, number) = operations.running_vms(SHOWN)?;
+    let reached = running
+        .iter()
+        .filter_map(|vm| Some((&vm.name, vm.tpm.tcti.as_deref()?)));
+    for (number, (name, tcti)) in reached.enumerate() {
         let comment = if number == 0 { "" } else { "# " };
         output::line(format!(
             "{comment}export TPM2TOOLS_TCTI={}   # {name}",
             quoted(tcti)
+        ))?;
+    }
+    if let Some(more @ 1..) = number.checked_sub(SHOWN) {
+        output::line(format!(
+            "# {more} more VMs are on; `vtpm vm show NAME` says where the TPM of each is"
         ))?;
     }
     output::line(format!(

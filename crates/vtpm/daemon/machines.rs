@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -101,6 +102,7 @@ impl RunningMachines {
             _ => {}
         }
         DirBuilder::new().mode(0o700).create(run)?;
+        allow_descriptors();
         let (ended, wants_off) = unbounded_channel();
         let machines = Self {
             runtime,
@@ -188,6 +190,19 @@ impl RunningMachines {
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<VmId, Machine>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A VM that is on has two sockets and three files. As many descriptors as the process may have at all: the usual limit, for programs
+/// that use `select`, would end at 200 VMs.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::warn!(%error, "the number of VMs that can be on stays limited by that of open files (ulimit -n)");
     }
 }
 

@@ -2,12 +2,11 @@
 
 use super::{Principal, Right};
 use crate::lineage::LineageNode;
-use crate::model::{Privilege, Template, Vapp, Vm, VmId};
-use crate::operation::{EditTpm, Job, Operations, Preview, TakeSnapshot, VmView, belongs};
+use crate::model::{Privilege, Vapp, Vm, VmId};
+use crate::operation::{EditTpm, Job, Operations, Preview, TakeSnapshot, VmView};
 use crate::snapshot::SnapshotTree;
 use crate::task::{Task, TaskId};
 use crate::{AdoptTpm, CloneVm, CreateVm, Error, Import, MoveVm, Name, Rekey, Result, acting};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// [`Operations`] as one user has them, under the same names.
@@ -88,14 +87,19 @@ impl Scoped {
     /// When the inventory fails.
     pub fn vms(&self) -> Result<Vec<VmView>> {
         self.principal.need(Right::Look)?;
-        let Some(organization) = self.organization() else {
-            return self.operations.vms();
-        };
-        let seen = self.seen(organization)?;
-        let mut views = self.operations.vms()?;
-        views.retain(|vm| seen.contains(&vm.id));
-        for view in &mut views {
-            forget_source(view, &seen);
+        Ok(self.some_vms(None, usize::MAX)?.unwrap_or_default())
+    }
+
+    /// At most so many of them, after the one of that id; `None` if it is not among them.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn some_vms(&self, after: Option<VmId>, most: usize) -> Result<Option<Vec<VmView>>> {
+        self.principal.need(Right::Look)?;
+        let organization = self.organization();
+        let mut views = self.operations.some_vms(organization, after, most)?;
+        for view in views.iter_mut().flatten() {
+            self.forget_source(view);
         }
         Ok(views)
     }
@@ -107,9 +111,7 @@ impl Scoped {
     pub fn vm(&self, reference: &str) -> Result<VmView> {
         let (_, id) = self.vm_for(reference, Right::Look)?;
         let mut view = self.operations.vm(&id)?;
-        if let Some(organization) = self.organization() {
-            forget_source(&mut view, &self.seen(organization)?);
-        }
+        self.forget_source(&mut view);
         Ok(view)
     }
 
@@ -122,22 +124,6 @@ impl Scoped {
         self.principal.need(Right::Build)?;
         self.principal.need_privilege(Privilege::Access)?;
         Ok(view)
-    }
-
-    /// Every VM of an organization, those of its templates too.
-    pub(super) fn seen(&self, organization: &Name) -> Result<BTreeSet<VmId>> {
-        let inventory = self.operations.inventory();
-        let vms = inventory.all::<Vm>()?.into_iter().map(|vm| vm.record);
-        let mut seen: BTreeSet<VmId> = vms
-            .filter(|vm| belongs(vm, organization))
-            .map(|vm| vm.id)
-            .collect();
-        for template in inventory.all::<Template>()? {
-            if template.record.organization == *organization {
-                seen.extend(template.record.vms.iter().map(|vm| vm.id));
-            }
-        }
-        Ok(seen)
     }
 
     /// See [`Operations::create_vm`]. The VM is outside vApps, so it is the system's.
@@ -352,7 +338,7 @@ impl Scoped {
         let Some(organization) = self.organization() else {
             return Ok(tree);
         };
-        let seen = self.seen(organization)?;
+        let seen = |vm: VmId| self.operations.inventory().index().is_of(vm, organization);
         let trees = tree.map(|tree| visible(tree, organization, &seen));
         Ok(trees
             .unwrap_or_default()
@@ -365,10 +351,17 @@ impl Scoped {
     /// # Errors
     /// When the inventory fails.
     pub fn tasks(&self) -> Result<Vec<Task>> {
+        Ok(self.some_tasks(None, usize::MAX)?.unwrap_or_default())
+    }
+
+    /// At most so many of them, after the one of that id; `None` if it is not among them.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn some_tasks(&self, after: Option<TaskId>, most: usize) -> Result<Option<Vec<Task>>> {
         self.principal.need(Right::Look)?;
-        let mut tasks = self.operations.tasks()?;
-        tasks.retain(|task| self.sees_task(task));
-        Ok(tasks)
+        let organization = self.organization();
+        self.operations.some_tasks(organization, after, most)
     }
 
     /// One task.
@@ -400,6 +393,18 @@ impl Scoped {
         self.principal.is_system() || task.organization == self.principal.organization
     }
 
+    /// A VM may have been made from one that the user does not see.
+    pub(super) fn forget_source(&self, view: &mut VmView) {
+        let source = view.tpm.source.take();
+        view.tpm.source = source.filter(|source| self.sees_vm(source.id));
+    }
+
+    /// Whether a VM is one of the user's organization, or of its templates. The system sees all.
+    pub(super) fn sees_vm(&self, vm: VmId) -> bool {
+        self.organization()
+            .is_none_or(|own| self.operations.inventory().index().is_of(vm, own))
+    }
+
     pub(super) fn own_vapp(&self, reference: &str) -> Result<Vapp> {
         let found = self.operations.own_vapp(self.organization(), reference)?;
         Ok(found.record)
@@ -411,17 +416,14 @@ pub(super) fn exact(vapp: &Vapp) -> String {
     format!("{}/{}", vapp.organization, vapp.name)
 }
 
-/// A VM may have been made from one that the user does not see.
-pub(super) fn forget_source(view: &mut VmView, seen: &BTreeSet<VmId>) {
-    let source = view.tpm.source.take();
-    view.tpm.source = source.filter(|source| seen.contains(&source.id));
-}
-
 /// The parts of a tree that an organization sees.
-fn visible(mut node: LineageNode, organization: &Name, seen: &BTreeSet<VmId>) -> Vec<LineageNode> {
-    let own = |tpm: &crate::Lineage| {
-        seen.contains(&tpm.vm) || tpm.organization.as_ref() == Some(organization)
-    };
+fn visible(
+    mut node: LineageNode,
+    organization: &Name,
+    seen: &impl Fn(VmId) -> bool,
+) -> Vec<LineageNode> {
+    let own =
+        |tpm: &crate::Lineage| seen(tpm.vm) || tpm.organization.as_ref() == Some(organization);
     let children = std::mem::take(&mut node.children);
     let mut parts: Vec<LineageNode> = children
         .into_iter()

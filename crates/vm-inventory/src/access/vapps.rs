@@ -1,6 +1,6 @@
 //! vApps, catalogs and templates as one user has them.
 
-use super::scoped::{exact, forget_source, no_organization};
+use super::scoped::{exact, no_organization};
 use super::{Right, Scoped};
 use crate::model::{Catalog, Privilege, Template, Vapp};
 use crate::operation::{
@@ -9,6 +9,7 @@ use crate::operation::{
 };
 use crate::provisioning::TpmProvisioning;
 use crate::{Name, Result};
+use uuid::Uuid;
 
 impl Scoped {
     /// The organization that a request names, or the user's own: nobody names another.
@@ -55,14 +56,10 @@ impl Scoped {
         Ok(members.iter().any(|vm| vm.record.tpm.is_some()))
     }
 
-    fn forget_sources(&self, views: &mut [VappView]) -> Result<()> {
-        if let Some(organization) = self.organization() {
-            let seen = self.seen(organization)?;
-            for vm in views.iter_mut().flat_map(|view| &mut view.vms) {
-                forget_source(vm, &seen);
-            }
+    fn forget_sources(&self, views: &mut [VappView]) {
+        for vm in views.iter_mut().flat_map(|view| &mut view.vms) {
+            self.forget_source(vm);
         }
-        Ok(())
     }
 
     /// Every virtual data center that the user sees.
@@ -85,10 +82,18 @@ impl Scoped {
     /// # Errors
     /// When the inventory fails.
     pub fn vapps(&self) -> Result<Vec<VappView>> {
+        Ok(self.some_vapps(None, usize::MAX)?.unwrap_or_default())
+    }
+
+    /// At most so many of them, after the one of that id; `None` if it is not among them.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn some_vapps(&self, after: Option<Uuid>, most: usize) -> Result<Option<Vec<VappView>>> {
         self.principal.need(Right::Look)?;
-        let mut views = self.operations.vapps()?;
-        views.retain(|it| self.sees(&it.vapp.organization));
-        self.forget_sources(&mut views)?;
+        let organization = self.organization();
+        let mut views = self.operations.some_vapps(organization, after, most)?;
+        self.forget_sources(views.as_deref_mut().unwrap_or_default());
         Ok(views)
     }
 
@@ -100,7 +105,7 @@ impl Scoped {
         let vapp = self.own_vapp(reference)?;
         self.principal.need(Right::Look)?;
         let mut view = self.operations.vapp(&exact(&vapp))?;
-        self.forget_sources(std::slice::from_mut(&mut view))?;
+        self.forget_sources(std::slice::from_mut(&mut view));
         Ok(view)
     }
 
@@ -335,11 +340,23 @@ impl Scoped {
     /// # Errors
     /// When the inventory fails.
     pub fn templates(&self) -> Result<Vec<Template>> {
+        Ok(self.some_templates(None, usize::MAX)?.unwrap_or_default())
+    }
+
+    /// At most so many of them, after the one of that id; `None` if it is not among them.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn some_templates(
+        &self,
+        after: Option<Uuid>,
+        most: usize,
+    ) -> Result<Option<Vec<Template>>> {
         self.principal.need(Right::Look)?;
-        let mut templates = self.operations.templates()?;
-        templates.retain(|it| self.sees(&it.organization));
-        for template in &mut templates {
-            self.forget_template_sources(template)?;
+        let organization = self.organization();
+        let mut templates = self.operations.some_templates(organization, after, most)?;
+        for template in templates.iter_mut().flatten() {
+            self.forget_template_sources(template);
         }
         Ok(templates)
     }
@@ -351,23 +368,15 @@ impl Scoped {
     pub fn template(&self, reference: &str) -> Result<Template> {
         let (mut template, _) = self.own_template(reference)?;
         self.principal.need(Right::Look)?;
-        self.forget_template_sources(&mut template)?;
+        self.forget_template_sources(&mut template);
         Ok(template)
     }
 
-    fn forget_template_sources(&self, template: &mut Template) -> Result<()> {
-        let Some(organization) = self.organization() else {
-            return Ok(());
-        };
-        if template.vms.iter().all(|vm| vm.tpm.is_none()) {
-            return Ok(());
-        }
-        let seen = self.seen(organization)?;
+    fn forget_template_sources(&self, template: &mut Template) {
         for tpm in template.vms.iter_mut().filter_map(|vm| vm.tpm.as_mut()) {
             let source = tpm.source.take();
-            tpm.source = source.filter(|source| seen.contains(&source.id));
+            tpm.source = source.filter(|source| self.sees_vm(source.id));
         }
-        Ok(())
     }
 
     fn may_capture(&self, request: &Capture) -> Result<Capture> {

@@ -11,6 +11,9 @@ const VALUES: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("va
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 const REVISION: &str = "revision";
 
+/// Pages kept in memory: what is used all the time. The rest is in the operating system's cache, and not of this process.
+const CACHE: usize = 32 << 20;
+
 /// The inventory in one file of the `redb` format.
 pub struct Redb {
     database: Database,
@@ -42,6 +45,7 @@ impl Redb {
         };
         let backend = FileBackend::new(file).map_err(&refused)?;
         let database = Database::builder()
+            .set_cache_size(CACHE)
             .create_with_backend(backend)
             .map_err(&refused)?;
         let this = Self {

@@ -117,19 +117,6 @@ impl Template {
         format!("{}{organization}/{catalog}/{name}", Self::PREFIX)
     }
 
-    /// Whether `reference` means it: an id (also as a URN), `NAME`, `CATALOG/NAME` or `ORGANIZATION/CATALOG/NAME`.
-    pub(crate) fn is_called(&self, reference: &str) -> bool {
-        if let Some(id) = super::id_in(reference) {
-            return self.id == id;
-        }
-        let mut parts = reference.rsplit('/');
-        let all = [&self.name, &self.catalog, &self.organization];
-        let fits = all
-            .iter()
-            .all(|own| parts.next().is_none_or(|part| part == own.as_str()));
-        fits && parts.next().is_none()
-    }
-
     /// Whether one of its VMs has a TPM.
     #[must_use]
     pub fn has_tpm(&self) -> bool {

@@ -168,6 +168,11 @@ impl Record for Provider {
 }
 
 impl Provider {
+    /// Whether a VM has a TPM whose key is here.
+    pub(crate) fn holds_key_of(&self, vm: &Vm) -> bool {
+        vm.tpm.is_some() && vm.vcenter == self.vcenter && vm.provider.as_ref() == Some(&self.name)
+    }
+
     pub(crate) fn key_of(vcenter: &str, name: &str) -> String {
         format!("{}{vcenter}/{name}", Self::PREFIX)
     }

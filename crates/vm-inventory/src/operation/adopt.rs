@@ -39,13 +39,13 @@ impl Operations {
         let unusable = |error: super::TpmMakerError| Error::BadValue(error.0);
         let state = self.maker.fork(&request.state).map_err(unusable)?;
         let ek_name = self.maker.ek_name(&state).map_err(unusable)?;
-        let all = self.inventory.all::<Vm>()?.into_iter();
-        let others = all
-            .map(|stored| stored.record)
-            .filter(|vm| vm.tpm.as_ref().is_some_and(|tpm| tpm.ek_name == ek_name))
-            .map(|vm| vm.name);
+        let mut others = Vec::new();
+        for twin in self.inventory.with_ek(&ek_name) {
+            let vm = self.inventory.find::<Vm>(&Vm::key_of(twin))?;
+            others.extend(vm.map(|vm| vm.record.name));
+        }
         let adopted = Adopted {
-            others: others.collect(),
+            others,
             state,
             ek_name,
         };

@@ -3,6 +3,7 @@
 //! Until that transaction nothing of the outcome can be seen and everything can be undone; after it only the files of VMs that
 //! went are left to remove, which can be repeated. So a vApp is there as a whole or not at all.
 
+use super::pace::Pace;
 use super::power::side_by_side;
 use super::{Job, Operations, VmHardware, lock};
 use crate::files::{StagedFile, Staging, contents};
@@ -19,8 +20,9 @@ use crate::snapshot::SnapshotTree;
 use crate::task::{TargetKind, Task, TaskId};
 use crate::{Error, Name, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use uuid::Uuid;
 use vm_store::{Contents, SectionKind, SnapshotId};
 
@@ -312,7 +314,9 @@ impl Operations {
     }
 
     fn carry_out(&self, mut task: Task, plan: Plan) -> Result<Task> {
+        let began = Instant::now();
         let made = self.make_all(&task, &plan)?;
+        let seconds = began.elapsed().as_secs_f64();
         self.pass_no_return(task.id)?;
         self.report(&task, 95, "recording the outcome");
         let many = made.len() > NOTES;
@@ -322,7 +326,11 @@ impl Operations {
             }
         }
         if many {
-            task.notes.push(format!("{} VMs were made", made.len()));
+            let number = u32::try_from(made.len()).unwrap_or(u32::MAX);
+            let rate = f64::from(number) / seconds.max(1e-6);
+            task.notes.push(format!(
+                "{number} VMs were made in {seconds:.1} s, {rate:.1} a second"
+            ));
         }
         let vms: Vec<Vm> = made.into_iter().map(|(vm, _)| vm).collect();
         let left = self.conclude(&task, plan, vms)?;
@@ -339,7 +347,7 @@ impl Operations {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let at_once = cores.saturating_mul(PER_CORE);
         let sources = Sources::of(plan);
-        let (done, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (pace, stop) = (Pace::begin(total), AtomicBool::new(false));
         let numbered: Vec<(usize, &Item)> = plan.items.iter().enumerate().collect();
         let mut made = side_by_side(at_once, numbered, |(number, item)| {
             if stop.load(Ordering::Relaxed) {
@@ -351,9 +359,8 @@ impl Operations {
             if outcome.is_err() {
                 stop.store(true, Ordering::Relaxed);
             }
-            let so_far = done.fetch_add(1, Ordering::Relaxed) + 1;
-            let percent = u8::try_from(so_far * 90 / total.max(1)).unwrap_or(90);
-            self.report(task, percent, "making the VMs");
+            let step = pace.step("making the VMs");
+            self.report(task, pace.percent(90), step);
             (number, outcome)
         });
         made.sort_by_key(|(number, _)| *number);

@@ -17,6 +17,7 @@ mod hardware;
 mod ovf_export;
 mod ovf_import;
 mod own;
+mod pace;
 mod plan;
 mod power;
 mod preview;
@@ -42,8 +43,6 @@ mod key_tests;
 mod scenarios;
 #[cfg(test)]
 mod tests;
-
-pub(crate) use own::belongs;
 
 pub use adopt::AdoptTpm;
 pub use clone::CloneVm;
@@ -79,8 +78,9 @@ use crate::lineage::Lineage;
 use crate::model::{Datastore, Endpoint, NameHolder, Timestamp, VCenter, Vm, VmId};
 use crate::requirements::{self, Candidate, ProviderState};
 use crate::task::{self, Task, TaskId, TaskStatus};
-use crate::{Error, Name, Result, VcVersion};
+use crate::{Error, Name, Result, VcVersion, once};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -216,15 +216,13 @@ pub struct Operations {
     machines: Arc<dyn Machines>,
     notes: GenerationNotes,
     busy: Mutex<BTreeMap<VmId, &'static str>>,
-    progress: Mutex<BTreeMap<TaskId, (u8, &'static str)>>,
+    progress: Mutex<BTreeMap<TaskId, (u8, Cow<'static, str>)>>,
     /// The tasks that can still be canceled, and whether somebody asked for it.
     cancels: Mutex<BTreeMap<TaskId, bool>>,
     /// Held while the files of a VM that is off are read.
     reading: Mutex<()>,
     /// Held while the authority of a vCenter is made: two first TPMs at once get certificates of one.
     authorities: Mutex<()>,
-    /// Requests with a key are looked at one at a time.
-    pub(crate) once: Mutex<()>,
 }
 
 /// The work of a job: gets the task as accepted, records the outcome, returns the task as it ended.
@@ -347,7 +345,6 @@ impl Operations {
             cancels: Mutex::new(BTreeMap::new()),
             reading: Mutex::new(()),
             authorities: Mutex::new(()),
-            once: Mutex::new(()),
         });
         this.recover()?;
         Ok(this)
@@ -484,6 +481,7 @@ impl Operations {
     pub fn keep_house(&self) -> Result<()> {
         self.files.key_servers.forget_expired();
         self.inventory.raise_floors(&self.machines.generations())?;
+        once::prune(&self.inventory)?;
         task::prune(&self.inventory)
     }
 
@@ -492,15 +490,15 @@ impl Operations {
         if let Some((percent, step)) = lock(&self.progress).get(&task.id) {
             task.status = TaskStatus::Running;
             task.progress = *percent;
-            task.step = (*step).to_owned();
+            task.step = step.clone().into_owned();
             task.error = None;
             task.finished = None;
         }
         task
     }
 
-    fn report(&self, task: &Task, percent: u8, step: &'static str) {
-        lock(&self.progress).insert(task.id, (percent, step));
+    fn report(&self, task: &Task, percent: u8, step: impl Into<Cow<'static, str>>) {
+        lock(&self.progress).insert(task.id, (percent, step.into()));
         self.inventory.tell_of_tasks();
     }
 

@@ -1,9 +1,9 @@
 //! Finding things inside one organization: what belongs to another is not found, in the same words as what does not exist.
 
 use super::Operations;
-use super::plan::{is_called, only};
-use crate::inventory::{Stored, shown};
-use crate::model::{Catalog, Record as _, Template, Vapp, VappMember, Vdc, Vm, VmId, id_in};
+use super::plan::only;
+use crate::inventory::{Stored, is_called, shown};
+use crate::model::{Catalog, Template, Vapp, Vdc, Vm, VmId, id_in};
 use crate::{Error, Name, Result};
 
 impl Operations {
@@ -28,24 +28,17 @@ impl Operations {
             Some((vapp, name)) => (Some(vapp), name),
             None => (None, reference),
         };
-        let prefix = Vapp::key_of(organization.as_str(), "");
-        let mut found: Vec<Stored<Vm>> = Vec::new();
-        for stored in self.inventory.within::<Vapp>(&prefix)? {
-            let it = &stored.record;
-            if vapp.is_none_or(|wanted| is_called(&it.organization, &it.name, wanted)) {
-                let key = VappMember::key_of(it.id, name);
-                if let Some(member) = self.inventory.find::<VappMember>(&key)? {
-                    found.extend(self.inventory.find(&Vm::key_of(member.record.vm))?);
-                }
-            }
-        }
-        if found.len() > 1 {
-            return Err(Error::Ambiguous {
-                name: shown(name),
-                ids: found.iter().map(|vm| vm.record.id).collect(),
+        let ids = {
+            let index = self.inventory.index();
+            let own = index.vms_called(name).filter(|(_, vm)| {
+                vm.vapp.as_ref().is_some_and(|it| {
+                    it.organization == *organization
+                        && vapp.is_none_or(|wanted| is_called(&it.organization, &it.name, wanted))
+                })
             });
-        }
-        found.pop().ok_or_else(missing)
+            own.map(|(id, _)| id).collect()
+        };
+        self.inventory.only_vm(name, ids)?.ok_or_else(missing)
     }
 
     /// A vApp of the organization, or of anybody, by id, name or `ORGANIZATION/NAME`.
@@ -57,14 +50,19 @@ impl Operations {
         let Some(organization) = organization else {
             return self.find_vapp(reference);
         };
-        let id = id_in(reference);
-        let prefix = Vapp::key_of(organization.as_str(), "");
-        let mut found = self.inventory.within::<Vapp>(&prefix)?;
-        found.retain(|stored| match id {
-            Some(id) => stored.record.id == id,
-            None => is_called(&stored.record.organization, &stored.record.name, reference),
-        });
-        only("vApp", reference, found)
+        let found = match id_in(reference) {
+            Some(id) => self.inventory.vapp_by_id(id)?,
+            None => {
+                let name = match reference.split_once('/') {
+                    Some((of, name)) if of == organization.as_str() => name,
+                    _ => reference,
+                };
+                self.inventory
+                    .find::<Vapp>(&Vapp::key_of(organization.as_str(), name))?
+            }
+        };
+        let own = found.filter(|stored| stored.record.organization == *organization);
+        only("vApp", reference, own.into_iter().collect())
     }
 
     /// A virtual data center of the organization, or of anybody.
@@ -100,10 +98,14 @@ impl Operations {
         let Some(organization) = organization else {
             return self.find_template(reference);
         };
-        let prefix = format!("{}{organization}/", Template::PREFIX);
-        let mut found = self.inventory.within::<Template>(&prefix)?;
-        found.retain(|stored| stored.record.is_called(reference));
-        only("template", reference, found)
+        // Everything that it may mean to anybody, without reading what others have of that name.
+        let found = match id_in(reference) {
+            Some(id) => self.template_by_id(id)?.into_iter().collect(),
+            None => self.templates_called(Some(organization), reference)?,
+        };
+        let mut own = found;
+        own.retain(|stored| stored.record.organization == *organization);
+        only("template", reference, own)
     }
 
     /// The published catalog of another organization; what is not published is as good as not there.
@@ -131,7 +133,7 @@ impl Operations {
 }
 
 /// Whether the VM is one of the organization's. VMs outside vApps belong to none.
-pub(crate) fn belongs(vm: &Vm, organization: &Name) -> bool {
+fn belongs(vm: &Vm, organization: &Name) -> bool {
     vm.vapp
         .as_ref()
         .is_some_and(|vapp| vapp.organization == *organization)

@@ -3,10 +3,10 @@
 use super::batch::{Item, Plan, Source, Work};
 use super::{Like, Operations, planned};
 use crate::files;
-use crate::inventory::Stored;
+use crate::inventory::{Stored, is_called};
 use crate::model::{
-    self, Catalog, CloudSettings, Datastore, PowerState, Provider, Template, VCenter, Vapp,
-    VappMember, VappRef, Vdc, Vm, VmId,
+    self, Catalog, CloudSettings, Datastore, PowerState, Provider, Record as _, Template, VCenter,
+    Vapp, VappMember, VappRef, Vdc, Vm, VmId,
 };
 use crate::provisioning::{self, CrossVc, Operation, Refusal, TpmAction};
 use crate::requirements::{self, Candidate, Failure, ProviderState, Rule};
@@ -360,9 +360,7 @@ impl Operations {
         }
         // An id is never taken for a name, so that a vApp called like the id of another is not in its way.
         let found = if let Some(id) = model::id_in(reference) {
-            let mut all = self.inventory.all::<Vapp>()?;
-            all.retain(|vapp| vapp.record.id == id);
-            all
+            self.inventory.vapp_by_id(id)?.into_iter().collect()
         } else {
             self.inventory.vapps_called(reference)?
         };
@@ -394,25 +392,50 @@ impl Operations {
 
     /// A template by its name, `CATALOG/NAME`, `ORGANIZATION/CATALOG/NAME`, or id.
     pub(crate) fn find_template(&self, reference: &str) -> Result<Stored<Template>> {
-        if model::id_in(reference).is_some() {
-            let mut found = self.inventory.all::<Template>()?;
-            found.retain(|stored| stored.record.is_called(reference));
-            return only("template", reference, found);
+        if let Some(id) = model::id_in(reference) {
+            return self
+                .template_by_id(id)?
+                .ok_or_else(|| missing("template", reference));
         }
+        only(
+            "template",
+            reference,
+            self.templates_called(None, reference)?,
+        )
+    }
+
+    /// The templates that `NAME`, `CATALOG/NAME` or `ORGANIZATION/CATALOG/NAME` may mean, of an organization or of all.
+    pub(super) fn templates_called(
+        &self,
+        organization: Option<&Name>,
+        reference: &str,
+    ) -> Result<Vec<Stored<Template>>> {
         // A template can be large: only those of that name are read.
         let (shelf, name) = match reference.rsplit_once('/') {
             Some((shelf, name)) => (Some(shelf), name),
             None => (None, reference),
         };
+        let prefix = organization.map_or_else(
+            || Catalog::PREFIX.to_owned(),
+            |organization| Catalog::key_of(organization.as_str(), ""),
+        );
         let mut found = Vec::new();
-        for catalog in self.inventory.all::<Catalog>()? {
+        for catalog in self.inventory.within::<Catalog>(&prefix)? {
             let it = catalog.record;
             if shelf.is_none_or(|shelf| is_called(&it.organization, &it.name, shelf)) {
                 let key = Template::key_of(it.organization.as_str(), it.name.as_str(), name);
                 found.extend(self.inventory.find::<Template>(&key)?);
             }
         }
-        only("template", reference, found)
+        Ok(found)
+    }
+}
+
+impl Operations {
+    /// A template by its id.
+    pub(super) fn template_by_id(&self, id: uuid::Uuid) -> Result<Option<Stored<Template>>> {
+        let key = self.inventory.index().template_key(id);
+        key.map_or(Ok(None), |key| self.inventory.find(&key))
     }
 }
 
@@ -450,13 +473,6 @@ pub(super) fn refused(refusal: &Refusal) -> Failure {
 /// What stands in the place of a VM's id where operations keep each other away from something else.
 pub(super) fn as_busy(id: uuid::Uuid) -> VmId {
     VmId(id)
-}
-
-pub(super) fn is_called(organization: &Name, name: &Name, reference: &str) -> bool {
-    match reference.split_once('/') {
-        Some((wanted, rest)) => organization.as_str() == wanted && name.as_str() == rest,
-        None => name.as_str() == reference,
-    }
 }
 
 pub(super) fn missing(what: &'static str, reference: &str) -> Error {

@@ -1,6 +1,6 @@
 //! Powering VMs on and off.
 
-use super::{Job, Operations, PowerOn, lock};
+use super::{Job, Operations, PowerOn, VmView, lock};
 use crate::inventory::{Stored, Transaction};
 use crate::model::{PowerState, Vm, VmId};
 use crate::task::{Task, TaskStatus};
@@ -37,52 +37,50 @@ impl Operations {
                     "{} has no TPM: it counts as running, and nothing answers for it",
                     vm.record.name
                 ));
-                return this.record_power(task, &vm, PowerState::On);
+                return this.record_power(task, &vm, PowerState::On, None);
             }
-            this.start_or_lock(&task, &vm.record, accept_rollback)?;
+            let generation = this.start_or_lock(&task, &vm.record, accept_rollback)?;
             if accept_rollback {
                 task.notes
                     .push("an older state was accepted: counters and failed authorizations since then are forgotten".to_owned());
             }
             this.note_twins(&vm.record, &mut task)?;
-            this.record_power(task, &vm, PowerState::On)
+            this.record_power(task, &vm, PowerState::On, Some(generation))
         }))
     }
 
     /// Notes, for the audit log, which other VMs run with the same TPM identity.
     fn note_twins(&self, vm: &Vm, task: &mut Task) -> Result<()> {
-        for twin in self.running_twins(vm)? {
+        let twins = self.running_twins(vm);
+        for id in twins.iter().take(NAMED_TWINS) {
+            let Some(twin) = self.inventory.find::<Vm>(&Vm::key_of(*id))? else {
+                continue;
+            };
+            let twin = match &twin.record.vapp {
+                Some(vapp) => format!("{vapp}/{}", twin.record.name),
+                None => twin.record.name.to_string(),
+            };
             tracing::warn!(vm = %vm.name, twin = %twin, "two VMs with one TPM identity run");
             task.notes.push(format!(
                 "event: the VM {twin} runs with the same endorsement key: to a verifier both are one machine"
+            ));
+        }
+        if let Some(more @ 1..) = twins.len().checked_sub(NAMED_TWINS) {
+            task.notes.push(format!(
+                "event: {more} more VMs run with the same endorsement key"
             ));
         }
         Ok(())
     }
 
     /// The other VMs that run with the same TPM identity.
-    fn running_twins(&self, vm: &Vm) -> Result<Vec<String>> {
+    fn running_twins(&self, vm: &Vm) -> Vec<VmId> {
         let Some(own) = &vm.tpm else {
-            return Ok(Vec::new());
+            return Vec::new();
         };
-        let mut twins = Vec::new();
-        // Only those that run are looked at, however many there are.
-        for (id, _) in self.machines.generations() {
-            if id == vm.id {
-                continue;
-            }
-            let Some(other) = self.inventory.find::<Vm>(&Vm::key_of(id))? else {
-                continue;
-            };
-            let other = other.record;
-            if other.tpm.is_some_and(|tpm| tpm.ek_name == own.ek_name) {
-                twins.push(match &other.vapp {
-                    Some(vapp) => format!("{vapp}/{}", other.name),
-                    None => other.name.to_string(),
-                });
-            }
-        }
-        Ok(twins)
+        let mut twins = self.inventory.with_ek(&own.ek_name);
+        twins.retain(|id| *id != vm.id && self.machines.endpoint(*id).is_some());
+        twins
     }
 
     /// Checks that the VM (a name or an id) may be powered off and records the task.
@@ -101,17 +99,15 @@ impl Operations {
         let task = self.record_task("power_off", &vm)?;
         Ok(self.job(task, vec![busy], move |this, task| {
             if vm.record.tpm.is_none() {
-                return this.record_power(task, &vm, PowerState::Off);
+                return this.record_power(task, &vm, PowerState::Off, None);
             }
             this.report(&task, 20, "shutting the TPM down");
             let stopped = this.machines.power_off(vm.record.id);
             // It does not run any more, saved or not.
-            let done = this.record_power(task, &vm, PowerState::Off)?;
+            let generation = stopped.as_ref().ok().copied();
+            let done = this.record_power(task, &vm, PowerState::Off, generation)?;
             match stopped {
-                Ok(generation) => {
-                    this.inventory.raise_floors(&[(vm.record.id, generation)])?;
-                    Ok(done)
-                }
+                Ok(_) => Ok(done),
                 Err(reason) => Err(Error::Machine {
                     vm: vm.record.name.clone(),
                     reason,
@@ -125,15 +121,34 @@ impl Operations {
     /// # Errors
     /// When the inventory fails.
     pub fn resume(self: &Arc<Self>) -> Result<Vec<Task>> {
-        let mut waiting = self.inventory.all::<Vm>()?;
-        waiting.retain(|vm| {
-            vm.record.power == PowerState::On
-                && vm.record.tpm.is_some()
-                && self.machines.endpoint(vm.record.id).is_none()
-        });
+        let mut waiting = Vec::new();
+        self.inventory.in_parts::<Vm>(|part| {
+            waiting.extend(part.into_iter().filter(|vm| {
+                vm.record.power == PowerState::On
+                    && vm.record.tpm.is_some()
+                    && self.machines.endpoint(vm.record.id).is_none()
+            }));
+            Ok(())
+        })?;
         side_by_side(AT_ONCE, waiting, |vm| self.resume_one(vm))
             .into_iter()
             .collect()
+    }
+
+    /// So many of the VMs that run, by name, and how many there are.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn running_vms(&self, most: usize) -> Result<(Vec<VmView>, usize)> {
+        let mut all = Vec::new();
+        for (id, _) in self.machines.generations() {
+            all.extend(self.inventory.find::<Vm>(&Vm::key_of(id))?);
+        }
+        let number = all.len();
+        all.sort_by(|a, b| a.record.name.cmp(&b.record.name));
+        let some = all.into_iter().take(most);
+        let views = some.map(|vm| self.view(vm.record));
+        Ok((views.collect::<Result<_>>()?, number))
     }
 
     fn resume_one(self: &Arc<Self>, vm: Stored<Vm>) -> Result<Task> {
@@ -142,9 +157,9 @@ impl Operations {
         let job = self.job(task, vec![busy], {
             let vm = vm.clone();
             move |this, mut task| {
-                this.start_or_lock(&task, &vm.record, false)?;
+                let generation = this.start_or_lock(&task, &vm.record, false)?;
                 this.note_twins(&vm.record, &mut task)?;
-                this.record_power(task, &vm, PowerState::On)
+                this.record_power(task, &vm, PowerState::On, Some(generation))
             }
         });
         let task = job.run();
@@ -185,13 +200,14 @@ impl Operations {
     }
 
     /// Starts a VM; one whose key cannot be had is recorded as locked.
-    fn start_or_lock(&self, task: &Task, vm: &Vm, accept_rollback: bool) -> Result<()> {
+    fn start_or_lock(&self, task: &Task, vm: &Vm, accept_rollback: bool) -> Result<u64> {
         self.start(task, vm, accept_rollback).inspect_err(|error| {
             self.note_lock(vm.id, error);
         })
     }
 
-    pub(super) fn start(&self, task: &Task, vm: &Vm, accept_rollback: bool) -> Result<()> {
+    /// Starts a VM; gives the generation of its state, which is for the caller to record.
+    pub(super) fn start(&self, task: &Task, vm: &Vm, accept_rollback: bool) -> Result<u64> {
         self.report(task, 20, "opening the files");
         let floor = self.inventory.generation_floor(vm.id)?;
         let minimum = (!accept_rollback).then_some(floor);
@@ -215,10 +231,9 @@ impl Operations {
             if let Err(error) = note.note(started.generation) {
                 tracing::warn!(vm = %vm.name, "the accepted generation was not noted: {error}");
             }
-            self.inventory.accept_floor(vm.id, started.generation)
-        } else {
-            self.inventory.raise_floors(&[(vm.id, started.generation)])
+            self.inventory.accept_floor(vm.id, started.generation)?;
         }
+        Ok(started.generation)
     }
 
     pub(super) fn record_task(&self, operation: &str, vm: &Stored<Vm>) -> Result<Task> {
@@ -230,7 +245,13 @@ impl Operations {
         Ok(task)
     }
 
-    fn record_power(&self, task: Task, vm: &Stored<Vm>, power: PowerState) -> Result<Task> {
+    fn record_power(
+        &self,
+        task: Task,
+        vm: &Stored<Vm>,
+        power: PowerState,
+        generation: Option<u64>,
+    ) -> Result<Task> {
         let task = task.succeeded();
         let mut changed = vm.record.clone();
         changed.power = power;
@@ -240,13 +261,19 @@ impl Operations {
         let mut transaction = Transaction::default();
         transaction.update(vm, &changed)?;
         transaction.put(&task)?;
+        if let Some(generation) = generation {
+            transaction.raise_floor(vm.record.id, generation);
+        }
         self.inventory.commit(transaction)?;
         Ok(task)
     }
 }
 
-/// How many VMs are started or stopped at once: mostly they wait for the disk.
-const AT_ONCE: usize = 8;
+/// How many VMs are started or stopped at once: mostly they wait for the disk, and those that wait together share a sync.
+pub(super) const AT_ONCE: usize = 32;
+
+/// VMs with the same TPM identity that a task names; more are counted.
+const NAMED_TWINS: usize = 8;
 
 /// Does the same for many, several at a time.
 pub(super) fn side_by_side<T: Send, R: Send>(

@@ -435,17 +435,12 @@ impl Operations {
 
     /// The VMs with a TPM whose keys a provider holds, by name.
     pub(super) fn vms_of(&self, provider: &Provider) -> Result<Vec<Vm>> {
-        let mut vms: Vec<Vm> = self
-            .inventory
-            .all::<Vm>()?
-            .into_iter()
-            .map(|stored| stored.record)
-            .filter(|vm| {
-                vm.tpm.is_some()
-                    && vm.vcenter == provider.vcenter
-                    && vm.provider.as_ref() == Some(&provider.name)
-            })
-            .collect();
+        let mut vms = Vec::new();
+        self.inventory.in_parts::<Vm>(|part| {
+            let part = part.into_iter().map(|stored| stored.record);
+            vms.extend(part.filter(|vm| provider.holds_key_of(vm)));
+            Ok(())
+        })?;
         vms.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(vms)
     }

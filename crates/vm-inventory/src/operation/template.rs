@@ -118,7 +118,31 @@ impl Operations {
     /// # Errors
     /// When the inventory fails.
     pub fn templates(&self) -> Result<Vec<Template>> {
-        Ok(records(self.inventory.all()?))
+        Ok(self
+            .some_templates(None, None, usize::MAX)?
+            .unwrap_or_default())
+    }
+
+    /// At most so many templates of an organization, or of all, after one of them; `None` if that one is not among them.
+    pub(crate) fn some_templates(
+        &self,
+        organization: Option<&Name>,
+        after: Option<Uuid>,
+        most: usize,
+    ) -> Result<Option<Vec<Template>>> {
+        let prefix = match organization {
+            Some(organization) => format!("{}{organization}/", Template::PREFIX),
+            None => Template::PREFIX.to_owned(),
+        };
+        let after = match after {
+            Some(id) => match self.inventory.index().template_key(id) {
+                Some(key) if key.starts_with(&prefix) => key,
+                _ => return Ok(None),
+            },
+            None => String::new(),
+        };
+        let found = self.inventory.some_within(&prefix, &after, most)?;
+        Ok(Some(records(found)))
     }
 
     /// One template, by its name, `CATALOG/NAME`, `ORGANIZATION/CATALOG/NAME`, or id.

@@ -1,11 +1,14 @@
 //! Several VMs powered on or off as one task, and what follows an operation as a part of its task.
 
+use super::pace::Pace;
+use super::power::{AT_ONCE, side_by_side};
 use super::{Job, Operations, Then};
 use crate::inventory::Transaction;
 use crate::model::PowerState;
 use crate::task::{TargetKind, Task, TaskStatus};
-use crate::{Error, Result};
+use crate::{Error, Result, acting};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 impl Job {
     /// Powers on what the job made or changed, as the last step of its task: the VM, or every VM of the vApp.
@@ -75,25 +78,32 @@ impl Operations {
 
     fn power_members(self: &Arc<Self>, task: &Task, power: PowerState) -> Result<()> {
         let vapp = self.find_vapp(&task.vm.to_string())?;
-        for vm in self.members(&vapp.record)? {
-            let vm = vm.record;
-            if vm.power == power {
-                continue;
+        let mut members = self.members(&vapp.record)?;
+        members.retain(|vm| vm.record.power != power);
+        let total = members.len();
+        let (percent, doing) = match power {
+            PowerState::On => (98, "on"),
+            PowerState::Off => (50, "off"),
+        };
+        let pace = Pace::begin(total);
+        let failed = AtomicBool::new(false);
+        let ended = side_by_side(AT_ONCE, members, |vm| {
+            // Those that have not begun when one fails stay as they are.
+            if failed.load(Ordering::Relaxed) {
+                return Ok(());
             }
-            let reference = vm.id.to_string();
-            let job = match power {
-                PowerState::On => {
-                    self.report(task, 98, "powering VMs on");
-                    self.power_on(&reference, false)?
-                }
-                PowerState::Off => {
-                    self.report(task, 50, "powering VMs off");
-                    self.power_off(&reference)?
-                }
-            };
-            succeeded(job.run())?;
-        }
-        Ok(())
+            let reference = vm.record.id.to_string();
+            // Tasks and the audit log name who asked on this thread, too.
+            let job = acting::on_behalf_of_whoever(task.owner.clone(), || match power {
+                PowerState::On => self.power_on(&reference, false),
+                PowerState::Off => self.power_off(&reference),
+            });
+            let outcome = job.and_then(|job| succeeded(job.run()));
+            failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
+            self.report(task, percent, pace.step(&format!("powering VMs {doing}")));
+            outcome
+        });
+        ended.into_iter().collect()
     }
 
     /// Does what follows a task that succeeded; if that fails the task ends as failed, while what it made stays.

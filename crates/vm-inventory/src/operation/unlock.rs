@@ -71,21 +71,25 @@ impl Operations {
     pub(super) fn look_for_locks(&self, provider: &Provider) -> Result<Vec<Name>> {
         let mut keys = BTreeMap::new();
         let mut locked = Vec::new();
-        for vm in self.vms_of(provider)? {
-            if vm.power == PowerState::On {
-                continue;
-            }
-            match self.try_key_of(&vm, &mut keys) {
-                Ok(_) if vm.locked.is_some() => self.set_lock(vm.id, None)?,
-                Ok(_) => {}
-                // Something else is wrong with its files, which power-on says.
-                Err(error) => {
-                    if self.note_lock(vm.id, &error) {
-                        locked.push(vm.name);
+        self.inventory.in_parts::<Vm>(|part| {
+            for vm in part.into_iter().map(|stored| stored.record) {
+                if vm.power == PowerState::On || !provider.holds_key_of(&vm) {
+                    continue;
+                }
+                match self.try_key_of(&vm, &mut keys) {
+                    Ok(_) if vm.locked.is_some() => self.set_lock(vm.id, None)?,
+                    Ok(_) => {}
+                    // Something else is wrong with its files, which power-on says.
+                    Err(error) => {
+                        if self.note_lock(vm.id, &error) {
+                            locked.push(vm.name);
+                        }
                     }
                 }
             }
-        }
+            Ok(())
+        })?;
+        locked.sort();
         Ok(locked)
     }
 

@@ -142,11 +142,28 @@ impl Operations {
     /// # Errors
     /// When the inventory fails.
     pub fn vapps(&self) -> Result<Vec<VappView>> {
-        let vapps = self.inventory.all::<Vapp>()?;
-        vapps
-            .into_iter()
-            .map(|vapp| self.vapp_view(vapp.record))
-            .collect()
+        Ok(self.some_vapps(None, None, usize::MAX)?.unwrap_or_default())
+    }
+
+    /// At most so many vApps of an organization, or of all, after one of them; `None` if that one is not among them.
+    pub(crate) fn some_vapps(
+        &self,
+        organization: Option<&Name>,
+        after: Option<Uuid>,
+        most: usize,
+    ) -> Result<Option<Vec<VappView>>> {
+        let prefix = Vapp::key_of(organization.map_or("", Name::as_str), "");
+        let prefix = organization.map_or(Vapp::PREFIX, |_| &prefix);
+        let after = match after {
+            Some(id) => match self.inventory.index().vapp_key(id) {
+                Some(key) if key.starts_with(prefix) => key,
+                _ => return Ok(None),
+            },
+            None => String::new(),
+        };
+        let vapps = self.inventory.some_within::<Vapp>(prefix, &after, most)?;
+        let views = vapps.into_iter().map(|vapp| self.vapp_view(vapp.record));
+        views.collect::<Result<_>>().map(Some)
     }
 
     /// One vApp, by its name, `ORGANIZATION/NAME`, or id.

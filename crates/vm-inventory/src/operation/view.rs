@@ -8,7 +8,8 @@ use crate::model::{
 };
 use crate::provisioning::TpmAction;
 use crate::snapshot::Revert;
-use crate::{Name, Result};
+use crate::task::{Task, TaskId};
+use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -94,6 +95,56 @@ impl Operations {
             .collect::<Result<_>>()?;
         views.sort_by(|a, b| (&a.vcenter, &a.name).cmp(&(&b.vcenter, &b.name)));
         Ok(views)
+    }
+
+    /// At most so many VMs of an organization, or of all, in the order of [`Self::vms`], after one of them; `None` if that one is not
+    /// among them. What it costs depends on `most` only.
+    pub(crate) fn some_vms(
+        &self,
+        organization: Option<&Name>,
+        after: Option<VmId>,
+        most: usize,
+    ) -> Result<Option<Vec<VmView>>> {
+        let page = self
+            .inventory
+            .index()
+            .page_of_vms(organization, after, most);
+        let Some(ids) = page else {
+            return Ok(None);
+        };
+        let mut views = Vec::with_capacity(ids.len());
+        for id in ids {
+            // One that is gone since is in no list any more.
+            if let Some(vm) = self.inventory.find::<Vm>(&Vm::key_of(id))? {
+                views.push(self.view(vm.record)?);
+            }
+        }
+        Ok(Some(views))
+    }
+
+    /// At most so many tasks of an organization, or of all, the newest first, after one of them.
+    pub(crate) fn some_tasks(
+        &self,
+        organization: Option<&Name>,
+        after: Option<TaskId>,
+        most: usize,
+    ) -> Result<Option<Vec<Task>>> {
+        let page = self
+            .inventory
+            .index()
+            .page_of_tasks(organization, after, most);
+        let Some(ids) = page else {
+            return Ok(None);
+        };
+        let mut tasks = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.task(id) {
+                Ok(task) => tasks.push(task),
+                Err(Error::NotFound { .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(Some(tasks))
     }
 
     /// One VM by its name or id.

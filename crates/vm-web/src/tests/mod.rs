@@ -6,7 +6,7 @@ mod vms;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -122,14 +122,14 @@ pub(crate) fn world() -> World {
     World { folder, operations }
 }
 
-struct Api {
+pub(crate) struct Api {
     folder: tempfile::TempDir,
     socket: PathBuf,
 }
 
 impl Api {
     /// An API with nothing in it.
-    async fn empty() -> Self {
+    pub(crate) async fn empty() -> Self {
         let World { folder, operations } = world();
         let socket = folder.path().join("vtpm.sock");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -144,7 +144,7 @@ impl Api {
     }
 
     /// An API with a vCenter, a usable provider and a datastore.
-    async fn ready() -> Self {
+    pub(crate) async fn ready() -> Self {
         let api = Self::empty().await;
         for (path, body) in [
             ("/v1/vcenters", json!({"name": "vc01", "version": "8.0.3"})),
@@ -173,29 +173,42 @@ impl Api {
         body: Vec<u8>,
         kind: &str,
     ) -> (StatusCode, String, Value) {
+        let headers = [("content-type", kind)];
+        let (status, headers, answer) = self.send_with(method, path, &headers, body).await;
+        let kind = headers
+            .get("content-type")
+            .map_or("", |kind| kind.to_str().unwrap())
+            .to_owned();
+        (status, kind, answer)
+    }
+
+    /// A request with headers of its own.
+    pub(crate) async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (StatusCode, HeaderMap, Value) {
         let stream = UnixStream::connect(&self.socket).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .unwrap();
         tokio::spawn(connection);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", "vtpm")
-            .header("content-type", kind)
-            .body(Full::new(Bytes::from(body)))
-            .unwrap();
+            .header("host", "vtpm");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).unwrap();
         let response = sender.send_request(request).await.unwrap();
-        let status = response.status();
-        let kind = response
-            .headers()
-            .get("content-type")
-            .map_or("", |kind| kind.to_str().unwrap())
-            .to_owned();
+        let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (
             status,
-            kind,
+            headers,
             serde_json::from_slice(&bytes).unwrap_or(Value::Null),
         )
     }

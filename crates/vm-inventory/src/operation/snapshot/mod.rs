@@ -319,10 +319,11 @@ impl Operations {
             transaction.put(&off)?;
             self.inventory.commit(transaction)?;
         }
-        started.map_err(|error| Error::Machine {
+        let generation = started.map_err(|error| Error::Machine {
             vm: vm.name.clone(),
             reason: format!("it was reverted, but not powered on: {error}"),
-        })
+        })?;
+        self.inventory.raise_floors(&[(vm.id, generation)])
     }
 
     fn remove_snapshot(&self, vm: &Vm, id: Uuid) -> Result<()> {
