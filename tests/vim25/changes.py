@@ -88,6 +88,8 @@ refused(vim.fault.DuplicateName, lambda: folder.RegisterVM_Task(path=path, asTem
 view = content.viewManager.CreateContainerView(content.rootFolder, [vim.Datastore, vim.HostSystem, vim.ClusterComputeResource], True)
 assert {type(it) for it in view.view} == {vim.Datastore, vim.HostSystem, vim.ClusterComputeResource}
 assert all(it.name and it.summary for it in view.view)
+disks = [it.summary for it in view.view if isinstance(it, vim.Datastore)]
+assert disks and all(it.capacity >= it.freeSpace > 0 and it.accessible for it in disks), disks
 entity = vim.event.EventFilterSpec.ByEntity(entity=back, recursion="self")
 events = content.eventManager.QueryEvents(vim.event.EventFilterSpec(entity=entity))
 assert events and all(isinstance(it, vim.event.TaskEvent) and it.info.entity == back for it in events)

@@ -186,7 +186,7 @@ mod tests {
     fn json_and_xml_hold_the_same() {
         let xml = "<ComposeVAppParams xmlns=\"http://www.vmware.com/vcloud/v1.5\" name=\"a\" deploy=\"false\"><Description>d</Description><SourcedItem><Source href=\"h\"/><ReplaceTpm>true</ReplaceTpm></SourcedItem><CreateItem name=\"n\"><VmSpecSection><OsType>ubuntu64Guest</OsType><HardwareVersion>vmx-19</HardwareVersion></VmSpecSection><TrustedPlatformModule><TpmPresent>true</TpmPresent></TrustedPlatformModule></CreateItem></ComposeVAppParams>";
         let json = r#"{"name":"a","deploy":false,"description":"d","otherAttributes":{},"sourcedItem":[{"source":{"href":"h"},"replaceTpm":true}],
-            "createItem":[{"name":"n","section":[{"_type":"VmSpecSectionType","osType":"ubuntu64Guest","hardwareVersion":{"value":"vmx-19"}},{"_type":"NetworkConnectionSectionType"}],
+            "createItem":[{"name":"n","section":[{"_type":"VmSpecSectionType","osType":"ubuntu64Guest","hardwareVersion":{"value":"vmx-19"}},{"_type":"GuestCustomizationSectionType"}],
             "trustedPlatformModule":{"tpmPresent":true}}],"instantiationParams":null}"#;
         let version = ApiVersion::DEFAULT;
         let from_xml = crate::xml::read(xml, &[&request::COMPOSE_ROOT], version).unwrap();

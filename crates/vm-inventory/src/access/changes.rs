@@ -240,4 +240,13 @@ impl Scoped {
         let found = inventory.datastore_on(&vdc.vcenter, vdc.datastore.as_ref())?;
         Ok(found.record.name)
     }
+
+    /// See [`crate::Operations::datastore_space`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn datastore_space(&self, name: &Name) -> Result<(u64, u64)> {
+        self.principal.need(Right::Infrastructure)?;
+        self.operations.datastore_space(name)
+    }
 }

@@ -3,7 +3,7 @@
 use super::Operations;
 use crate::inventory::Transaction;
 use crate::model::{PowerState, Record, VmId};
-use crate::{Error, Result};
+use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
 
 /// Processors, memory and notes of a VM.
@@ -61,6 +61,15 @@ impl VmHardware {
 }
 
 impl Operations {
+    /// How many bytes the storage behind a datastore has, and how many of them are free.
+    ///
+    /// # Errors
+    /// When there is no such datastore, or its folder is not there.
+    pub fn datastore_space(&self, name: &Name) -> Result<(u64, u64)> {
+        let datastore = self.inventory.datastore(name.as_str())?.record;
+        self.files.space(&datastore)
+    }
+
     /// What a VM (a name or an id) is said to have.
     ///
     /// # Errors

@@ -80,7 +80,7 @@ pub(super) fn property(
             _ => None,
         },
         "HostSystem" => host(world, name),
-        "Datastore" => datastore(world, of, world.datastore(of)?, name),
+        "Datastore" => datastore(call, world, of, world.datastore(of)?, name)?,
         _ => return Err(Fault::object_not_found(of)),
     };
     Ok(own.or_else(|| common(call, world, of, name)))
@@ -160,14 +160,28 @@ fn host(world: &World, name: &str) -> Option<Value> {
     }
 }
 
-fn datastore(world: &World, of: &MoRef, datastore: &Datastore, name: &str) -> Option<Value> {
+fn datastore(
+    call: &Call,
+    world: &World,
+    of: &MoRef,
+    datastore: &Datastore,
+    name: &str,
+) -> Outcome<Option<Value>> {
     let url = format!("ds:///vmfs/volumes/{}/", datastore.name);
-    match name {
+    let space = || -> Outcome<(i64, i64)> {
+        let space = call.act()?.datastore_space(&datastore.name);
+        let (all, free) = space.map_err(Call::about(of))?;
+        let number = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        Ok((number(all), number(free)))
+    };
+    Ok(match name {
         "summary" => Some(
             Object::new("DatastoreSummary")
                 .with("datastore", of.clone())
                 .with("name", datastore.name.as_str())
                 .with("url", url)
+                .with("capacity", space()?.0)
+                .with("freeSpace", space()?.1)
                 .with("accessible", true)
                 .with("multipleHostAccess", datastore.vcenters.len() > 1)
                 .with("type", "VMFS")
@@ -178,6 +192,8 @@ fn datastore(world: &World, of: &MoRef, datastore: &Datastore, name: &str) -> Op
             Object::new("DatastoreInfo")
                 .with("name", datastore.name.as_str())
                 .with("url", url)
+                .with("freeSpace", space()?.1)
+                .with("maxFileSize", space()?.0)
                 .into(),
         ),
         "capability" => Some(
@@ -191,5 +207,5 @@ fn datastore(world: &World, of: &MoRef, datastore: &Datastore, name: &str) -> Op
         ),
         "vm" => Some(Value::refs(world.vms_on(&datastore.name))),
         _ => None,
-    }
+    })
 }
