@@ -8,6 +8,7 @@ mod adversary;
 #[path = "../../crates/kmip-client/tests/servers/certificates.rs"]
 #[allow(dead_code, reason = "these tests need a part of it")]
 mod certificates;
+mod failover;
 mod outage;
 mod place;
 #[path = "../../crates/kmip-client/tests/servers/pykmip_server.rs"]

@@ -7,4 +7,5 @@ mod adversary;
 mod certificates;
 mod misbehaviour;
 mod pykmip;
+#[allow(dead_code, reason = "the tests of the whole program use the rest")]
 mod pykmip_server;

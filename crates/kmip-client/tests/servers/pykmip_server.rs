@@ -65,6 +65,12 @@ impl PyKmip {
         }
     }
 
+    /// Stops it, so that it takes connections and answers nothing, or lets it go on.
+    pub(crate) fn stall(&self, stalled: bool) {
+        let signal = if stalled { Signal::STOP } else { Signal::CONT };
+        kill_process_group(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     fn wait_until_ready(&mut self) {
         let client = Client::new(settings(&[self.port])).unwrap();
         let began = Instant::now();

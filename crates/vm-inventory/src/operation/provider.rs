@@ -3,7 +3,7 @@
 use super::Operations;
 use crate::inventory::{Stored, Transaction};
 use crate::key_server::{KeyServer, KeyServerRequest, OpenProvider, ServerStatus};
-use crate::model::{Provider, ProviderKind, Timestamp, VCenter, Vm};
+use crate::model::{Provider, ProviderKind, Template, Timestamp, VCenter, Vm};
 use crate::{Error, Name, Result};
 use kmip_client::ClientKey;
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,9 @@ pub struct KeyUse {
     pub kept: bool,
     /// The VMs whose data keys are under it.
     pub vms: Vec<Name>,
+    /// The templates with VMs under it, as `CATALOG/NAME`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<String>,
 }
 
 /// A backup that was written.
@@ -399,24 +402,36 @@ impl Operations {
             _ => Vec::new(),
         };
         let mut keys: BTreeMap<(String, String), KeyUse> = BTreeMap::new();
-        for vm in self.vms_of(&provider)? {
-            let Some(binding) = self.files.binding(&vm, &self.datastore_of(&vm)?)? else {
-                continue;
+        let mut put = |vm: &Vm, template: Option<&Template>| -> Result<()> {
+            let Some(binding) = self.files.binding(vm, &self.datastore_of(vm)?)? else {
+                return Ok(());
             };
             let locator = binding.locator;
             let key = (
                 locator.key_id.as_str().to_owned(),
                 locator.check.to_string(),
             );
-            keys.entry(key.clone())
-                .or_insert_with(|| KeyUse {
-                    key_id: key.0,
-                    check: key.1,
-                    kept: kept.contains(&locator.key_id),
-                    vms: Vec::new(),
-                })
-                .vms
-                .push(vm.name);
+            let used = keys.entry(key.clone()).or_insert_with(|| KeyUse {
+                key_id: key.0,
+                check: key.1,
+                kept: kept.contains(&locator.key_id),
+                vms: Vec::new(),
+                templates: Vec::new(),
+            });
+            match template.map(|template| format!("{}/{}", template.catalog, template.name)) {
+                None => used.vms.push(vm.name.clone()),
+                Some(name) if !used.templates.contains(&name) => used.templates.push(name),
+                Some(_) => {}
+            }
+            Ok(())
+        };
+        for vm in self.vms_of(&provider)? {
+            put(&vm, None)?;
+        }
+        for template in self.templates_under(&provider)? {
+            for vm in under(&template.record, &provider) {
+                put(vm, Some(&template.record))?;
+            }
         }
         Ok(keys.into_values().collect())
     }
@@ -443,6 +458,13 @@ impl Operations {
         })?;
         vms.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(vms)
+    }
+
+    /// The templates with VMs whose keys a provider holds.
+    pub(super) fn templates_under(&self, provider: &Provider) -> Result<Vec<Stored<Template>>> {
+        let mut templates = self.inventory.all::<Template>()?;
+        templates.retain(|template| under(&template.record, provider).next().is_some());
+        Ok(templates)
     }
 
     pub(super) fn registered(
@@ -499,6 +521,14 @@ impl Operations {
         provider.kind == ProviderKind::Standard
             && setup.is_some_and(|setup| setup.client_certificate.is_none())
     }
+}
+
+/// The VMs of a template whose keys a provider holds.
+pub(super) fn under<'a>(
+    template: &'a Template,
+    provider: &'a Provider,
+) -> impl Iterator<Item = &'a Vm> {
+    template.vms.iter().filter(|vm| provider.holds_key_of(vm))
 }
 
 fn kmip_server_of(provider: &Provider) -> Result<&KeyServer> {

@@ -3,11 +3,13 @@
 //! What counts is the VM's file, which changes in one step. So a VM is done when its file names the new key, and whoever goes on
 //! after a crash asks the files. The journal has which key that is.
 
+use super::plan::as_busy;
 use super::power::side_by_side;
-use super::{Job, Operations};
+use super::provider::under;
+use super::{Job, Operations, lock};
 use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
-use crate::model::{PowerState, Provider, Vm, VmId};
+use crate::model::{PowerState, Provider, Template, Vm, VmId};
 use crate::task::Task;
 use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
@@ -231,19 +233,33 @@ impl Operations {
                 deep,
             };
             let vms = this.vms_of(&from)?;
-            let total = vms.len();
+            let templates = this.templates_under(&from)?;
+            let of_template = |template: &Template| under(template, &from).count();
+            let in_templates: usize = templates.iter().map(|it| of_template(&it.record)).sum();
+            let total = vms.len() + in_templates;
             let (ended, already) = (AtomicUsize::new(0), AtomicUsize::new(0));
-            let outcomes = side_by_side(AT_ONCE, vms, |vm| {
-                let outcome = operations.rekey_one(&vm, &new);
-                if matches!(outcome, Ok(false)) {
-                    already.fetch_add(1, Ordering::Relaxed);
-                }
-                let ended = 1 + ended.fetch_add(1, Ordering::Relaxed);
+            let count = |vms: usize, before: usize| {
+                already.fetch_add(before, Ordering::Relaxed);
+                let ended = vms + ended.fetch_add(vms, Ordering::Relaxed);
                 let percent = u8::try_from(ended * 100 / total.max(1)).unwrap_or(99);
                 this.report(&task, percent.min(99), "changing the keys of VMs");
+            };
+            let outcomes = side_by_side(AT_ONCE, vms, |vm| {
+                let outcome = operations.rekey_one(&vm, &new);
+                count(1, usize::from(matches!(outcome, Ok(false))));
                 outcome.err().map(|error| format!("{}: {error}", vm.name))
             });
             let mut failed: Vec<String> = outcomes.into_iter().flatten().collect();
+            let outcomes = side_by_side(AT_ONCE, templates, |template| {
+                let name = format!("{}/{}", template.record.catalog, template.record.name);
+                let vms = of_template(&template.record);
+                let outcome = operations.rekey_template(&template.record, &from, &new);
+                count(vms, outcome.as_ref().map_or(0, |before| *before));
+                outcome
+                    .err()
+                    .map(|error| format!("the template {name}: {error}"))
+            });
+            failed.extend(outcomes.into_iter().flatten());
             failed.sort();
             match this.rewrap_authority(&from, &*new.held, &new.key_id) {
                 Ok(true) => task
@@ -261,7 +277,11 @@ impl Operations {
             }
             let already = already.into_inner();
             task.notes.push(format!(
-                "{total} VMs are under key {} of key provider {}{}",
+                "{total} VMs{} are under key {} of key provider {}{}",
+                match in_templates {
+                    0 => String::new(),
+                    count => format!(", {count} of them in templates,"),
+                },
                 new.key_id,
                 new.provider.name,
                 match already {
@@ -292,6 +312,51 @@ impl Operations {
         self.rekey_files(vm, new)?;
         self.record_rekeyed(&stored, &new.provider.name)?;
         Ok(true)
+    }
+
+    /// Re-keys the VMs of a template, and says how many were under the new key before.
+    fn rekey_template(
+        self: &Arc<Self>,
+        template: &Template,
+        from: &Provider,
+        new: &NewKey,
+    ) -> Result<usize> {
+        // Keeps its deletion away. Instances may be made of it meanwhile: reading its files and changing them take turns.
+        let _busy = self.occupy(as_busy(template.id), &template.name, "being re-keyed")?;
+        let template = self.find_template(&template.id.to_string())?.record;
+        let mut already = 0;
+        for vm in under(&template, from) {
+            if self.is_under(vm, &new.provider.name, new.key_id.as_str())? {
+                already += 1;
+                continue;
+            }
+            let _one_at_a_time = lock(&self.reading);
+            self.rekey_files(vm, new)?;
+        }
+        self.record_rekeyed_template(&template, &new.provider.name, new.key_id.as_str())?;
+        Ok(already)
+    }
+
+    /// Records whose key the VMs of a template are under: of those whose files name this one.
+    fn record_rekeyed_template(
+        &self,
+        template: &Template,
+        provider: &Name,
+        key_id: &str,
+    ) -> Result<()> {
+        let stored = self.find_template(&template.id.to_string())?;
+        let mut changed = stored.record.clone();
+        for vm in changed.vms.iter_mut().filter(|vm| vm.tpm.is_some()) {
+            if self.is_under(vm, provider, key_id)? {
+                vm.provider = Some(provider.clone());
+            }
+        }
+        if changed == stored.record {
+            return Ok(());
+        }
+        let mut transaction = Transaction::default();
+        transaction.update(&stored, &changed)?;
+        self.inventory.commit(transaction)
     }
 
     fn rekey_files(&self, vm: &Vm, new: &NewKey) -> Result<()> {
@@ -369,6 +434,9 @@ impl Operations {
         let from = self.inventory.provider(vcenter.as_str(), from.as_str())?;
         for vm in self.vms_of(&from.record)? {
             self.settle_rekey(vm.id, provider, key_id)?;
+        }
+        for template in self.templates_under(&from.record)? {
+            self.record_rekeyed_template(&template.record, provider, key_id)?;
         }
         Ok(())
     }

@@ -86,7 +86,9 @@ impl Row<4> for KeyUse {
     const HEADINGS: [&'static str; 4] = ["KEY ID", "CHECK VALUE", "IN MEMORY", "VMS"];
 
     fn row(&self) -> [String; 4] {
-        let names: Vec<&str> = self.vms.iter().map(Name::as_str).collect();
+        let vms = self.vms.iter().map(Name::to_string);
+        let templates = self.templates.iter().map(|name| format!("template {name}"));
+        let names: Vec<String> = vms.chain(templates).collect();
         [
             self.key_id.clone(),
             self.check.clone(),

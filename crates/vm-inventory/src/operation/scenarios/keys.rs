@@ -81,3 +81,58 @@ fn scenario_25_remove_then_add_makes_a_new_tpm_in_the_right_states_only() {
         "it has one"
     );
 }
+
+#[test]
+fn a_provider_whose_vms_and_templates_were_all_rekeyed_is_needed_by_nobody() {
+    for deep in [false, true] {
+        let request = RekeyAll {
+            vcenter: None,
+            to: Some(name("kp2")),
+            deep,
+        };
+        for lives in 1.. {
+            let world = acme("8.0.3");
+            let ops = &world.operations;
+            ops.create_provider(CreateProvider::native(name("kp2"), None, false))
+                .unwrap();
+            ops.back_up_provider(None, &name("kp2"), PASSWORD).unwrap();
+            shop(&world);
+            done(ops.capture(&capture("shop", "gold", None)));
+            let seed = world.seed("shop/web");
+            let refused = ops.remove_provider(&name("vc01"), &name("kp1"));
+            assert!(refused.is_err());
+            let all = |ops: &std::sync::Arc<Operations>| {
+                ops.rekey_provider(&name("kp1"), request.clone())
+            };
+            let (world, died) = world.killed_at(lives, true, all);
+            let ops = &world.operations;
+            let resumed = ops.resume_rekeyings().unwrap();
+            let nothing_began = resumed.is_empty() && died;
+            for job in resumed {
+                assert_eq!(job.run().error, None, "{deep} {lives}");
+            }
+            let left = ops.provider_keys(None, &name("kp1")).unwrap();
+            if nothing_began && !left.is_empty() {
+                let mut templates = left.iter().flat_map(|key| &key.templates);
+                assert!(templates.all(|template| template == "shelf/gold"));
+                done(all(ops));
+            }
+            assert_eq!(ops.provider_keys(None, &name("kp1")).unwrap(), []);
+            let keys = ops.provider_keys(None, &name("kp2")).unwrap();
+            let [key] = keys.as_slice() else {
+                panic!("{keys:?}");
+            };
+            assert_eq!(key.templates, ["shelf/gold"]);
+            let template = ops.template("gold").unwrap();
+            for vm in template.vms.iter().filter(|vm| vm.tpm.is_some()) {
+                assert_eq!(vm.provider, Some(name("kp2")), "{deep} {lives}");
+            }
+            ops.remove_provider(&name("vc01"), &name("kp1")).unwrap();
+            done(ops.instantiate("gold", &instance("one", "vdc1", None)));
+            assert_eq!(world.seed("one/web"), seed, "{deep} {lives}");
+            if !died {
+                break;
+            }
+        }
+    }
+}
