@@ -1,5 +1,7 @@
 //! Two organizations that attack each other.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::description::operations;

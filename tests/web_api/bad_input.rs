@@ -1,7 +1,5 @@
 //! Bad input is refused by rule.
 
-use std::fs;
-
 use serde_json::{Value, json};
 
 use crate::support::web::{ADMINISTRATOR, Web};

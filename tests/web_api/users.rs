@@ -1,8 +1,10 @@
 //! Users log in, and nobody else gets anything.
 
-use serde_json::Value;
+use std::fs;
+use std::process::Command;
 
 use crate::description::operations;
+use crate::support;
 use crate::support::web::{ADMINISTRATOR, Web};
 
 #[test]

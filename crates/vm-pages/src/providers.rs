@@ -299,6 +299,11 @@ fn ask_for_password(
         section.card {
             form method="post" action={ (here) "/do/backup" } {
                 input type="hidden" name=(FORM_TOKEN) value=(visitor.form_token);
+                // Whoever keeps passwords for people files them under a name.
+                div.field {
+                    label for="provider" { "Key provider" }
+                    input #provider type="text" name="provider" value=(provider.name) readonly autocomplete="username";
+                }
                 div.field {
                     label for="password" { "Password of the backup" }
                     input #password type="password" name="password" autocomplete="new-password" required;

@@ -22,7 +22,7 @@ pub(crate) async fn list(visitor: Visitor) -> Result<Response, Refusal> {
     let (shown, more) = tasks.split_at_checked(SHOWN).unwrap_or((&tasks, &[]));
     let body = html! {
         h1 { "Tasks" }
-        div #live data-live="list" {
+        div.card #live data-live="list" {
             @if shown.is_empty() { (parts::empty("There are no tasks.", "Every operation is one.")) } @else { (table(shown)) }
             @if !more.is_empty() { p.soft { (more.len()) " older ones are kept; `vtpm task list` shows them." } }
         }
