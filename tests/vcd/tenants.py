@@ -59,6 +59,12 @@ foreign = [
     (web.get("href") + "/action/editTrustedPlatformModule", E.TrustedPlatformModule(E.TpmPresent("false")), "TpmSection"),
     (web.get("href") + "/action/createSnapshot", E.CreateSnapshotParams(name="x"), "createSnapshotParams"),
     (task + "/action/cancel", None, None),
+    (web.get("href") + "/action/reconfigureVm", E.Vm(name="x"), "vm"),
+    (web.get("href") + "/power/action/reset", None, None),
+    (shop.href + "/power/action/reboot", None, None),
+    (shop.href + "/action/createSnapshot", E.CreateSnapshotParams(name="x"), "createSnapshotParams"),
+    (shop.href + "/action/removeAllSnapshots", None, None),
+    (other.href + "/action/recomposeVApp", E.RecomposeVAppParams(E.ReconfigureItem(name="x", href=web.get("href"))), "recomposeVAppParams"),
     (shelf.get("href") + "/action/captureVApp", E.CaptureVAppParams(E.Source(href=other.href), name="x"), "captureVAppParams"),
     (her_shelf.get("href") + "/action/captureVApp", E.CaptureVAppParams(E.Source(href=shop.href), name="x"), "captureVAppParams"),
     (her_shelf.get("href") + "/action/captureVApp", E.CaptureVAppParams(E.Source(href=web.get("href")), name="x"), "captureVAppParams"),
@@ -78,10 +84,21 @@ foreign = [
 ]
 for href, body, kind in foreign:
     refused(403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", lambda: eve.post_resource(href, body, kind and f"application/vnd.vmware.vcloud.{kind}+xml"))
+puts = [
+    (shop.href, E.VApp(name="x"), "vcloud.vApp"),
+    (web.get("href"), E.Vm(name="x"), "vcloud.vm"),
+    (web.get("href") + "/virtualHardwareSection/cpu", E.Item(), "vcloud.rasdItem"),
+    (shop.href + "/leaseSettingsSection", E.LeaseSettingsSection(), "vcloud.leaseSettingsSection"),
+    (gold.get("href"), E.VAppTemplate(name="x"), "vcloud.vAppTemplate"),
+    (shelf.get("href").replace("/api/", "/api/admin/"), E.AdminCatalog(name="x"), "admin.catalog"),
+]
+for href, body, kind in puts:
+    refused(403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", lambda: eve.put_resource(href, body, f"application/vnd.vmware.{kind}+xml"))
+refused(403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", lambda: eve.delete_resource(shelf.get("href").replace("/api/", "/api/admin/")))
 for href in (shop.href, web.get("href"), gold.get("href"), item_href):
     refused(403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", lambda: eve.delete_resource(href))
 assert everything() == before
-said(f"{len(foreign) + 4} attempts on what is another's change nothing")
+said(f"{len(foreign) + len(puts) + 5} attempts on what is another's change nothing")
 
 # Names may be the same in both.
 assert sorted(it.get("name") for it in records(eve, "vm")) == ["vm"]
@@ -97,6 +114,11 @@ refused(403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", lambda: clone(uma, here, shop, "
 refused(403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", lambda: edit_tpm(uma, web, False))
 refused(403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", lambda: clone(nora, here, shop, "x"), "Cryptographer.Clone")
 refused(403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", lambda: edit_tpm(nora, web, False), "Cryptographer.Decrypt")
+gone = E.Vm(E.TrustedPlatformModule(E.TpmPresent("false")))
+refused(403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", lambda: post(nora, web.get("href") + "/action/reconfigureVm", gone, "vm"), "Cryptographer.Decrypt")
+for work in (lambda: VM(uma, href=web.get("href")).edit_name("x"), lambda: VM(uma, href=web.get("href")).modify_cpu(2),
+             lambda: uma.put_resource(shop.href, E.VApp(name="x"), "application/vnd.vmware.vcloud.vApp+xml")):
+    refused(403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", work, "vapp-user")
 assert everything() == before
 done(uma, VM(uma, href=web.get("href")).power_on())
 done(uma, VM(uma, href=web.get("href")).power_off())

@@ -104,7 +104,7 @@ pub(crate) fn rename(call: &Call) -> Answer {
     let renamed = call
         .operations
         .rename_catalog(&look::catalog_name(&catalog), &name)?;
-    Ok(shown_to_administrators(call, &renamed, 200)?)
+    shown_to_administrators(call, &renamed, 200)
 }
 
 /// `DELETE /api/admin/catalog/{id}`: with nothing in it.
