@@ -3,8 +3,10 @@
 use super::{Job, Operations, VmHardware};
 use crate::certificates::TpmCertificates;
 use crate::inventory::{Transaction, shown};
+use crate::journal::{Intent, JournalEntry};
 use crate::model::{
-    Datastore, Firmware, NameHolder, PowerState, Record, SocketKind, Timestamp, Vm, VmId, VmTpm,
+    Datastore, Firmware, NameHolder, PowerState, Record, SocketKind, Template, Timestamp, Vm, VmId,
+    VmTpm,
 };
 use crate::provisioning::TpmAction;
 use crate::snapshot::SnapshotTree;
@@ -108,6 +110,7 @@ impl Operations {
                 place: "the inventory".to_owned(),
             });
         }
+        self.check_unused(id, folder)?;
         let (mut vm, hardware) = match &known {
             Some(stored) => (
                 stored.record.vm.clone(),
@@ -160,6 +163,36 @@ impl Operations {
             }
             Ok(task)
         }))
+    }
+}
+
+impl Operations {
+    /// That nothing else is made of the files of a VM, or is about to be, or they are about to go.
+    fn check_unused(&self, id: VmId, folder: &Name) -> Result<()> {
+        for template in self.inventory.all::<Template>()? {
+            if template.record.vms.iter().any(|vm| vm.id == id) {
+                return Err(Error::Exists {
+                    what: "template with the VM of these files",
+                    name: template.record.name,
+                    place: format!("the catalog {}", template.record.catalog),
+                });
+            }
+        }
+        for entry in self.inventory.all::<JournalEntry>()? {
+            let busy = match &entry.record.intent {
+                Intent::Create { vm } | Intent::Delete { vm } => vm.id == id,
+                Intent::Make { vms, .. } => vms.iter().any(|vm| vm.id == id),
+                Intent::Remove { left } => left.vms.iter().any(|vm| vm.id == id),
+                _ => false,
+            };
+            if busy {
+                return Err(Error::Busy {
+                    vm: folder.clone(),
+                    doing: "its making or removal",
+                });
+            }
+        }
+        Ok(())
     }
 }
 

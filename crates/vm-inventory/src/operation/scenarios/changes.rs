@@ -165,6 +165,11 @@ fn a_vm_that_is_unregistered_keeps_its_files_and_comes_back_with_its_tpm() {
     );
     done(ops.power_on("back", false));
     done(ops.power_off("back"));
+    // What a template is made of is no VM.
+    done(ops.capture(&capture("shop", "gold", None)));
+    let inside = ops.templates().unwrap().remove(0).vms.remove(0);
+    let taken = ops.register_vm(&vcenter, &inside.datastore, &inside.folder, None);
+    assert!(message(taken).contains("template"));
     // What the inventory never knew of it, its files tell.
     ops.unregister_vm("back").unwrap();
     let mut forget = crate::inventory::Transaction::default();
