@@ -707,6 +707,77 @@ fn what_is_no_regular_file_is_refused_by_name_at_once() {
 }
 
 #[test]
+fn a_backup_that_is_cut_of_another_provider_or_given_a_wrong_password_is_refused_by_name() {
+    let Some(place) = Place::new() else { return };
+    let daemon = &place.daemon;
+    let (backup, password) = place.backup();
+    daemon.ok(["vcenter", "add", "vc02", "--version", "8.0.3"]);
+    let restore = |name: &str, file: &Path, password: &str| {
+        let file = file.display().to_string();
+        let mut command = daemon.command([
+            "provider",
+            "restore",
+            "--name",
+            name,
+            "--vcenter",
+            "vc02",
+            file.as_str(),
+        ]);
+        command.env("VTPM_BACKUP_PASSWORD", password);
+        let output = command.output().expect("vtpm starts");
+        (output.status.code(), said(&output))
+    };
+    let whole = PathBuf::from(backup);
+    let bytes = fs::read(&whole).expect("the backup");
+    let put = |name: &str, bytes: &[u8]| {
+        let path = place.home.path().join(name);
+        fs::write(&path, bytes).expect("a file");
+        path
+    };
+    let mut changed = bytes.clone();
+    changed[bytes.len() / 2] ^= 1;
+    let cases: [(&str, PathBuf, &str, &str); 7] = [
+        ("vc01-nkp", whole.clone(), "wrong", "password"),
+        ("other", whole.clone(), &password, "\"vc01-nkp\""),
+        (
+            "vc01-nkp",
+            put("cut.p12", &bytes[..200]),
+            &password,
+            "backup",
+        ),
+        (
+            "vc01-nkp",
+            put("changed.p12", &changed),
+            &password,
+            "backup",
+        ),
+        ("vc01-nkp", put("empty.p12", b""), &password, "backup"),
+        (
+            "vc01-nkp",
+            put("large.p12", &vec![0; 2 << 20]),
+            &password,
+            "large.p12",
+        ),
+        (
+            "vc01-nkp",
+            place.home.path().to_owned(),
+            &password,
+            "directory",
+        ),
+    ];
+    for (name, file, password, word) in cases {
+        let (code, text) = restore(name, &file, password);
+        assert_eq!(code, Some(1), "{}: {text}", file.display());
+        assert!(text.contains(word), "{}: {text}", file.display());
+        assert!(!text.contains(password), "{text}");
+        let list = daemon.ok(["provider", "list", "--json"]);
+        assert!(!list.contains("vc02"), "{list}");
+    }
+    let (code, text) = restore("vc01-nkp", &whole, &password);
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
 fn two_daemons_on_one_datastore_are_one_too_many() {
     let Some(mut place) = Place::new() else {
         return;

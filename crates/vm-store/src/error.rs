@@ -374,13 +374,11 @@ pub enum KeyProviderError {
     },
     /// The password does not open the backup.
     #[error(
-        "the backup {file} of key provider {provider:?} does not open with this password (or the file was changed)"
+        "the backup {file} does not open with this password, or the file was changed; give the password that it was made with"
     )]
     WrongPassword {
         /// The backup file, as the user named it.
         file: String,
-        /// The provider, as far as known.
-        provider: String,
     },
     /// The backup is of another provider than was asked for.
     #[error(

@@ -85,7 +85,6 @@ pub(super) fn read(file: &str, bytes: &[u8], password: &str) -> Result<Backup, K
             p12_keystore::error::Error::MacError(_) | p12_keystore::error::Error::Pkcs5Error(_) => {
                 KeyProviderError::WrongPassword {
                     file: file.to_owned(),
-                    provider: "unknown".to_owned(),
                 }
             }
             other => fault(format!("it is no PKCS#12 file that can be read ({other})")),
