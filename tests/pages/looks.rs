@@ -136,6 +136,7 @@ fn every_page_is_readable_on_a_desk_and_on_a_phone() {
         examine(&browser, name);
     }
     // The login, too; and what an organization sees.
+    browser.open(&format!("{}/ui/", web.url));
     browser.run("document.querySelector('.who').requestSubmit()");
     browser.wait_until("the login", "return !!document.querySelector('#user')");
     examine(&browser, "login");

@@ -1,11 +1,10 @@
 //! What can be done with catalogs and templates.
 
-use crate::chrome::Section;
+use crate::choices::{self, choices};
 use crate::fields::{Fields, Posted};
 use crate::form::{Field, Form, Kind};
 use crate::refusal::Refusal;
 use crate::visitor::Visitor;
-use crate::vm_operations::choices;
 use crate::{operate, parts};
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -108,12 +107,8 @@ async fn prepared(
     operation: String,
 ) -> Result<(Template, Form), Problem> {
     let (template, vdcs) = visitor
-        .look(move |scoped| Ok((scoped.template(&template)?, scoped.vdcs()?)))
+        .look(move |scoped| Ok((scoped.template(&template)?, choices::vdcs(scoped)?)))
         .await?;
-    let vdcs: Vec<String> = vdcs
-        .iter()
-        .map(|it| format!("{}/{}", it.vdc.organization, it.vdc.name))
-        .collect();
     let system = visitor.may(Right::Infrastructure);
     let form = form(&operation, &template, &vdcs, system);
     let form = form.ok_or_else(|| operate::unknown(&operation))?;
@@ -122,17 +117,13 @@ async fn prepared(
 
 fn form(operation: &str, template: &Template, vdcs: &[String], system: bool) -> Option<Form> {
     let name = &template.name;
-    let blank = |title: String, verb: &'static str| Form {
-        title,
-        lead: "",
-        address: format!("/ui/templates/{}/do/{operation}", template.id),
-        of: (name.to_string(), format!("/ui/templates/{}", template.id)),
-        section: Section::Inventory,
-        fields: Vec::new(),
-        hidden: Vec::new(),
-        confirm: None,
-        verb,
-        danger: false,
+    let blank = |title: String, verb: &'static str| {
+        Form::new(
+            title,
+            verb,
+            format!("/ui/templates/{}/do/{operation}", template.id),
+            (name.to_string(), format!("/ui/templates/{}", template.id)),
+        )
     };
     Some(match operation {
         "instantiate" => {

@@ -85,6 +85,27 @@ pub(crate) struct Form {
 }
 
 impl Form {
+    /// A form without anything to fill in, for the page `of` (name and address) of the inventory.
+    pub(crate) fn new(
+        title: String,
+        verb: &'static str,
+        address: String,
+        of: (String, String),
+    ) -> Self {
+        Self {
+            title,
+            lead: "",
+            address,
+            of,
+            section: Section::Inventory,
+            fields: Vec::new(),
+            hidden: Vec::new(),
+            confirm: None,
+            verb,
+            danger: false,
+        }
+    }
+
     fn wrap(&self, visitor: &Visitor, status: StatusCode, body: &Markup) -> Response {
         let (name, address) = &self.of;
         let mut above = vec![match self.section {

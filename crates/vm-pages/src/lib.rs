@@ -10,6 +10,7 @@ mod assets;
 mod audit;
 mod catalog;
 mod catalog_operations;
+mod choices;
 mod chrome;
 mod events;
 mod fields;

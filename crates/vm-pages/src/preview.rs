@@ -29,6 +29,26 @@ pub(crate) fn of_one(
     }
 }
 
+/// A preview of what leaves every TPM as it is.
+pub(crate) fn of_kept<'a>(operation: &str, vms: impl Iterator<Item = &'a VmView>) -> Preview {
+    let kept = |vm: &VmView| {
+        of_one(
+            operation,
+            vm,
+            Some(vm.name.clone()),
+            Some(TpmAction::Copy),
+            false,
+        )
+        .vms
+    };
+    Preview {
+        operation: operation.to_owned(),
+        possible: true,
+        failures: Vec::new(),
+        vms: vms.flat_map(kept).collect(),
+    }
+}
+
 /// The table of what each TPM keeps and loses.
 pub(crate) fn show(preview: &Preview) -> Markup {
     let rows = html! {

@@ -1,22 +1,19 @@
 //! Key providers: their status, their keys and the VMs that need them.
 
+use crate::choices::choices;
 use crate::chrome::{Place, Section};
 use crate::fields::{FORM_TOKEN, Fields, Posted, wrong};
 use crate::form::{Field, Form, Kind};
-use crate::operate;
 use crate::parts::{self, Tone, badge};
 use crate::refusal::Refusal;
 use crate::visitor::Visitor;
-use crate::vm_operations::choices;
+use crate::{operate, preview};
 use axum::extract::Path;
 use axum::http::header;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use vm_inventory::model::ProviderKind;
-use vm_inventory::provisioning::TpmAction;
-use vm_inventory::{
-    Effects, Error, Name, Preview, ProviderView, RekeyAll, Right, Scoped, VmPreview,
-};
+use vm_inventory::{Error, Name, Preview, ProviderView, RekeyAll, Right, Scoped};
 use vm_web::Problem;
 
 pub(crate) async fn list(visitor: Visitor) -> Result<Response, Refusal> {
@@ -167,16 +164,13 @@ fn named(vcenter: &str, name: &str) -> Result<(Name, Name), Problem> {
 fn form(provider: &ProviderView, operation: &str, others: &[String]) -> Option<Form> {
     let name = &provider.name;
     let blank = |title: String, verb: &'static str| Form {
-        title,
-        lead: "",
-        address: format!("{}/do/{operation}", address(provider)),
-        of: (name.to_string(), address(provider)),
         section: Section::Providers,
-        fields: Vec::new(),
-        hidden: Vec::new(),
-        confirm: None,
-        verb,
-        danger: false,
+        ..Form::new(
+            title,
+            verb,
+            format!("{}/do/{operation}", address(provider)),
+            (name.to_string(), address(provider)),
+        )
     };
     Some(match operation {
         "rekey" => Form {
@@ -268,20 +262,7 @@ fn read_rekey(fields: &Fields, vcenter: &Name) -> Result<RekeyAll, Problem> {
 fn look_at_rekey(scoped: &Scoped, provider: &ProviderView) -> Result<Preview, Error> {
     let mut vms = scoped.vms()?;
     vms.retain(|vm| vm.vcenter == provider.vcenter && vm.provider.as_ref() == Some(&provider.name));
-    let vms = vms.into_iter().map(|vm| VmPreview {
-        source: Some(vm.name.clone()),
-        vm: Some(vm.name),
-        tpm: vm.tpm.present.then_some(TpmAction::Copy),
-        vcenter: vm.vcenter,
-        provider: vm.provider,
-        effects: Effects::of(vm.tpm.present.then_some(TpmAction::Copy), false),
-    });
-    Ok(Preview {
-        operation: "rekey".to_owned(),
-        possible: true,
-        failures: Vec::new(),
-        vms: vms.collect(),
-    })
+    Ok(preview::of_kept("rekey", vms.iter()))
 }
 
 /// A password is typed twice and shown nowhere, so this form has no preview.

@@ -1,19 +1,19 @@
 //! What can be done with a vApp.
 
-use crate::chrome::Section;
+use crate::choices::{self, choices};
 use crate::fields::{Fields, Posted};
 use crate::form::{COPY_OR_REPLACE, Field, Form, Kind};
-use crate::operate;
 use crate::refusal::Refusal;
 use crate::visitor::Visitor;
-use crate::vm_operations::{choices, machine_fields};
+use crate::vm_operations::machine_fields;
+use crate::{operate, preview};
 use axum::extract::Path;
 use axum::response::Response;
 use vm_inventory::model::PowerState;
-use vm_inventory::provisioning::{TpmAction, TpmProvisioning};
+use vm_inventory::provisioning::TpmProvisioning;
 use vm_inventory::{
-    Capture, CopyVapp, CreateVapp, Effects, Error, Job, MoveVapp, NewVappVm, Preview, Scoped,
-    VappItem, VappView, VmPreview,
+    Capture, CopyVapp, CreateVapp, Error, Job, MoveVapp, NewVappVm, Preview, Scoped, VappItem,
+    VappView,
 };
 use vm_web::Problem;
 
@@ -80,12 +80,6 @@ async fn prepared(
 }
 
 fn around(scoped: &Scoped) -> Result<Around, Error> {
-    let vdcs = scoped.vdcs()?;
-    let vdcs = vdcs
-        .iter()
-        .map(|it| format!("{}/{}", it.vdc.organization, it.vdc.name));
-    let catalogs = scoped.catalogs()?;
-    let catalogs = catalogs.iter().filter(|it| it.subscription.is_none());
     let vms = scoped.vms()?;
     let vms = vms.iter().map(|vm| {
         let words = match &vm.vapp {
@@ -95,10 +89,8 @@ fn around(scoped: &Scoped) -> Result<Around, Error> {
         (vm.id.to_string(), words)
     });
     Ok(Around {
-        vdcs: vdcs.collect(),
-        catalogs: catalogs
-            .map(|it| format!("{}/{}", it.organization, it.name))
-            .collect(),
+        vdcs: choices::vdcs(scoped)?,
+        catalogs: choices::catalogs(scoped)?,
         vms: [(String::new(), "none: make a new one".to_owned())]
             .into_iter()
             .chain(vms)
@@ -108,17 +100,13 @@ fn around(scoped: &Scoped) -> Result<Around, Error> {
 
 fn form(operation: &str, view: &VappView, around: &Around) -> Option<Form> {
     let name = &view.vapp.name;
-    let blank = |title: String, verb: &'static str| Form {
-        title,
-        lead: "",
-        address: format!("/ui/vapps/{}/do/{operation}", view.vapp.id),
-        of: (name.to_string(), format!("/ui/vapps/{}", view.vapp.id)),
-        section: Section::Inventory,
-        fields: Vec::new(),
-        hidden: Vec::new(),
-        confirm: None,
-        verb,
-        danger: false,
+    let blank = |title: String, verb: &'static str| {
+        Form::new(
+            title,
+            verb,
+            format!("/ui/vapps/{}/do/{operation}", view.vapp.id),
+            (name.to_string(), format!("/ui/vapps/{}", view.vapp.id)),
+        )
     };
     let has_tpm = view.vms.iter().any(|vm| vm.tpm.present);
     let with_tpm = |mut fields: Vec<Field>| {
@@ -252,24 +240,11 @@ fn look(scoped: &Scoped, view: &VappView, request: &Request) -> Result<Preview, 
         Request::Move(request) => scoped.preview_move_vapp(&id, request),
         Request::Capture(request) => scoped.preview_capture(request),
         Request::Delete => scoped.preview_delete_vapp(&id),
-        Request::Power(to) => Ok(Preview {
-            operation: "power_vapp".to_owned(),
-            possible: true,
-            failures: Vec::new(),
-            vms: view
-                .vms
-                .iter()
-                .filter(|vm| vm.tpm.present && vm.power != *to)
-                .map(|vm| VmPreview {
-                    source: Some(vm.name.clone()),
-                    vm: Some(vm.name.clone()),
-                    tpm: Some(TpmAction::Copy),
-                    vcenter: vm.vcenter.clone(),
-                    provider: vm.provider.clone(),
-                    effects: Effects::of(Some(TpmAction::Copy), false),
-                })
-                .collect(),
-        }),
+        Request::Power(to) => {
+            let turned = view.vms.iter();
+            let turned = turned.filter(|vm| vm.tpm.present && vm.power != *to);
+            Ok(preview::of_kept("power_vapp", turned))
+        }
     }
 }
 
@@ -285,28 +260,23 @@ fn start(scoped: &Scoped, id: &str, request: &Request) -> Result<Job, Error> {
 }
 
 async fn new_form(visitor: &Visitor) -> Result<Form, Problem> {
-    let vdcs = visitor.look(|scoped| scoped.vdcs()).await?;
-    let vdcs: Vec<String> = vdcs
-        .iter()
-        .map(|it| format!("{}/{}", it.vdc.organization, it.vdc.name))
-        .collect();
+    let vdcs = visitor.look(choices::vdcs).await?;
     let mut fields = vec![
         Field::new("vapp", "Name of the vApp", Kind::Text).required(),
         Field::new("vdc", "Virtual data center", choices(None, &vdcs)).required(),
         Field::new("name", "Name of its first VM", Kind::Text).required(),
     ];
     fields.extend(machine_fields());
+    let of = ("Inventory".to_owned(), "/ui/".to_owned());
     Ok(Form {
-        title: "New vApp".to_owned(),
         lead: "A vApp with one VM; more are added on its page.",
-        address: "/ui/new/vapp".to_owned(),
-        of: ("Inventory".to_owned(), "/ui/".to_owned()),
-        section: Section::Inventory,
         fields,
-        hidden: Vec::new(),
-        confirm: None,
-        verb: "Make it",
-        danger: false,
+        ..Form::new(
+            "New vApp".to_owned(),
+            "Make it",
+            "/ui/new/vapp".to_owned(),
+            of,
+        )
     })
 }
 

@@ -1,6 +1,6 @@
 //! What can be done with one VM.
 
-use crate::chrome::Section;
+use crate::choices::{self, choices};
 use crate::fields::{Fields, Posted};
 use crate::form::{COPY_OR_REPLACE, Field, Form, Kind};
 use crate::refusal::Refusal;
@@ -115,11 +115,7 @@ fn around(scoped: &Scoped, vm: &VmView, system: bool) -> Result<Around, Error> {
         let providers = providers.filter(|it| it.vcenter == vm.vcenter);
         around.providers = providers.map(|it| it.name.to_string()).collect();
     }
-    around.vdcs = scoped
-        .vdcs()?
-        .iter()
-        .map(|it| format!("{}/{}", it.vdc.organization, it.vdc.name))
-        .collect();
+    around.vdcs = choices::vdcs(scoped)?;
     let own = vm.vapp.as_ref().map(|vapp| vapp.id);
     let vapps = scoped.vapps()?.into_iter().map(|it| it.vapp);
     around.vapps = vapps
@@ -131,36 +127,20 @@ fn around(scoped: &Scoped, vm: &VmView, system: bool) -> Result<Around, Error> {
             )
         })
         .collect();
-    around.catalogs = scoped
-        .catalogs()?
-        .iter()
-        .filter(|it| it.subscription.is_none())
-        .map(|it| format!("{}/{}", it.organization, it.name))
-        .collect();
+    around.catalogs = choices::catalogs(scoped)?;
     Ok(around)
-}
-
-/// A list to choose from, with something in the place of no choice.
-pub(crate) fn choices(none: Option<&str>, values: &[String]) -> Kind {
-    let none = none.map(|words| (String::new(), words.to_owned()));
-    let values = values.iter().map(|it| (it.clone(), it.clone()));
-    Kind::Choice(none.into_iter().chain(values).collect())
 }
 
 fn form(operation: &str, vm: &VmView, around: &Around, snapshot: String) -> Option<Form> {
     let name = &vm.name;
     let new_name = |label: &'static str| Field::new("name", label, Kind::Text).required();
-    let blank = |title: String, verb: &'static str| Form {
-        title,
-        lead: "",
-        address: format!("/ui/vms/{}/do/{operation}", vm.id),
-        of: (name.to_string(), format!("/ui/vms/{}", vm.id)),
-        section: Section::Inventory,
-        fields: Vec::new(),
-        hidden: Vec::new(),
-        confirm: None,
-        verb,
-        danger: false,
+    let blank = |title: String, verb: &'static str| {
+        Form::new(
+            title,
+            verb,
+            format!("/ui/vms/{}/do/{operation}", vm.id),
+            (name.to_string(), format!("/ui/vms/{}", vm.id)),
+        )
     };
     let with_tpm = |mut fields: Vec<Field>| {
         if vm.tpm.present {
@@ -439,17 +419,11 @@ async fn new_form(visitor: &Visitor) -> Result<Form, Problem> {
         ),
     ];
     fields.extend(machine_fields());
+    let of = ("Inventory".to_owned(), "/ui/".to_owned());
     Ok(Form {
-        title: "New VM".to_owned(),
         lead: "It stands beside vApps, and is off at first.",
-        address: "/ui/new/vm".to_owned(),
-        of: ("Inventory".to_owned(), "/ui/".to_owned()),
-        section: Section::Inventory,
         fields,
-        hidden: Vec::new(),
-        confirm: None,
-        verb: "Make it",
-        danger: false,
+        ..Form::new("New VM".to_owned(), "Make it", "/ui/new/vm".to_owned(), of)
     })
 }
 
