@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use vm_inventory::Operations;
 use vm_web::Problem;
 
@@ -30,23 +30,19 @@ struct List {
     der: Vec<u8>,
 }
 
-/// The routes.
+/// The routes. They are no part of the API, whose paths all ask who is there.
 pub(crate) fn router(operations: Arc<Operations>) -> OpenApiRouter {
     let published = Published {
         operations,
         lists: Mutex::default(),
     };
     OpenApiRouter::new()
-        .routes(routes!(issuer))
-        .routes(routes!(revoked))
+        .route("/pki/{vcenter}/{authority}/issuer.cer", get(issuer))
+        .route("/pki/{vcenter}/{authority}/revoked.crl", get(revoked))
         .with_state(Arc::new(published))
 }
 
 /// The certificate of a vCenter's authority, if the vCenter publishes it; no token is needed.
-#[utoipa::path(get, path = "/pki/{vcenter}/{authority}/issuer.cer", tag = "Certificates",
-    params(("vcenter" = String, Path, description = "The name of the vCenter"),
-        ("authority" = String, Path, description = "The first 16 digits of the SHA-256 of its certificate")),
-    responses((status = 200, content_type = "application/pkix-cert", description = "The certificate, DER")))]
 async fn issuer(
     State(published): State<Arc<Published>>,
     Path((vcenter, authority)): Path<(String, String)>,
@@ -62,10 +58,6 @@ async fn issuer(
 }
 
 /// The list of what a vCenter's authority revoked, if the vCenter publishes it; no token is needed.
-#[utoipa::path(get, path = "/pki/{vcenter}/{authority}/revoked.crl", tag = "Certificates",
-    params(("vcenter" = String, Path, description = "The name of the vCenter"),
-        ("authority" = String, Path, description = "The first 16 digits of the SHA-256 of its certificate")),
-    responses((status = 200, content_type = "application/pkix-crl", description = "The list, DER")))]
 async fn revoked(
     State(published): State<Arc<Published>>,
     Path((vcenter, authority)): Path<(String, String)>,
