@@ -461,7 +461,22 @@ fn certificates_say_where_their_list_is_and_it_is_there_for_everybody() {
             .expect("curl");
         finish(path, output)
     };
-    let list = format!("{base}/pki/vc01/revoked.crl");
+    let id = |file: &str| {
+        let digest = openssl_ok(
+            here,
+            &format!("x509 -in {file} -noout -fingerprint -sha256"),
+        );
+        let digits = digest.trim().rsplit('=').next().expect("a digest");
+        digits
+            .replace(':', "")
+            .to_lowercase()
+            .split_at(16)
+            .0
+            .to_owned()
+    };
+    save_authority(&daemon, here);
+    let place = format!("{base}/pki/vc01/{}", id("issuer.pem"));
+    let list = format!("{place}/revoked.crl");
     // Nobody asked for that: nothing is there.
     assert_eq!(fetch(&list, "nothing"), "404");
     let refused = daemon.refused(["vcenter", "ca", "set", "vc01", "--publish", "ftp://a"]);
@@ -488,7 +503,7 @@ fn certificates_say_where_their_list_is_and_it_is_there_for_everybody() {
     }
     save_authority(&daemon, here);
     let text = openssl_ok(here, "x509 -in web01.der -inform der -noout -text");
-    let issuer = format!("{base}/pki/vc01/issuer.cer");
+    let issuer = format!("{place}/issuer.cer");
     for words in [
         "X509v3 CRL Distribution Points",
         &format!("URI:{list}"),
@@ -517,9 +532,67 @@ fn certificates_say_where_their_list_is_and_it_is_there_for_everybody() {
     assert!(!good && said.contains("certificate revoked"), "{said}");
     assert!(check("web02").0);
     // Only these two, and only of a vCenter that there is.
-    for path in ["pki/vc02/revoked.crl", "pki/vc01/root.key", "pki/vc01"] {
+    for path in [
+        "pki/vc02/0000000000000000/revoked.crl",
+        "pki/vc01/0000000000000000/revoked.crl",
+        "pki/vc01/root.key",
+        "pki/vc01",
+    ] {
         assert_eq!(fetch(&format!("{base}/{path}"), "nothing"), "404", "{path}");
     }
+    // Another authority signs from now on: what the first one issued can still be revoked, where it says so, and here.
+    openssl_ok(
+        here,
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=company -addext keyUsage=critical,keyCertSign,cRLSign -days 30 -keyout company.key -out company.pem",
+    );
+    let request = daemon.ok(["vcenter", "ca", "csr", "vc01"]);
+    fs::write(here.join("ca.csr"), request).expect("written");
+    fs::write(
+        here.join("ca.ext"),
+        "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\n",
+    )
+    .expect("written");
+    openssl_ok(
+        here,
+        "x509 -req -in ca.csr -CA company.pem -CAkey company.key -CAcreateserial -days 20 -extfile ca.ext -out below.pem",
+    );
+    let bundle =
+        ["below.pem", "company.pem"].map(|name| String::from_utf8(read(name)).expect("PEM"));
+    fs::write(here.join("bundle.pem"), bundle.concat()).expect("written");
+    let bundle = here.join("bundle.pem").display().to_string();
+    daemon.ok([
+        "vcenter",
+        "ca",
+        "set-certificate",
+        "vc01",
+        "--cert",
+        &bundle,
+    ]);
+    assert!(check("web02").0);
+    daemon.ok(["vcenter", "ca", "revoke", "vc01", "--vm", "web02"]);
+    let (good, said) = check("web02");
+    assert!(!good && said.contains("certificate revoked"), "{said}");
+    let lists = daemon.ok(["vcenter", "ca", "crl", "vc01"]);
+    assert_eq!(lists.matches("BEGIN X509 CRL").count(), 2);
+    fs::write(here.join("both.pem"), lists).expect("written");
+    let tcti = daemon.vm_field("web02", "/tpm/tcti");
+    let enroll = format!(
+        "enroll --tcti {tcti} --ca root.pem --untrusted issuer.pem --crl both.pem -o web02.json"
+    );
+    let output = crate::attest(here, &enroll);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("ek.revocation"), "{said}");
+    let output = crate::attest(here, &format!("enroll --tcti {tcti} --data data"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("REFUSED ek.revocation"), "{said}");
+    // What the new one issues names a place of its own.
+    daemon.ok(["vm", "create", "web03", "--tpm", "--start"]);
+    daemon
+        .client("web03", here)
+        .sh("tpm2_getekcertificate -o web03.der");
+    let text = openssl_ok(here, "x509 -in web03.der -inform der -noout -text");
+    let place = format!("URI:{base}/pki/vc01/{}/revoked.crl", id("below.pem"));
+    assert!(text.contains(&place), "{text}");
     daemon.ok(["vcenter", "ca", "set", "vc01", "--publish", ""]);
     assert_eq!(fetch(&list, "nothing"), "404");
 }

@@ -213,7 +213,7 @@ pub struct Revoke {
 /// A list of revoked certificates.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RevocationList {
-    /// The list (RFC 5280, 5), PEM.
+    /// The list (RFC 5280, 5), PEM; behind it those of the authorities that signed for the vCenter before.
     pub crl: String,
 }
 

@@ -119,11 +119,12 @@ async fn revoke_certificates(
     responses((status = 200, body = RevocationList, description = "As asked for")))]
 async fn revocation_list(api: Api, InPath(name): InPath) -> Answer<RevocationList> {
     let name = parsed(&name)?;
-    let list = api
-        .blocking(move |operations| operations.revocation_list(Some(&name)))
+    let lists = api
+        .blocking(move |operations| operations.revocation_lists(Some(&name)))
         .await?;
+    let lists = lists.iter().map(|list| list.to_pem("X509 CRL"));
     Ok(Json(RevocationList {
-        crl: list.to_pem("X509 CRL"),
+        crl: lists.collect(),
     }))
 }
 

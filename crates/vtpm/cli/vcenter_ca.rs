@@ -37,7 +37,7 @@ enum Verb {
     SetCertificate(SetCertificate),
     /// Revoke the certificates of a VM's TPM, or one by its serial number
     Revoke(Revoke),
-    /// Print the list of revoked certificates, signed now
+    /// Print the list of revoked certificates, signed now, and behind it those of authorities that signed before
     Crl(Csr),
 }
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
-use vm_inventory::{Name, Operations};
+use vm_inventory::Operations;
 use vm_web::Problem;
 
 /// For how long a list is given again, unless another certificate is revoked: whoever asks often makes nobody sign often.
@@ -18,39 +18,39 @@ const FRESH: Duration = Duration::from_secs(60 * 60);
 
 struct Published {
     operations: Arc<Operations>,
-    lists: Mutex<BTreeMap<Name, List>>,
+    /// By the names of vCenter and authority: there are only those that there are.
+    lists: Mutex<BTreeMap<(String, String), List>>,
 }
 
 /// A list that was signed.
 struct List {
-    /// What it was signed about.
-    mark: String,
+    /// How many certificates were revoked then.
+    revoked: usize,
     at: Instant,
     der: Vec<u8>,
 }
 
-/// The routes.
+/// The routes. They are no part of the API, whose paths all ask who is there.
 pub(crate) fn router(operations: Arc<Operations>) -> OpenApiRouter {
     let published = Published {
         operations,
         lists: Mutex::default(),
     };
     OpenApiRouter::new()
-        .routes(routes!(issuer))
-        .routes(routes!(revoked))
+        .route("/pki/{vcenter}/{authority}/issuer.cer", get(issuer))
+        .route("/pki/{vcenter}/{authority}/revoked.crl", get(revoked))
         .with_state(Arc::new(published))
 }
 
 /// The certificate of a vCenter's authority, if the vCenter publishes it; no token is needed.
-#[utoipa::path(get, path = "/pki/{vcenter}/issuer.cer", tag = "Certificates",
-    params(("vcenter" = String, Path, description = "The name of the vCenter")),
-    responses((status = 200, content_type = "application/pkix-cert", description = "The certificate, DER")))]
 async fn issuer(
     State(published): State<Arc<Published>>,
-    Path(vcenter): Path<String>,
+    Path((vcenter, authority)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     blocking(move || {
-        let certificate = published.operations.published_issuer(&vcenter)?;
+        let certificate = published
+            .operations
+            .published_issuer(&vcenter, &authority)?;
         let certificate = certificate.ok_or_else(nothing)?;
         Ok(answer("application/pkix-cert", certificate.0))
     })
@@ -58,35 +58,34 @@ async fn issuer(
 }
 
 /// The list of what a vCenter's authority revoked, if the vCenter publishes it; no token is needed.
-#[utoipa::path(get, path = "/pki/{vcenter}/revoked.crl", tag = "Certificates",
-    params(("vcenter" = String, Path, description = "The name of the vCenter")),
-    responses((status = 200, content_type = "application/pkix-crl", description = "The list, DER")))]
 async fn revoked(
     State(published): State<Arc<Published>>,
-    Path(vcenter): Path<String>,
+    Path((vcenter, authority)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     blocking(move || {
         let operations = &published.operations;
-        let current = operations.published_revocations(&vcenter)?;
-        let (name, mark) = current.ok_or_else(nothing)?;
+        let current = operations.published_revocations(&vcenter, &authority)?;
+        let revoked = current.ok_or_else(nothing)?;
+        let key = (vcenter, authority);
         // One signature at a time, too.
         let mut lists = published
             .lists
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(list) = lists.get(&name)
-            && list.mark == mark
+        if let Some(list) = lists.get(&key)
+            && list.revoked == revoked
             && list.at.elapsed() < FRESH
         {
             return Ok(answer("application/pkix-crl", list.der.clone()));
         }
-        let der = operations.revocation_list(Some(&name))?.0;
+        let list = operations.published_list(&key.0, &key.1)?;
+        let der = list.ok_or_else(nothing)?.0;
         let list = List {
-            mark,
+            revoked,
             at: Instant::now(),
             der: der.clone(),
         };
-        lists.insert(name, list);
+        lists.insert(key, list);
         Ok(answer("application/pkix-crl", der))
     })
     .await

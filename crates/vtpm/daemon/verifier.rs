@@ -340,11 +340,12 @@ impl Verifier {
                 all.intermediates.extend(chain);
             }
             if view.revoked > 0 {
-                let list = self.operations.revocation_list(Some(&vcenter.name))?;
-                let list = certificate::read_list(&list.0).map_err(|error| {
-                    problem(500, "internal", "An internal error", error.to_string())
-                })?;
-                all.revoked.push(list);
+                for list in self.operations.revocation_lists(Some(&vcenter.name))? {
+                    let list = certificate::read_list(&list.0).map_err(|error| {
+                        problem(500, "internal", "An internal error", error.to_string())
+                    })?;
+                    all.revoked.push(list);
+                }
             }
         }
         Ok(all)

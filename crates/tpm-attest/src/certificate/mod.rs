@@ -213,6 +213,21 @@ pub fn read_list(bytes: &[u8]) -> Result<CertificateList, Error> {
     }
 }
 
+/// Reads every list of a PEM text, or the one that the bytes are.
+///
+/// # Errors
+/// If one of them is none, or there is none at all.
+pub fn read_lists(bytes: &[u8]) -> Result<Vec<CertificateList>, Error> {
+    let lists: Vec<CertificateList> = key::pem_blocks(bytes)
+        .filter(|block| block.starts_with(b"-----BEGIN X509 CRL"))
+        .map(read_list)
+        .collect::<Result<_, _>>()?;
+    if lists.is_empty() {
+        return Ok(vec![read_list(bytes)?]);
+    }
+    Ok(lists)
+}
+
 /// A serial number that nobody can guess: 20 decimal digits, as swtpm's authority begins with.
 pub fn random_serial(rng: &mut impl CryptoRng) -> u128 {
     const DIGITS: u128 = 10_u128.pow(19);

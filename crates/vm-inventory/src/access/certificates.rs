@@ -67,13 +67,13 @@ impl Scoped {
         self.act(|operations| operations.revoke_certificates(vcenter, vm, serial))
     }
 
-    /// See [`crate::Operations::revocation_list`].
+    /// See [`crate::Operations::revocation_lists`].
     ///
     /// # Errors
     /// The operation's, or that the user may not see it.
-    pub fn revocation_list(&self, vcenter: Option<&Name>) -> Result<Der> {
+    pub fn revocation_lists(&self, vcenter: Option<&Name>) -> Result<Vec<Der>> {
         self.principal.need(Right::Look)?;
-        self.operations.revocation_list(vcenter)
+        self.operations.revocation_lists(vcenter)
     }
 
     /// See [`crate::Operations::endorsement_keys`].

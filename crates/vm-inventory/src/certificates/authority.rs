@@ -89,6 +89,9 @@ pub(crate) struct AuthorityRecord {
     /// The chains of authorities that signed before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) former: Vec<Vec<Der>>,
+    /// The authorities that signed before: they sign lists of what they issued that was revoked, and nothing else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) retired: Vec<StoredAuthority>,
 }
 
 impl AuthorityRecord {
@@ -101,11 +104,17 @@ impl AuthorityRecord {
             pending: None,
             published: None,
             former: Vec::new(),
+            retired: Vec::new(),
         }
     }
 
     pub(crate) fn key_of(vcenter: &str) -> String {
         format!("{}{vcenter}", Self::PREFIX)
+    }
+
+    /// The authority that signs, and those that did, the latest first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &StoredAuthority> {
+        self.authority.iter().chain(self.retired.iter().rev())
     }
 }
 

@@ -121,8 +121,10 @@ impl Operations {
                 root_key: None,
                 since: Timestamp::now(),
             };
-            let before = record.authority.replace(authority);
-            record.former.extend(before.map(|before| before.chain));
+            if let Some(before) = record.authority.replace(authority) {
+                record.former.push(before.chain.clone());
+                record.retired.push(before);
+            }
             Ok(())
         })?;
         self.authority_view(record)
@@ -194,31 +196,37 @@ impl Operations {
         Ok(revoked)
     }
 
-    /// The list of certificates that the vCenter's authority revoked (DER), signed now.
+    /// The list of certificates that the vCenter's authority revoked (DER), signed now, and behind it those of the authorities that
+    /// signed for the vCenter before.
     ///
     /// # Errors
     /// When there is no authority yet, or its key cannot be had.
-    pub fn revocation_list(&self, vcenter: Option<&Name>) -> Result<Der> {
+    pub fn revocation_lists(&self, vcenter: Option<&Name>) -> Result<Vec<Der>> {
         let vcenter = self.inventory.vcenter_or_only(vcenter)?.record.name;
-        let certifier = self.needed_certifier()?;
-        let record = self.authority_record(&vcenter)?;
-        let authority = record.and_then(|stored| stored.record.authority);
-        let authority = authority.ok_or_else(|| {
-            refused(
+        let record = self.settings_of(&vcenter)?;
+        if record.authority.is_none() {
+            return Err(refused(
                 &vcenter,
                 "there is none yet; it is made with the first TPM that gets a certificate",
-            )
-        })?;
-        let key = self.open_key(&vcenter, &authority.issuer_key, ISSUER)?;
+            ));
+        }
+        let lists = record.all().map(|it| self.signed_list(&vcenter, it));
+        lists.collect()
+    }
+
+    /// The list of one authority. Numbers of certificates are random, so that one of another authority on it does no harm.
+    fn signed_list(&self, vcenter: &Name, authority: &StoredAuthority) -> Result<Der> {
+        let certifier = self.needed_certifier()?;
+        let key = self.open_key(vcenter, &authority.issuer_key, ISSUER)?;
         let issuer = Issuer {
             key: &key,
             chain: &authority.chain,
             published: None,
         };
-        let revoked = self.revoked(&vcenter)?;
+        let revoked = self.revoked(vcenter)?;
         certifier
             .revocation_list(issuer, Timestamp::now().0, &revoked)
-            .map_err(|error| refused(&vcenter, error.0))
+            .map_err(|error| refused(vcenter, error.0))
     }
 
     /// The endorsement keys of a VM's TPM: for each a request for a certificate (PKCS #10, DER), and its certificate if it has one
@@ -355,7 +363,7 @@ impl Operations {
         self.change_certificates(vm, "make_device_keys", move |this, vm, state| {
             let certifier = this.needed_certifier()?;
             let settings = this.with_authority(certifier, vm)?;
-            let place = place(&settings);
+            let place = this.place(&settings)?;
             let authority = settings
                 .authority
                 .ok_or_else(|| refused(&vm.vcenter, "there is none"))?;
@@ -386,44 +394,83 @@ impl Operations {
         })
     }
 
-    /// The certificate of a vCenter's authority (DER), if the vCenter publishes it. For everybody: it knows no user.
+    /// The certificate of one of a vCenter's authorities (DER), if the vCenter publishes them. For everybody: it knows no user.
     ///
     /// # Errors
     /// When the inventory fails.
-    pub fn published_issuer(&self, vcenter: &str) -> Result<Option<Der>> {
-        let record = self.published(vcenter)?;
-        let authority = record.and_then(|record| record.authority);
-        Ok(authority.and_then(|authority| authority.chain.into_iter().next()))
+    pub fn published_issuer(&self, vcenter: &str, authority: &str) -> Result<Option<Der>> {
+        let found = self.published(vcenter, authority)?;
+        Ok(found.and_then(|(_, authority)| authority.chain.into_iter().next()))
     }
 
-    /// How many certificates a vCenter's authority has revoked, and under which key it would sign the list, if the vCenter publishes
-    /// that: whoever has a list with the same mark has the newest one.
+    /// How many certificates are revoked, if the vCenter publishes that: whoever has a list of then has the newest one.
     ///
     /// # Errors
     /// When the inventory fails.
-    pub fn published_revocations(&self, vcenter: &str) -> Result<Option<(Name, String)>> {
-        let Some(record) = self.published(vcenter)? else {
+    pub fn published_revocations(&self, vcenter: &str, authority: &str) -> Result<Option<usize>> {
+        let Some((vcenter, _)) = self.published(vcenter, authority)? else {
             return Ok(None);
         };
-        let Some(authority) = record.authority else {
-            return Ok(None);
-        };
-        let count = self.revoked(&record.vcenter)?.len();
-        Ok(Some((
-            record.vcenter,
-            format!("{count} {}", authority.since.0),
-        )))
+        Ok(Some(self.revoked(&vcenter)?.len()))
     }
 
-    fn published(&self, vcenter: &str) -> Result<Option<AuthorityRecord>> {
+    /// The list of what is revoked, of one of a vCenter's authorities (DER), if the vCenter publishes that.
+    ///
+    /// # Errors
+    /// When the authority's key cannot be had.
+    pub fn published_list(&self, vcenter: &str, authority: &str) -> Result<Option<Der>> {
+        let found = self.published(vcenter, authority)?;
+        let list = found.map(|(vcenter, authority)| self.signed_list(&vcenter, &authority));
+        list.transpose()
+    }
+
+    fn published(&self, vcenter: &str, authority: &str) -> Result<Option<(Name, StoredAuthority)>> {
         // A name that is none has no record.
         let Ok(name) = vcenter.parse::<Name>() else {
             return Ok(None);
         };
-        let stored = self.authority_record(&name)?;
-        Ok(stored
-            .map(|stored| stored.record)
-            .filter(|record| record.published.is_some()))
+        let Some(stored) = self.authority_record(&name)? else {
+            return Ok(None);
+        };
+        if stored.record.published.is_none() {
+            return Ok(None);
+        }
+        for one in stored.record.all() {
+            if self.id_of(&name, one)? == authority {
+                return Ok(Some((name, one.clone())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What an authority is called in URLs: the beginning of its certificate's SHA-256.
+    fn id_of(&self, vcenter: &Name, authority: &StoredAuthority) -> Result<String> {
+        let certifier = self.needed_certifier()?;
+        let Some(certificate) = authority.chain.first() else {
+            return Err(refused(vcenter, "it has no certificate"));
+        };
+        let facts = certifier
+            .facts(certificate)
+            .map_err(|error| refused(vcenter, error.0))?;
+        Ok(facts.fingerprint.chars().take(16).collect())
+    }
+
+    /// The URL below which certificates say that their authority's own and the list of revoked ones are.
+    fn place(&self, settings: &AuthorityRecord) -> Result<Option<String>> {
+        let (Some(base), Some(authority)) = (&settings.published, &settings.authority) else {
+            return Ok(None);
+        };
+        let mut place = format!("{base}/pki/");
+        for byte in settings.vcenter.as_str().bytes() {
+            // What may stand in a path as it is (RFC 3986, 2.3).
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                place.push(char::from(byte));
+            } else {
+                place.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        let id = self.id_of(&settings.vcenter, authority)?;
+        Ok(Some(format!("{place}/{id}")))
     }
 
     /// Records that a verifier saw two TPMs alive under one identity, whose endorsement certificate has this SHA-256 (hexadecimal): with
@@ -551,7 +598,7 @@ impl Operations {
             )),
             None => None,
         };
-        let place = place(&settings);
+        let place = self.place(&settings)?;
         let issuer = held.as_ref().map(|(key, chain)| Issuer {
             key,
             chain,
@@ -612,6 +659,12 @@ impl Operations {
         let mut record = self.settings_of(vcenter)?;
         let mut changed = false;
         if let Some(authority) = &mut record.authority {
+            changed |= rewrapped(&mut authority.issuer_key)?;
+            if let Some(root) = &mut authority.root_key {
+                changed |= rewrapped(root)?;
+            }
+        }
+        for authority in &mut record.retired {
             changed |= rewrapped(&mut authority.issuer_key)?;
             if let Some(root) = &mut authority.root_key {
                 changed |= rewrapped(root)?;
@@ -799,21 +852,6 @@ fn published(url: &str) -> Result<Option<String>> {
         "`{}` is no URL like https://pki.example.com:8443 that others reach the daemon under, of at most {LONGEST} characters",
         crate::inventory::shown(url)
     )))
-}
-
-/// The URL below which certificates say that their authority's own and the list of revoked ones are.
-fn place(settings: &AuthorityRecord) -> Option<String> {
-    let base = settings.published.as_ref()?;
-    let mut place = format!("{base}/pki/");
-    for byte in settings.vcenter.as_str().bytes() {
-        // What may stand in a path as it is (RFC 3986, 2.3).
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            place.push(char::from(byte));
-        } else {
-            place.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    Some(place)
 }
 
 fn purpose_of(vcenter: &Name, purpose: &str) -> String {

@@ -62,8 +62,8 @@ impl TrustArgs {
         let mut revoked = Vec::new();
         for path in &self.lists {
             let bytes = read(path)?;
-            let list = certificate::read_list(&bytes);
-            revoked.push(list.with_context(|| path.display().to_string())?);
+            let lists = certificate::read_lists(&bytes);
+            revoked.extend(lists.with_context(|| path.display().to_string())?);
         }
         Ok(Some(Trusted {
             roots,
