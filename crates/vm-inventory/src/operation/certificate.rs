@@ -1,10 +1,11 @@
 //! Certificates of TPMs, and the authority of each vCenter that signs them.
 
+use super::published::published_at;
 use super::{Job, Operations, TpmBytes, lock};
 use crate::certificates::{
     AuthorityChange, AuthorityOrigin, AuthorityRecord, AuthorityView, Certified, Certifier, Der,
-    DeviceKey, EndorsementKey, Issuer, PendingAuthority, PrivateKey, Revoked, SealedKey,
-    StoredAuthority, TpmCertificates, WantedDeviceKey,
+    EndorsementKey, Issuer, PendingAuthority, PrivateKey, Revoked, SealedKey, StoredAuthority,
+    TpmCertificates,
 };
 use crate::inventory::{Stored, Transaction};
 use crate::model::{PowerState, Provider, Record as _, Timestamp, VCenter, Vm};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use vm_store::{Envelope, KeyProvider, SectionKind};
 
 /// What the two keys of an authority are sealed for.
-const ISSUER: &str = "issuer";
+pub(super) const ISSUER: &str = "issuer";
 const ROOT: &str = "root";
 /// Most keys that a TPM gets certificates for.
 const MOST_KEYS: usize = 5;
@@ -59,7 +60,7 @@ impl Operations {
                 record.keys.clone_from(keys);
             }
             if let Some(url) = &change.published {
-                record.published = published(url)?;
+                record.published = published_at(url)?;
             }
             Ok(())
         })?;
@@ -215,7 +216,7 @@ impl Operations {
     }
 
     /// The list of one authority. Numbers of certificates are random, so that one of another authority on it does no harm.
-    fn signed_list(&self, vcenter: &Name, authority: &StoredAuthority) -> Result<Der> {
+    pub(super) fn signed_list(&self, vcenter: &Name, authority: &StoredAuthority) -> Result<Der> {
         let certifier = self.needed_certifier()?;
         let key = self.open_key(vcenter, &authority.issuer_key, ISSUER)?;
         let issuer = Issuer {
@@ -329,150 +330,6 @@ impl Operations {
         })
     }
 
-    /// The keys that were made in a VM's TPM on request.
-    ///
-    /// # Errors
-    /// When there is no such VM, or it has no TPM.
-    pub fn device_keys(&self, reference: &str) -> Result<Vec<DeviceKey>> {
-        let vm = self.inventory.vm(reference)?.record;
-        match vm.tpm {
-            Some(tpm) => Ok(tpm.certificates.device),
-            None => Err(Error::NoTpm { vm: vm.name }),
-        }
-    }
-
-    /// Makes keys in the TPM of a VM that is off, by which others know the device. The TPM has to show that they are in it; then the
-    /// vCenter's authority certifies them. A key that is there already gets another certificate.
-    ///
-    /// # Errors
-    /// When the VM runs, has no TPM, or has snapshots; or a key is named twice, or none.
-    pub fn make_device_keys(
-        self: &Arc<Self>,
-        vm: &str,
-        wanted: Vec<WantedDeviceKey>,
-    ) -> Result<Job> {
-        let twice = wanted.iter().enumerate().any(|(place, one)| {
-            let mut before = wanted.iter().take(place);
-            before.any(|other| other.kind == one.kind)
-        });
-        if wanted.is_empty() || twice {
-            return Err(Error::BadValue(
-                "name each key once, and at least one: ak, iak, idevid".to_owned(),
-            ));
-        }
-        self.change_certificates(vm, "make_device_keys", move |this, vm, state| {
-            let certifier = this.needed_certifier()?;
-            let settings = this.with_authority(certifier, vm)?;
-            let place = this.place(&settings)?;
-            let authority = settings
-                .authority
-                .ok_or_else(|| refused(&vm.vcenter, "there is none"))?;
-            let key = this.open_key(&vm.vcenter, &authority.issuer_key, ISSUER)?;
-            let issuer = Issuer {
-                key: &key,
-                chain: &authority.chain,
-                published: place.as_deref(),
-            };
-            let (state, made) = certifier
-                .device_keys(state, issuer, &wanted)
-                .map_err(|error| failed(vm, error.0))?;
-            let mut certificates = match &vm.tpm {
-                Some(tpm) => tpm.certificates.clone(),
-                None => TpmCertificates::default(),
-            };
-            let mut notes = Vec::new();
-            for key in made {
-                notes.push(format!(
-                    "{} of {}: {} at {:#010x}, certificate at NV Index {:#010x}; the TPM showed that it has the key",
-                    key.kind, vm.name, key.algorithm, key.handle, key.certificate.nv_index
-                ));
-                certificates.device.retain(|known| known.kind != key.kind);
-                certificates.device.push(key);
-            }
-            certificates.device.sort_by_key(|key| key.kind);
-            Ok((state, certificates, notes))
-        })
-    }
-
-    /// The certificate of one of a vCenter's authorities (DER), if the vCenter publishes them. For everybody: it knows no user.
-    ///
-    /// # Errors
-    /// When the inventory fails.
-    pub fn published_issuer(&self, vcenter: &str, authority: &str) -> Result<Option<Der>> {
-        let found = self.published(vcenter, authority)?;
-        Ok(found.and_then(|(_, authority)| authority.chain.into_iter().next()))
-    }
-
-    /// How many certificates are revoked, if the vCenter publishes that: whoever has a list of then has the newest one.
-    ///
-    /// # Errors
-    /// When the inventory fails.
-    pub fn published_revocations(&self, vcenter: &str, authority: &str) -> Result<Option<usize>> {
-        let Some((vcenter, _)) = self.published(vcenter, authority)? else {
-            return Ok(None);
-        };
-        Ok(Some(self.revoked(&vcenter)?.len()))
-    }
-
-    /// The list of what is revoked, of one of a vCenter's authorities (DER), if the vCenter publishes that.
-    ///
-    /// # Errors
-    /// When the authority's key cannot be had.
-    pub fn published_list(&self, vcenter: &str, authority: &str) -> Result<Option<Der>> {
-        let found = self.published(vcenter, authority)?;
-        let list = found.map(|(vcenter, authority)| self.signed_list(&vcenter, &authority));
-        list.transpose()
-    }
-
-    fn published(&self, vcenter: &str, authority: &str) -> Result<Option<(Name, StoredAuthority)>> {
-        // A name that is none has no record.
-        let Ok(name) = vcenter.parse::<Name>() else {
-            return Ok(None);
-        };
-        let Some(stored) = self.authority_record(&name)? else {
-            return Ok(None);
-        };
-        if stored.record.published.is_none() {
-            return Ok(None);
-        }
-        for one in stored.record.all() {
-            if self.id_of(&name, one)? == authority {
-                return Ok(Some((name, one.clone())));
-            }
-        }
-        Ok(None)
-    }
-
-    /// What an authority is called in URLs: the beginning of its certificate's SHA-256.
-    fn id_of(&self, vcenter: &Name, authority: &StoredAuthority) -> Result<String> {
-        let certifier = self.needed_certifier()?;
-        let Some(certificate) = authority.chain.first() else {
-            return Err(refused(vcenter, "it has no certificate"));
-        };
-        let facts = certifier
-            .facts(certificate)
-            .map_err(|error| refused(vcenter, error.0))?;
-        Ok(facts.fingerprint.chars().take(16).collect())
-    }
-
-    /// The URL below which certificates say that their authority's own and the list of revoked ones are.
-    fn place(&self, settings: &AuthorityRecord) -> Result<Option<String>> {
-        let (Some(base), Some(authority)) = (&settings.published, &settings.authority) else {
-            return Ok(None);
-        };
-        let mut place = format!("{base}/pki/");
-        for byte in settings.vcenter.as_str().bytes() {
-            // What may stand in a path as it is (RFC 3986, 2.3).
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                place.push(char::from(byte));
-            } else {
-                place.push_str(&format!("%{byte:02X}"));
-            }
-        }
-        let id = self.id_of(&settings.vcenter, authority)?;
-        Ok(Some(format!("{place}/{id}")))
-    }
-
     /// Records that a verifier saw two TPMs alive under one identity, whose endorsement certificate has this SHA-256 (hexadecimal): with
     /// each VM that has it, in the audit log. Gives those VMs.
     ///
@@ -503,7 +360,7 @@ impl Operations {
         Ok(twins)
     }
 
-    fn change_certificates(
+    pub(super) fn change_certificates(
         self: &Arc<Self>,
         reference: &str,
         operation: &'static str,
@@ -610,7 +467,11 @@ impl Operations {
     }
 
     /// The authority of a VM's vCenter, made now if there is none.
-    fn with_authority(&self, certifier: &dyn Certifier, vm: &Vm) -> Result<AuthorityRecord> {
+    pub(super) fn with_authority(
+        &self,
+        certifier: &dyn Certifier,
+        vm: &Vm,
+    ) -> Result<AuthorityRecord> {
         let _one_at_a_time = lock(&self.authorities);
         let settings = self.settings_of(&vm.vcenter)?;
         if settings.authority.is_some() {
@@ -704,7 +565,12 @@ impl Operations {
             .map_err(|error: Error| refused(vcenter, error.to_string()))
     }
 
-    fn open_key(&self, vcenter: &Name, sealed: &SealedKey, purpose: &str) -> Result<PrivateKey> {
+    pub(super) fn open_key(
+        &self,
+        vcenter: &Name,
+        sealed: &SealedKey,
+        purpose: &str,
+    ) -> Result<PrivateKey> {
         let envelope = sealed.envelope(vcenter)?;
         let opened = (|| {
             let provider = self
@@ -729,13 +595,16 @@ impl Operations {
             })
     }
 
-    fn needed_certifier(&self) -> Result<&dyn Certifier> {
+    pub(super) fn needed_certifier(&self) -> Result<&dyn Certifier> {
         self.maker
             .certifier()
             .ok_or_else(|| Error::BadValue("certificates are not made by this program".to_owned()))
     }
 
-    fn authority_record(&self, vcenter: &Name) -> Result<Option<Stored<AuthorityRecord>>> {
+    pub(super) fn authority_record(
+        &self,
+        vcenter: &Name,
+    ) -> Result<Option<Stored<AuthorityRecord>>> {
         self.inventory
             .find(&AuthorityRecord::key_of(vcenter.as_str()))
     }
@@ -824,48 +693,24 @@ impl Operations {
         })
     }
 
-    fn revoked(&self, vcenter: &Name) -> Result<Vec<Revoked>> {
+    pub(super) fn revoked(&self, vcenter: &Name) -> Result<Vec<Revoked>> {
         let prefix = format!("{}{vcenter}/", Revoked::PREFIX);
         Ok(super::records(self.inventory.within(&prefix)?))
     }
-}
-
-/// The URL below which an authority is published; none for an empty text.
-fn published(url: &str) -> Result<Option<String>> {
-    const LONGEST: usize = 200;
-    let url = url.trim().trim_end_matches('/');
-    if url.is_empty() {
-        return Ok(None);
-    }
-    let host = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
-    let fits = host.is_some_and(|host| {
-        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
-        host.bytes().all(letters)
-            && host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[')
-    });
-    if fits && url.len() <= LONGEST {
-        return Ok(Some(url.to_owned()));
-    }
-    Err(Error::BadValue(format!(
-        "`{}` is no URL like https://pki.example.com:8443 that others reach the daemon under, of at most {LONGEST} characters",
-        crate::inventory::shown(url)
-    )))
 }
 
 fn purpose_of(vcenter: &Name, purpose: &str) -> String {
     format!("certificate authority of {vcenter}: {purpose}")
 }
 
-fn refused(vcenter: &Name, reason: impl Into<String>) -> Error {
+pub(super) fn refused(vcenter: &Name, reason: impl Into<String>) -> Error {
     Error::Authority {
         vcenter: vcenter.clone(),
         reason: reason.into(),
     }
 }
 
-fn failed(vm: &Vm, reason: impl Into<String>) -> Error {
+pub(super) fn failed(vm: &Vm, reason: impl Into<String>) -> Error {
     Error::Tpm {
         vm: vm.name.clone(),
         reason: reason.into(),
