@@ -154,7 +154,7 @@ fn flush(inventory: &Inventory, group: &mut Group) {
                 let alone = [one];
                 let outcome = together(inventory, &alone).and_then(settled);
                 for one in alone {
-                    one.settle(outcome.as_ref().map(|()| ()).map_err(again));
+                    one.settle(outcome.as_ref().copied().map_err(again));
                 }
             }
             return;
@@ -162,7 +162,7 @@ fn flush(inventory: &Inventory, group: &mut Group) {
         other => other.and_then(settled),
     };
     for one in members {
-        one.settle(outcome.as_ref().map(|()| ()).map_err(again));
+        one.settle(outcome.as_ref().copied().map_err(again));
     }
 }
 
