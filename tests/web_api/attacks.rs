@@ -17,6 +17,7 @@ fn body_for(method: &str, path: &str) -> Option<Value> {
         (_, "/v1/vms/{vm}/move") => json!({"vapp": "acme-shop"}),
         (_, "/v1/vms/{vm}/import") => json!({"name": "loot", "vdc": "vdc1"}),
         (_, "/v1/vms/{vm}/tpm") => json!({"present": false, "confirm": true}),
+        (_, "/v1/vms/{vm}/device-keys") => json!({"keys": [{"kind": "ak"}]}),
         (_, "/v1/vapps/{vapp}/vms") => json!({"items": [{"name": "loot", "new": {}}]}),
         (_, "/v1/vapps/{vapp}/copy" | "/v1/templates/{template}/instantiate") => name,
         (_, "/v1/vapps/{vapp}/move") => json!({"vdc": "vdc1"}),
