@@ -51,6 +51,8 @@ fn script(name: &str) {
         .env("VCD_URL", format!("https://127.0.0.1:{}", port.first))
         .env("VCD_PASSWORD", PASSWORD)
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        // pyvcloud leaves a log where it runs.
+        .current_dir(home.path())
         .output()
         .expect("the script starts");
     print!("{}", finish(name, done));
