@@ -49,20 +49,25 @@ impl Operations {
         }))
     }
 
-    /// Notes, for the audit log, which other VMs run with the same TPM identity.
+    /// Notes, for the audit log, which other VMs run with the same TPM identity. An organization's notes name none of another's.
     fn note_twins(&self, vm: &Vm, task: &mut Task) -> Result<()> {
         let twins = self.running_twins(vm);
         for id in twins.iter().take(NAMED_TWINS) {
             let Some(twin) = self.inventory.find::<Vm>(&Vm::key_of(*id))? else {
                 continue;
             };
-            let twin = match &twin.record.vapp {
-                Some(vapp) => format!("{vapp}/{}", twin.record.name),
-                None => twin.record.name.to_string(),
+            let twin = twin.record;
+            tracing::warn!(vm = %vm.id, twin = %twin.id, "two VMs with one TPM identity run");
+            let of = |vm: &Vm| vm.vapp.as_ref().map(|vapp| vapp.organization.clone());
+            let twin = match &twin.vapp {
+                _ if vm.vapp.is_some() && of(vm) != of(&twin) => {
+                    "a VM outside the organization".to_owned()
+                }
+                Some(vapp) => format!("the VM {vapp}/{}", twin.name),
+                None => format!("the VM {}", twin.name),
             };
-            tracing::warn!(vm = %vm.name, twin = %twin, "two VMs with one TPM identity run");
             task.notes.push(format!(
-                "event: the VM {twin} runs with the same endorsement key: to a verifier both are one machine"
+                "event: {twin} runs with the same endorsement key: to a verifier both are one machine"
             ));
         }
         if let Some(more @ 1..) = twins.len().checked_sub(NAMED_TWINS) {

@@ -76,6 +76,45 @@ fn two_running_twins_are_an_event() {
 }
 
 #[test]
+fn a_twin_in_another_organization_is_not_named() {
+    let world = acme("8.0.3");
+    let ops = &world.operations;
+    ops.create_organization(name("rival")).unwrap();
+    ops.create_vdc(CreateVdc {
+        name: name("theirs"),
+        organization: Some(name("rival")),
+        vcenter: Some(name("vc01")),
+        datastore: None,
+    })
+    .unwrap();
+    world.create("secret");
+    for (vapp, vdc) in [("a", "acme/vdc1"), ("b", "rival/theirs")] {
+        let import = Import {
+            vdc: Some(vdc.to_owned()),
+            catalog: None,
+            name: name(vapp),
+            moves: false,
+            tpm: None,
+        };
+        done(ops.import_vm("secret", &import));
+    }
+    let event = |vm: &str| {
+        let task = done(ops.power_on(vm, false));
+        let mut notes = task.notes.into_iter();
+        notes
+            .find(|note| note.contains("event"))
+            .unwrap_or_default()
+    };
+    assert_eq!(event("rival/b/secret"), "");
+    let told = event("acme/a/secret");
+    assert!(told.contains("outside the organization"), "{told}");
+    assert!(!told.contains("rival"), "{told}");
+    // Whoever looks after all of them is told.
+    let told = event("secret");
+    assert!(told.contains("/secret"), "{told}");
+}
+
+#[test]
 fn users_have_roles_and_passwords_that_are_hashed() {
     let world = acme("8.0.3");
     let ops = &world.operations;
