@@ -68,9 +68,9 @@ struct Set {
         required_unless_present_any = ["issue", "publish"]
     )]
     keys: Option<Vec<EkAlgorithm>>,
-    /// The URL under which others reach the daemon's listener, such as https://pki.example.com:8443: certificates say from now on that the
-    /// authority's certificate and its list of revoked ones are there, and both are served without a token; "" ends that
-    #[arg(long, value_name = "URL")]
+    /// The URL under which others reach the daemon's listener: certificates say from now on that the authority's certificate and its list
+    /// of revoked ones are there, and both are served without a token; "" ends that
+    #[arg(long, value_name = "https://HOST:PORT")]
     publish: Option<String>,
     /// Print JSON
     #[arg(long)]

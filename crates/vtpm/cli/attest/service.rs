@@ -28,8 +28,13 @@ pub(super) struct ServiceArgs {
     /// The daemon's certificate, or that of the authority that signed it (PEM): what `vtpm serve --listen` names when it starts
     #[arg(long, value_name = "FILE", requires = "server")]
     server_ca: Option<PathBuf>,
-    /// Who logs in [default: administrator@vsphere.local]
-    #[arg(long, value_name = "USER@ORGANIZATION", requires = "server")]
+    /// Who logs in.
+    #[arg(
+        long,
+        value_name = "USER@ORGANIZATION",
+        requires = "server",
+        help = "Who logs in [default: administrator@vsphere.local]"
+    )]
     user: Option<String>,
 }
 
