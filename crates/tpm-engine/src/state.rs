@@ -118,6 +118,11 @@ impl Tpm {
         Ok(())
     }
 
+    /// The last command is stored, or changed nothing that must be: its changes stay, whatever becomes of what is stored later.
+    pub fn command_settled(&mut self) {
+        self.running.pcr_before = None;
+    }
+
     /// Checks that permanent state could be stored.
     ///
     /// # Errors

@@ -501,10 +501,13 @@ impl Inner {
     async fn settle(&mut self) -> Result<(), StoreError> {
         let due =
             !self.failed && (self.unsaved || self.tpm.as_ref().is_some_and(Tpm::must_persist));
-        if !due {
-            return Ok(());
+        if due {
+            self.save(None).await?;
         }
-        self.save(None).await
+        if let Some(tpm) = &mut self.tpm {
+            tpm.command_settled();
+        }
+        Ok(())
     }
 
     async fn save(&mut self, volatile: Option<Zeroizing<Vec<u8>>>) -> Result<(), StoreError> {

@@ -61,6 +61,20 @@ async fn a_failed_save_takes_the_command_back() {
 }
 
 #[tokio::test]
+async fn what_was_measured_stays_when_a_suspension_cannot_be_stored() {
+    let world = World::default();
+    let device = world.started().await;
+    assert!(succeeded(&execute(&device, &pcr_extend()).await));
+    let measured = execute(&device, &pcr_read()).await;
+    world.saving_fails.store(true, Ordering::SeqCst);
+    // The last command before it is the one that measured.
+    assert!(succeeded(&execute(&device, &pcr_extend()).await));
+    assert!(device.suspend().await.is_err());
+    let again = execute(&device, &pcr_read()).await;
+    assert!(succeeded(&again) && again != measured);
+}
+
+#[tokio::test]
 async fn a_startup_that_cannot_be_stored_leaves_a_tpm_that_waits_for_it() {
     let world = World::default();
     let device = world.device();

@@ -96,6 +96,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_answered_stays_when_a_save_without_a_command_fails() {
+        let mut tpm = testing::started();
+        tpm.run(extend(0)).unwrap();
+        tpm.command_settled();
+        let extended = tpm.pcrs.banks.clone();
+        let stored = tpm.permanent_state();
+        tpm.restore_permanent(&stored).unwrap();
+        assert!(tpm.pcrs.banks == extended);
+    }
+
+    #[test]
     fn no_pcr_is_extended_by_the_null_handle() {
         let mut tpm = testing::started();
         let before = tpm.snapshot();
