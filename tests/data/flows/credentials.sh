@@ -21,8 +21,8 @@ for kind in ecc rsa; do
     tpm2_makecredential -u ek.pub -s secret -n "$name" -o blob
     activate blob
     same secret opened
-    # For another key.
-    other=$(sed 's/.$/0/;t' <<< "${name%??}ff")
+    # For another key: the last digit of its name is another one.
+    other=${name%?}$(printf %x $((0x${name: -1} ^ 1)))
     tpm2_makecredential -T none -u ek.pub -s secret -n "$other" -o blob
     fails activate blob
     # Damaged: its last byte.
