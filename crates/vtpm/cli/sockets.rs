@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
-use rustix::process::umask;
+use rustix::fs::{Mode, fchmod};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tpm_server::Listener;
 
 use super::process::inherited;
@@ -64,6 +64,9 @@ impl Drop for SocketFile {
     }
 }
 
+/// How many clients may wait to be accepted; as many as the standard library lets wait.
+const BACKLOG: i32 = 128;
+
 /// Listens at a unix socket with these permissions from its first moment. A socket that nobody listens at any more is replaced;
 /// anything else that stands there stays.
 pub(crate) fn listen_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
@@ -82,15 +85,21 @@ pub(crate) fn listen_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, S
         }
         std::fs::remove_file(path)?;
     }
-    let before = umask(Mode::from_raw_mode(0o777 & !mode));
-    let bound = UnixListener::bind(path);
-    umask(before);
-    let listener = bound?;
+    // A socket that is bound stands there with the permissions that it has then. Not by a file mode creation mask: that is the whole
+    // process's, and two threads that set it and put it back leave one of the two behind.
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    fchmod(socket.as_fd(), Mode::from_raw_mode(mode))?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     let file = SocketFile(path.to_path_buf());
-    // Access lists of the folder may have given more, or less.
+    // The mask of the process and access lists of the folder may have left less, or given more.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    listener.set_nonblocking(true)?;
-    Ok((listener, file))
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok((UnixListener::from(socket), file))
 }
 
 /// A socket that a service manager has opened for this process.
@@ -183,10 +192,33 @@ mod tests {
     }
 
     #[test]
+    fn sockets_that_many_threads_open_leave_the_mask_of_the_process_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let folder = folder.path();
+                scope.spawn(move || {
+                    for number in 0..200 {
+                        let path = folder.join(format!("{thread}-{number}"));
+                        let _open = listen_unix(&path, 0o600).unwrap();
+                        let made = folder.join(format!("{thread}-{number}.folder"));
+                        std::fs::create_dir(&made).unwrap();
+                        let mode = std::fs::metadata(&made).unwrap().permissions().mode();
+                        assert_eq!(mode & 0o700, 0o700);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
     fn an_abandoned_socket_is_replaced_and_a_file_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
-        drop(UnixListener::bind(&path).unwrap());
+        // Nobody ever listened: a process that another test is just starting may still have the descriptor of one that did.
+        let kind = (AddressFamily::UNIX, SocketType::STREAM);
+        let socket = rustix::net::socket_with(kind.0, kind.1, SocketFlags::CLOEXEC, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
         drop(listen_unix(&path, 0o660).unwrap());
         std::fs::write(&path, "precious").unwrap();
         assert_eq!(
