@@ -24,7 +24,7 @@ use crate::config::DataFolder;
 use crate::confine::memory::{self, Children};
 use crate::daemon::{
     Administrator, AttestingHost, EngineMaker, Faces, FirstRun, Identity, OwnedFolder,
-    RunningMachines, administrator, first_run, listen_privately, sandbox, serve_tls,
+    RunningMachines, administrator, first_run, listen_privately, sandbox, serve_owner, serve_tls,
 };
 
 /// How often the inventory notes which generations are on disk: files older than that are found to be so.
@@ -181,17 +181,7 @@ async fn serve(folder: &OwnedFolder, listen: Option<(SocketAddr, Identity)>) -> 
         jobs.clone(),
         &data,
     )?;
-    let web = {
-        let router = faces.for_owner();
-        let mut stopping = stopping.clone();
-        tokio::spawn(async move {
-            axum::serve(listener, router)
-                .with_graceful_shutdown(async move {
-                    let _ = stopping.wait_for(|stop| *stop).await;
-                })
-                .await
-        })
-    };
+    let web = tokio::spawn(serve_owner(listener, faces.for_owner(), stopping.clone()));
     let mut reached = None;
     let users = tls.map(|(listener, address, identity)| {
         let acceptor = TlsAcceptor::from(Arc::clone(&identity.config));

@@ -1,4 +1,4 @@
-//! HTTP over TLS for everybody: how many connections there are, and how long they may take.
+//! HTTP over TLS for everybody: how many connections there are, and how long they may take. And for the owner, at a private socket.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -63,6 +63,61 @@ pub(crate) async fn serve_tls(
         connections.spawn(connection);
     }
     while connections.join_next().await.is_some() {}
+}
+
+/// Serves the owner at a private socket until `stop` says so; then ends every connection after the request that it is at.
+pub(crate) async fn serve_owner(
+    listener: UnixListener,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, _)) => {
+                connections.spawn(serve_the_owner(stream, router.clone(), stop.clone()));
+            }
+            Err(error) => {
+                tracing::warn!("a connection was not accepted: {error}");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve_the_owner(stream: UnixStream, router: Router, mut stop: watch::Receiver<bool>) {
+    let unread = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let unread = Arc::clone(&unread);
+        move |request: Request<Incoming>| {
+            let (router, unread) = (router.clone(), Arc::clone(&unread));
+            async move { answer(router, request, &unread).await }
+        }
+    });
+    let stream = TokioIo::new(Lingering::new(stream, unread));
+    let builder = http1::Builder::new();
+    let mut connection = pin!(builder.serve_connection(stream, service));
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!("a connection broke off: {error}");
+                }
+                return;
+            }
+            _ = stop.wait_for(|stop| *stop), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
 }
 
 async fn serve_one(
@@ -206,7 +261,37 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    #[tokio::test]
+    async fn the_owner_who_sends_everything_before_reading_gets_the_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let refuse = axum::routing::post(|| async { axum::http::StatusCode::FORBIDDEN });
+        let (stop, stopping) = watch::channel(false);
+        let serving = tokio::spawn(serve_owner(
+            listener,
+            Router::new().route("/", refuse),
+            stopping,
+        ));
+        let mut client = UnixStream::connect(&socket).await.unwrap();
+        let body = vec![b'x'; 4 << 20];
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: vtpm\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&body).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        drop(client);
+        stop.send(true).unwrap();
+        serving.await.unwrap();
+    }
 
     #[tokio::test]
     async fn one_connection_too_many_takes_the_place_of_the_one_that_was_idle_longest() {

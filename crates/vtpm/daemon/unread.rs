@@ -252,7 +252,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_sends_everything_before_it_reads_gets_the_answer() {
-        const LENGTH: usize = 64 << 20;
+        // More than sockets hold, and little enough for the slowest machine to read while the connection lingers.
+        const LENGTH: usize = 16 << 20;
         let mut client = refused().await;
         client.write_all(head(LENGTH, "").as_bytes()).await.unwrap();
         let chunk = vec![b'x'; 1 << 20];
