@@ -14,7 +14,14 @@ use rustix::fs::{FlockOperation, flock};
 #[derive(Debug)]
 pub(crate) struct OwnedFolder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for OwnedFolder {
+    fn drop(&mut self) {
+        // A process that is just being started has the descriptor too, until it executes its program, and would keep the lock for so long.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 impl OwnedFolder {
@@ -48,7 +55,7 @@ impl OwnedFolder {
                 .with_context(|| format!("the data folder {shown} cannot be made private"))?;
         }
         let lock = take_lock(&path, whose)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, lock })
     }
 
     /// Its absolute path.
