@@ -18,8 +18,8 @@ use crate::rc::TctiRc;
 
 /// `TPM_RC_INITIALIZE`: the TPM has been started already.
 const INITIALIZE: u32 = 0x100;
-/// How long another process with the same folder is waited for: pipes of several commands should work.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long another process with the same folder is waited for: pipes of several commands should work, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Where the size of a command stands in its header.
 const SIZE: std::ops::Range<usize> = 2..6;
 const HEADER: usize = 10;
