@@ -253,26 +253,36 @@ fn the_locality_reaches_the_tpm() {
 fn a_long_command_can_be_waited_for_and_canceled() {
     let caller = Caller::init("").unwrap();
     assert_eq!(caller.cancel(), TctiRc::BAD_SEQUENCE.0);
-    assert_eq!(caller.transmit(&CREATE_RSA), SUCCESS);
-    assert_eq!(caller.cancel(), SUCCESS);
-    assert_eq!(caller.receive(4096, -1).unwrap()[6..], [0, 0, 9, 9]);
-    assert_eq!(
-        caller.run(&GET_RANDOM).len(),
-        20,
-        "the next is not canceled"
-    );
+    // Which numbers are prime cannot be known: should one key be found at once, another is asked for.
+    let canceled = (0..32).any(|_| {
+        let caller = Caller::init("").unwrap();
+        assert_eq!(caller.transmit(&CREATE_RSA), SUCCESS);
+        assert_eq!(caller.cancel(), SUCCESS);
+        let canceled = caller.receive(4096, -1).unwrap()[6..] == [0, 0, 9, 9];
+        assert_eq!(
+            caller.run(&GET_RANDOM).len(),
+            20,
+            "the next is not canceled"
+        );
+        canceled
+    });
+    assert!(canceled);
 
-    assert_eq!(caller.transmit(&CREATE_RSA), SUCCESS);
-    let mut tries = 0_u32;
-    let response = loop {
-        match caller.receive(4096, 10) {
-            Err((code, _)) => assert_eq!(code, TctiRc::TRY_AGAIN.0),
-            Ok(response) => break response,
-        }
-        tries += 1;
-    };
-    assert!(tries > 0, "it took no time at all");
-    assert_eq!(response[6..10], [0, 0, 0, 0]);
+    let waited = (0..32).any(|_| {
+        let caller = Caller::init("").unwrap();
+        assert_eq!(caller.transmit(&CREATE_RSA), SUCCESS);
+        let mut tries = 0_u32;
+        let response = loop {
+            match caller.receive(4096, 10) {
+                Err((code, _)) => assert_eq!(code, TctiRc::TRY_AGAIN.0),
+                Ok(response) => break response,
+            }
+            tries += 1;
+        };
+        assert_eq!(response[6..10], [0, 0, 0, 0]);
+        tries > 0
+    });
+    assert!(waited, "it took no time at all");
     assert_eq!(caller.receive(4096, -2).unwrap_err().0, TctiRc::BAD_VALUE.0);
 }
 
