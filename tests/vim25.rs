@@ -18,6 +18,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use pykmip_server::PyKmip;
+// The key server takes its ports as all servers of tests do.
+use support::ports;
 use support::{PortPair, Process, VTPM, finish, folder, wait_for};
 use tempfile::TempDir;
 

@@ -18,3 +18,6 @@ mod rekey;
 mod support;
 mod trust;
 mod trusted;
+
+// The key server takes its ports as all servers of tests do.
+use support::ports;

@@ -11,22 +11,25 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+pub(crate) use ports::PortPair;
 use tempfile::TempDir;
 
 pub(crate) mod browser;
 pub(crate) mod certified;
+pub(crate) mod ports;
 pub(crate) mod raw;
 pub(crate) mod web;
 
-/// How long anything may take before a test gives up on it: generous, because unoptimised builds share two cores.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// How long anything may take before a test gives up on it: generous, because unoptimised builds share two cores with other work.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+/// The same for programs that are told in words.
+pub(crate) const PATIENCE_IN_SECONDS: &str = "300";
 
 /// The program under test.
 pub(crate) const VTPM: &str = env!("CARGO_BIN_EXE_vtpm");
@@ -77,43 +80,6 @@ pub(crate) fn listens(socket: &Path) -> bool {
         let mut words = line.split_ascii_whitespace();
         words.nth(3) == Some(LISTENING) && words.nth(3) == Some(path)
     })
-}
-
-/// Two neighbouring TCP ports of the loopback interface, ours until the value is dropped.
-///
-/// They lie below the range that outgoing connections take theirs from, and a locked file per pair keeps other tests
-/// away from them even between two runs of a server.
-#[derive(Debug)]
-pub(crate) struct PortPair {
-    pub(crate) first: u16,
-    _lock: File,
-}
-
-impl PortPair {
-    /// Claims a free pair.
-    pub(crate) fn claim() -> Self {
-        const FIRST: u32 = 12_000;
-        const PAIRS: u32 = 4_000;
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let locks = std::env::temp_dir().join("vtpm-test-ports");
-        fs::create_dir_all(&locks).expect("a folder for the port locks");
-        for _ in 0..PAIRS {
-            let step = NEXT.fetch_add(1, Ordering::Relaxed);
-            let pair = (std::process::id().wrapping_mul(61).wrapping_add(step)) % PAIRS;
-            let first = u16::try_from(FIRST + 2 * pair).expect("below 65536");
-            let lock = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(locks.join(first.to_string()))
-                .expect("a port lock");
-            let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-            if lock.try_lock().is_ok() && free(first) && free(first + 1) {
-                return PortPair { first, _lock: lock };
-            }
-        }
-        panic!("no two neighbouring free ports");
-    }
 }
 
 /// A child process that does not outlive the test.
@@ -560,7 +526,7 @@ impl Daemon {
     {
         let mut command = Command::new("timeout");
         command
-            .arg(PATIENCE.as_secs().to_string())
+            .arg(PATIENCE_IN_SECONDS)
             .arg(VTPM)
             .args(arguments)
             .arg("--data")

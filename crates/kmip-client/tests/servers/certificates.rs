@@ -134,6 +134,9 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
             request: Duration::from_secs(60),
             rounds: 1,
             pause: Duration::from_millis(1),
+            // Kept and set aside for longer than any test takes.
+            idle: Duration::from_secs(3600),
+            set_aside: Duration::from_secs(3600),
             ..Limits::default()
         },
     }

@@ -2,11 +2,11 @@
 //! of the whole program.
 
 use crate::certificates::{certificates, settings};
+use crate::ports::PortPair;
 use kmip_client::{Client, Fault};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     fs,
-    net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -18,6 +18,7 @@ use std::{
 /// A server with a folder of its own and a database that others may share.
 pub(crate) struct PyKmip {
     pub(crate) port: u16,
+    _ports: PortPair,
     child: Child,
     configuration: PathBuf,
 }
@@ -31,7 +32,8 @@ impl PyKmip {
         fs::write(own.join("server.pem"), &certificates.server.certificate).unwrap();
         fs::write(own.join("server.key"), &certificates.server.key).unwrap();
         fs::write(own.join("authority.pem"), &certificates.authority).unwrap();
-        let port = free_port();
+        let ports = PortPair::claim();
+        let port = ports.first;
         let configuration = own.join("server.conf");
         let (own, folder) = (own.display(), folder.display());
         let text = format!(
@@ -43,6 +45,7 @@ impl PyKmip {
         fs::write(&configuration, text).unwrap();
         let mut server = Self {
             port,
+            _ports: ports,
             child: run(&configuration),
             configuration,
         };
@@ -84,7 +87,7 @@ impl PyKmip {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("PyKMIP ended with {status}");
             }
-            assert!(began.elapsed() < Duration::from_secs(120), "no start");
+            assert!(began.elapsed() < Duration::from_secs(300), "no start");
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -126,9 +129,4 @@ fn run(configuration: &Path) -> Child {
         .process_group(0)
         .spawn()
         .unwrap()
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
