@@ -2,6 +2,7 @@ use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, ConcatenatingMul, NonZero, Odd, Resize};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use std::fs;
 use std::process::{Command, Output};
 use tpm_crypto::drbg::Drbg;
@@ -32,7 +33,12 @@ fn limb() -> impl Strategy<Value = u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    // The same cases in every run: who looks for others has the fuzzer.
+    #![proptest_config(ProptestConfig {
+        cases: 96,
+        rng_seed: RngSeed::Fixed(96),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn what_the_fuzzer_runs_finds_nothing(bytes in vec(any::<u8>(), 0..600)) {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use ::rsa::traits::{PublicKeyParts, SignatureScheme};
 use ::rsa::{BoxedUint, Oaep, Pkcs1v15Encrypt, Pkcs1v15Sign, Pss, RsaPrivateKey, RsaPublicKey};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::engine::Modexp;
 use super::limbs::Limbs;
@@ -626,7 +627,12 @@ fn reference_power(base: &[u64], exponent: &[u64], modulus: &[u64]) -> Vec<u64> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    // The same cases in every run: who looks for others has the fuzzer.
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        rng_seed: RngSeed::Fixed(64),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn modexp_agrees_with_another_implementation(
