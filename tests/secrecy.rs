@@ -431,7 +431,9 @@ fn no_other_process_of_its_user_reads_the_memory_of_a_server() {
     let user = if rustix::process::geteuid().is_root() {
         // Root may do anything, so this has to be somebody else; who runs a copy, as the folders above may be closed to him.
         let program = home.path().join("vtpm");
-        fs::copy(VTPM, &program).expect("a copy of the program");
+        // By another process: one that another thread is just starting would have our file open for writing, and then nobody can execute it.
+        let copied = Command::new("cp").arg(VTPM).arg(&program).status();
+        assert!(copied.expect("cp starts").success());
         std::os::unix::fs::chown(home.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
         let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
         command = Command::new(program);
