@@ -81,20 +81,24 @@ fn is_writable(path: &Path) -> bool {
 
 /// Removes what a `vtpm run` left that was killed together with the process that watched it.
 fn sweep(base: &Path) {
+    sweep_at(SystemTime::now(), base);
+}
+
+fn sweep_at(now: SystemTime, base: &Path) {
     let Ok(entries) = std::fs::read_dir(base) else {
         return;
     };
     let names = entries.flatten().map(|entry| entry.file_name());
     for name in names.filter(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes())) {
         let path = base.join(name);
-        if is_abandoned(&path) {
+        if is_abandoned(now, &path) {
             // Whoever is faster did our work.
             let _ = std::fs::remove_dir_all(&path);
         }
     }
 }
 
-fn is_abandoned(path: &Path) -> bool {
+fn is_abandoned(now: SystemTime, path: &Path) -> bool {
     let Ok(folder) = open_folder(path) else {
         return false;
     };
@@ -104,7 +108,7 @@ fn is_abandoned(path: &Path) -> bool {
     let age = metadata
         .modified()
         .ok()
-        .and_then(|time| SystemTime::now().duration_since(time).ok());
+        .and_then(|time| now.duration_since(time).ok());
     metadata.uid() == rustix::process::geteuid().as_raw()
         && age.is_some_and(|age| age > YOUNG)
         && flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok()
@@ -138,7 +142,8 @@ mod tests {
     #[test]
     fn what_nobody_holds_any_more_is_swept_and_nothing_else() {
         let base = tempfile::tempdir().unwrap();
-        let long_ago = SystemTime::now() - 2 * YOUNG;
+        let now = SystemTime::now();
+        let long_ago = now - 2 * YOUNG;
         let make = |name: &str| {
             let path = base.path().join(name);
             std::fs::create_dir(&path).unwrap();
@@ -152,11 +157,9 @@ mod tests {
         std::os::unix::fs::symlink(&other, &link).unwrap();
         let lock = open_folder(&held).unwrap();
         flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
-        File::open(&young)
-            .unwrap()
-            .set_modified(SystemTime::now())
-            .unwrap();
-        sweep(base.path());
+        let made = now - YOUNG / 2;
+        File::open(&young).unwrap().set_modified(made).unwrap();
+        sweep_at(now, base.path());
         assert!(!abandoned.exists());
         for kept in [held, young, other, link] {
             assert!(kept.exists(), "{}", kept.display());

@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn parents_are_known() {
         let own = i32::try_from(std::process::id()).unwrap();
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("100000").spawn().unwrap();
         let id = i32::try_from(child.id()).unwrap();
         assert!(processes().any(|process| process.id == id && process.parent == own));
         Family::of_command(id.to_string().as_bytes()).unwrap().end();
@@ -129,7 +129,7 @@ mod tests {
     /// A shell that starts a program, says its number, and goes on as another; its standard output ends when both have.
     fn shell(folder: &str) -> (Child, BufReader<std::process::ChildStdout>) {
         let mut child = Command::new("sh")
-            .args(["-c", "sleep 60 & echo $!; exec sleep 60"])
+            .args(["-c", "sleep 100000 & echo $!; exec sleep 100000"])
             .env(MARK, folder)
             .stdout(Stdio::piped())
             .spawn()
