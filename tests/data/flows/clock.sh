@@ -8,7 +8,7 @@ tpm2_readclock > second
 test "$(milliseconds second)" -ge "$(milliseconds first)"
 grep -q 'safe: yes' second
 grep -q 'reset_count' second
-ahead=$(($(milliseconds second) + 100000))
+ahead=$(($(milliseconds second) + 100000000))
 tpm2_setclock -c o $ahead
 tpm2_readclock > third
 test "$(milliseconds third)" -ge $ahead

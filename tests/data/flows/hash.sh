@@ -1,7 +1,7 @@
 # Digests.
 . "${FLOWS:-$(dirname "$0")}/lib.sh"
 
-head -c 100 /dev/urandom > short
+{ printf m; head -c 99 /dev/urandom; } > short
 head -c 100000 /dev/urandom > long
 for bits in 1 256 384 512; do
     for file in short long /dev/null; do

@@ -10,7 +10,7 @@ fi
 mkdir store
 tpm2_ptool init > /dev/null
 tpm2_ptool addtoken --pid=1 --label=vm --sopin=so --userpin=user > /dev/null
-module=$(find /usr/lib -name 'libtpm2_pkcs11.so*' | head -n 1)
+module=$(find /usr/lib -name 'libtpm2_pkcs11.so*' -print -quit)
 token() { pkcs11-tool --module "$module" --login --pin user "$@"; }
 token --keypairgen --key-type EC:prime256v1 --label ec --id 01
 echo message > message
