@@ -19,8 +19,10 @@ need_packages() {
         as_root=(sudo)
     fi
     echo "Installing ${missing[*]}"
-    "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    # A mirror may fail once, and another program may be at the packages for a while.
+    local patient=(-o Acquire::Retries=5 -o DPkg::Lock::Timeout=600)
+    "${as_root[@]}" apt-get "${patient[@]}" update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "${patient[@]}" install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 # need_guest_kernel FOLDER: unpacks the distribution's kernel for virtual machines to FOLDER/vmlinuz. It is not installed: no boot
@@ -41,7 +43,7 @@ need_guest_kernel() {
     fi
     echo "Unpacking the kernel of $name"
     work=$(mktemp -d)
-    if ! (cd "$work" && apt-get download -qq "$name" 2>/dev/null && dpkg-deb --extract ./*.deb files); then
+    if ! (cd "$work" && apt-get -o Acquire::Retries=5 download -qq "$name" 2>/dev/null && dpkg-deb --extract ./*.deb files); then
         echo "$name could not be downloaded (apt-get download $name)." >&2
         rm -rf "$work"
         return 1
