@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use support::raw::{Answer, Bytes, RawTpm, get_random, startup};
 use support::{PATIENCE, Protocol, TpmServer, against_swtpm, folder, only_for_vtpm};
@@ -81,11 +81,13 @@ fn a_length_that_lies_gets_an_error_or_the_door() {
         let mut lying = honest.clone();
         lying[2..6].copy_from_slice(&length.to_be_bytes());
         let mut connection = RawTpm::connect(server.address());
-        match connection.provoke(&lying, BRIEFLY) {
+        // More was announced than came: the server may wait for it, but not alone for this client.
+        let may_wait = length > 12 || against_swtpm();
+        let wait = if may_wait { BRIEFLY } else { PATIENCE };
+        match connection.provoke(&lying, wait) {
             Answer::Response(response) => assert_ne!(response.code(), 0, "length {length}"),
             Answer::Closed => {}
-            // More was announced than came: the server may wait for it, but not alone for this client.
-            Answer::Silence => assert!(length > 12 || against_swtpm(), "length {length}"),
+            Answer::Silence => assert!(may_wait, "length {length}"),
         }
         drop(connection);
         assert_serves(&mut server);
@@ -242,7 +244,7 @@ fn noise_without_any_frame_does_no_harm() {
 }
 
 fn idle(address: SocketAddr) -> Option<TcpStream> {
-    TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()
+    TcpStream::connect_timeout(&address, PATIENCE).ok()
 }
 
 #[test]
@@ -254,12 +256,10 @@ fn many_idle_connections_keep_nobody_out_for_ever() {
     let connections: Vec<_> = (0..300).filter_map(|_| idle(server.address())).collect();
     server.assert_alive();
     // Served, or turned away at once; never left waiting.
-    let began = Instant::now();
     let mut connection = RawTpm::connect(server.address());
     if let Answer::Silence = connection.provoke(&get_random(8), PATIENCE) {
         panic!("left waiting");
     }
-    assert!(began.elapsed() < Duration::from_secs(30));
     drop(connection);
     drop(connections);
     // Those that were turned away are forgotten as soon as the others are gone.

@@ -11,8 +11,8 @@ use std::process::Command;
 
 use support::raw::{NvKind, RawTpm, get_random, nv_define, nv_read, nv_write, start_auth_session};
 use support::{
-    Client, Daemon, VTPM, copy_folder, file_with_extension, files_below, finish, folder,
-    only_for_vtpm,
+    Client, Daemon, PATIENCE_IN_SECONDS, VTPM, copy_folder, file_with_extension, files_below,
+    finish, folder, only_for_vtpm,
 };
 use tempfile::TempDir;
 
@@ -125,7 +125,8 @@ fn an_empty_folder_becomes_a_vm_with_a_tpm_that_clients_use() {
     // They are printed once the VM is there, which the API tells sooner.
     let printed = support::wait_for("the lines to paste", || {
         let printed = place.daemon.output();
-        (printed.contains("export ") && printed.ends_with('\n')).then_some(printed)
+        let ready = printed.lines().any(|line| line == "vtpm is ready");
+        ready.then_some(printed)
     });
     let exports: Vec<&str> = printed
         .lines()
@@ -312,7 +313,7 @@ fn a_second_server_on_the_same_state_is_refused() {
     let ports = support::PortPair::claim();
     let output = Command::new("timeout")
         .args([
-            "60",
+            PATIENCE_IN_SECONDS,
             VTPM,
             "simulator",
             "--port",

@@ -12,13 +12,15 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use support::{Process, VTPM, files_below, finish, folder, only_for_vtpm, wait_for};
+use support::{
+    PATIENCE_IN_SECONDS, Process, VTPM, files_below, finish, folder, only_for_vtpm, wait_for,
+};
 
 /// Runs `vtpm run OPTIONS -- bash -c SCRIPT` with a temporary folder of its own, which has to be empty afterwards.
 fn run(options: &[&str], script: &str) -> Output {
     let temporary = folder();
     let output = Command::new("timeout")
-        .args(["120", VTPM, "run"])
+        .args([PATIENCE_IN_SECONDS, VTPM, "run"])
         .args(options)
         .args(["--", "bash", "-euo", "pipefail", "-c", script])
         .env("TMPDIR", temporary.path())

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use support::{finish, folder, only_for_vtpm};
+use support::{PATIENCE_IN_SECONDS, finish, folder, only_for_vtpm};
 use tempfile::TempDir;
 
 /// The library as Cargo built it for this test.
@@ -30,7 +30,14 @@ fn installed() -> TempDir {
 fn bash(tcti: &str, work: &Path, script: &str) -> Output {
     let libraries = installed();
     Command::new("timeout")
-        .args(["120", "bash", "-euo", "pipefail", "-c", script])
+        .args([
+            PATIENCE_IN_SECONDS,
+            "bash",
+            "-euo",
+            "pipefail",
+            "-c",
+            script,
+        ])
         .current_dir(work)
         .env("LD_LIBRARY_PATH", libraries.path())
         .env("TPM2TOOLS_TCTI", tcti)

@@ -43,7 +43,7 @@ fn script(name: &str) {
             .then_some(())
     });
     let done = Command::new("timeout")
-        .arg("900")
+        .arg("1800")
         .arg(client().join("venv/bin/python"))
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vcd/{name}.py")))
         .env("VTPM", VTPM)

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::{Daemon, finish, folder, only_for_vtpm};
+use crate::support::{Daemon, PATIENCE_IN_SECONDS, finish, folder, only_for_vtpm};
 use crate::{Reached, Swtpm, assert_refused, assert_trusted, attest_ok, nonce, verdict};
 
 fn openssl(folder: &Path, arguments: &str) -> Output {
@@ -453,7 +453,7 @@ fn certificates_say_where_their_list_is_and_it_is_there_for_everybody() {
     } = Reached::start(&here.join("data"));
     let fetch = |path: &str, to: &str| {
         let output = Command::new("curl")
-            .args(["-sS", "--max-time", "60", "--cacert"])
+            .args(["-sS", "--max-time", PATIENCE_IN_SECONDS, "--cacert"])
             .arg(&certificate)
             .args(["-w", "%{http_code}", "-o", to, path])
             .current_dir(here)

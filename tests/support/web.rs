@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Daemon, PATIENCE, folder, only_for_vtpm, wait_for};
+use super::{Daemon, PATIENCE_IN_SECONDS, folder, only_for_vtpm, wait_for};
 
 /// Whom the first start makes.
 pub(crate) const ADMINISTRATOR: &str = "administrator@vsphere.local";
@@ -99,7 +99,7 @@ impl Web {
     pub(crate) fn curl(&self) -> Command {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--path-as-is", "--max-time"])
-            .arg(PATIENCE.as_secs().to_string())
+            .arg(PATIENCE_IN_SECONDS)
             .arg("--cacert")
             .arg(&self.certificate);
         curl

@@ -571,7 +571,11 @@ fn rights_and_root_folder_are_given_up() {
     assert_eq!(status_field(process.id(), "CapEff:"), "0000000000000000");
     let root = fs::read_link(format!("/proc/{}/root", process.id())).expect("root");
     assert_eq!(root, jail);
-    let pid = fs::read_to_string(jail.join("pid")).expect("the pid file");
+    // It is written once the sockets are there.
+    let pid = wait_for("the pid file", || {
+        let text = fs::read_to_string(jail.join("pid")).unwrap_or_default();
+        text.ends_with('\n').then_some(text)
+    });
     assert_eq!(pid.trim(), process.id().to_string());
     assert!(process.terminate().success());
 }

@@ -52,7 +52,7 @@ red, blue, grey = (VDC(client, resource=org.get_vdc(f"{name}-vdc")) for name in 
 def wait(answer, status=TaskStatus.SUCCESS):
     task = answer.Tasks.Task[0] if hasattr(answer, "Tasks") else answer
     return client.get_task_monitor().wait_for_status(
-        task, timeout=120, poll_frequency=0.1, fail_on_statuses=[] if status == TaskStatus.ERROR else [TaskStatus.ERROR],
+        task, timeout=300, poll_frequency=0.1, fail_on_statuses=[] if status == TaskStatus.ERROR else [TaskStatus.ERROR],
         expected_target_statuses=[status])
 
 

@@ -32,7 +32,7 @@ def vtpm(*arguments, text=None, refused=False):
     """Runs a verb of vtpm against the daemon and gives what it says."""
     done = subprocess.run(
         [VTPM, *arguments, "--data", DATA],
-        input=text, capture_output=True, text=True, timeout=120,
+        input=text, capture_output=True, text=True, timeout=300,
     )
     assert (done.returncode != 0) == refused, (arguments, done.stdout, done.stderr)
     return done.stderr if refused else done.stdout
@@ -175,7 +175,7 @@ class Tpm:
     def run(self, script, check=True, text=None):
         done = subprocess.run(
             ["bash", "-ec", script], cwd=self.folder.name, env=self.environment,
-            input=text, capture_output=True, text=True, timeout=120,
+            input=text, capture_output=True, text=True, timeout=300,
         )
         assert not check or done.returncode == 0, (script, done.stdout, done.stderr)
         return done
@@ -274,7 +274,7 @@ def raw(method, path, token=None, version=NEW, kind="xml", **more):
         headers["Authorization"] = f"Bearer {token}"
     headers.update(more.pop("headers", {}))
     href = path if path.startswith("http") else URL + path
-    return requests.request(method, href, headers=headers, verify=False, timeout=60, **more)
+    return requests.request(method, href, headers=headers, verify=False, timeout=300, **more)
 
 
 def everything():

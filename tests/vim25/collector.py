@@ -82,7 +82,7 @@ assert update.filterSet[0].filter == watched and update.filterSet[0].objectSet[0
 assert own.WaitForUpdatesEx(update.version, Pc.WaitOptions(maxWaitSeconds=0)) is None
 assert own.CheckForUpdates(update.version) is None
 task = vm.PowerOffVM_Task()
-change = own.WaitForUpdatesEx(update.version, Pc.WaitOptions(maxWaitSeconds=60)).filterSet[0].objectSet[0]
+change = own.WaitForUpdatesEx(update.version, Pc.WaitOptions(maxWaitSeconds=300)).filterSet[0].objectSet[0]
 assert change.kind == "modify" and [(it.name, it.val) for it in change.changeSet] == [("runtime.powerState", "poweredOff")]
 wait(task)
 watched.Destroy()

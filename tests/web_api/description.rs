@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::PATIENCE_IN_SECONDS;
 use crate::support::web::{ADMINISTRATOR, Web};
 
 /// Each operation of the description: method, path, operation.
@@ -77,7 +78,7 @@ fn schemathesis_finds_no_request_that_makes_the_daemon_fail() {
             "--workers",
             "2",
             "--request-timeout",
-            "60",
+            PATIENCE_IN_SECONDS,
         ])
         // It would log itself out; and what never ends has no answer.
         .args([
