@@ -212,6 +212,23 @@ fn a_vm_whose_provider_is_gone_is_locked_until_its_backup_is_restored() {
 }
 
 #[test]
+fn who_looks_for_locks_leaves_a_vm_alone_that_an_operation_is_at() {
+    let world = world();
+    world.create("vm");
+    let file = world.folder.path().join("providers/vc01/kp1.provider.json");
+    let aside = world.folder.path().join("aside");
+    fs::rename(&file, &aside).unwrap();
+    failed(world.operations.power_on("vm", false));
+    fs::rename(&aside, &file).unwrap();
+    let accepted = world.operations.power_on("vm", false);
+    // The key is back, which changes the record that the operation has read.
+    world.operations.look_for_all_locks().unwrap();
+    assert!(world.operations.vm("vm").unwrap().locked.is_some());
+    done(accepted);
+    assert_eq!(world.operations.vm("vm").unwrap().locked, None);
+}
+
+#[test]
 fn the_keys_of_a_provider_are_listed_with_their_vms() {
     let world = world();
     world.create("a");

@@ -1,6 +1,6 @@
 //! Locked VMs: their key cannot be had, so they are not powered on until it can.
 
-use super::{Job, Operations};
+use super::{Job, Operations, lock};
 use crate::inventory::Transaction;
 use crate::key_server::OpenProvider;
 use crate::model::{Locked, PowerState, Provider, Timestamp, Vm, VmId};
@@ -77,20 +77,30 @@ impl Operations {
                     continue;
                 }
                 match self.try_key_of(&vm, &mut keys) {
-                    Ok(_) if vm.locked.is_some() => self.set_lock(vm.id, None)?,
-                    Ok(_) => {}
-                    // Something else is wrong with its files, which power-on says.
-                    Err(error) => {
-                        if self.note_lock(vm.id, &error) {
-                            locked.push(vm.name);
-                        }
+                    Ok(_) if vm.locked.is_some() => {
+                        self.while_idle(vm.id, || self.set_lock(vm.id, None))
+                            .transpose()?;
                     }
+                    Ok(_) => {}
+                    Err(error @ Error::KeyRequired { .. }) => {
+                        self.while_idle(vm.id, || self.note_lock(vm.id, &error));
+                        locked.push(vm.name);
+                    }
+                    // Something else is wrong with its files, which power-on says.
+                    Err(_) => {}
                 }
             }
             Ok(())
         })?;
         locked.sort();
         Ok(locked)
+    }
+
+    /// Records what was found out about a VM, unless an operation is at it: that one finds out for itself, and would be refused because
+    /// the record is another one than it has read. One that begins meanwhile waits, and reads the record then.
+    fn while_idle<T>(&self, vm: VmId, record: impl FnOnce() -> T) -> Option<T> {
+        let busy = lock(&self.busy);
+        (!busy.contains_key(&vm)).then(record)
     }
 
     /// Tries the key of a VM that has just come, and records what came of it.
@@ -139,7 +149,7 @@ impl Operations {
     }
 
     /// Records a VM as locked if that is what the error says.
-    pub(super) fn note_lock(&self, vm: VmId, error: &Error) -> bool {
+    pub(super) fn note_lock(&self, vm: VmId, error: &Error) {
         let Error::KeyRequired {
             provider,
             key_id,
@@ -147,7 +157,7 @@ impl Operations {
             ..
         } = error
         else {
-            return false;
+            return;
         };
         let locked = Locked {
             provider: provider.clone(),
@@ -158,7 +168,6 @@ impl Operations {
         if let Err(error) = self.set_lock(vm, Some(locked)) {
             tracing::warn!(%vm, "the VM was not recorded as locked: {error}");
         }
-        true
     }
 
     /// A VM that was powered on or changed meanwhile has found out for itself.
