@@ -441,7 +441,7 @@ fn what_is_not_supported_is_refused_with_words() {
     }
     // What cannot even be read, with the same exit code: it is the only one that swtpm has.
     for option in [
-        ["--tpmstate", "dir=s,backup"],
+        ["--tpmstate", "backend-uri=file://s,backup"],
         ["--tpmstate", "backend-uri=http://s"],
         ["--flags", "startup-deactivated"],
         ["--seccomp", "action=shrug"],

@@ -234,7 +234,8 @@ impl Socket {
             None => StateKey::Beside,
         };
         if self.print_states {
-            return print::states(&mut FolderStore::at(self.state_place()?, state_key));
+            let place = self.state_place()?;
+            return print::states(&mut FolderStore::at(place.clone(), state_key), place.path());
         }
         let flags = self.flags.unwrap_or_default();
         let migration = self.migration.unwrap_or_default();
