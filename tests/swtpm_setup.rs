@@ -489,7 +489,9 @@ fn what_it_can_do_is_told_and_what_it_cannot_is_refused() {
         let said = machine.refused(words);
         assert!(said.contains(reason), "{words}: {said}");
     }
+    // What a FIPS host would not allow is left out of profiles of one's own alone.
+    machine.ok("--tpm2 --tpm-state state --profile-name default-v1 --profile-remove-disabled fips-host --overwrite");
     let profiles = machine.ok("--tpm2 --print-profiles");
     assert!(profiles.contains(r#"{"Name":"default"}"#), "{profiles}");
-    machine.ok("--tpm2 --tpm-state state --createek --profile-name builtin:pc-client --display");
+    machine.ok("--tpm2 --tpm-state state --createek --profile-name builtin:pc-client --display --overwrite");
 }

@@ -441,7 +441,7 @@ fn what_is_not_supported_is_refused_with_words() {
     }
     // What cannot even be read, with the same exit code: it is the only one that swtpm has.
     for option in [
-        ["--tpmstate", "dir=s,backup"],
+        ["--tpmstate", "backend-uri=file://s,backup"],
         ["--tpmstate", "backend-uri=http://s"],
         ["--flags", "startup-deactivated"],
         ["--seccomp", "action=shrug"],
@@ -475,13 +475,35 @@ fn profiles_and_states_are_printed_as_json() {
         .collect();
     assert!(names.contains(&"default") && names.contains(&"swtpm-0.7"));
     assert_eq!(print("--print-states")["states"], serde_json::json!([]));
+    assert!(!place.path("state").exists(), "looking makes nothing");
     let mut served = place.serve("state", &["--flags", "startup-clear"]);
+    // A TPM that runs keeps nobody from looking.
+    let states = print("--print-states");
+    assert_eq!(states["states"].as_array().map(Vec::len), Some(1));
+    assert_eq!(states["states"][0]["name"], "permall");
     place.ioctl_ok(&served, &["-v"]);
     place.ioctl_ok(&served, &["-s"]);
     assert!(served.process.wait().success());
     let states = print("--print-states");
     assert_eq!(states["states"][0]["name"], "permall");
     assert_eq!(states["states"][1]["name"], "volatilestate");
+}
+
+#[test]
+fn the_log_says_why_a_program_did_not_start() {
+    let place = Place::new();
+    let mut served = place.serve("state", &["--flags", "startup-clear"]);
+    let options = ["--flags", "not-need-init", "--log", "file=second.log"];
+    let server = ["--server", "type=unixio,path=second.data"];
+    let mut second = place.swtpm(&[&options[..], &server].concat());
+    let output = second.output().expect("it starts");
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let log = fs::read_to_string(place.path("second.log")).expect("the log");
+    for said in [told, log] {
+        assert!(said.contains("in use by another process"), "{said}");
+    }
+    served.assert_serves();
 }
 
 #[test]

@@ -4,6 +4,7 @@ use tpm_engine::{Profile, Tpm};
 use tpm_wire::codec::Limits;
 use tpm_wire::constants::{TpmAlgId, TpmEccCurve};
 
+use crate::choices;
 use crate::frame::{rc, response_code, word};
 
 const SPECIFICATION: u64 = 1;
@@ -59,12 +60,14 @@ pub(crate) fn describe(tpm: &mut Tpm, flags: u64) -> String {
     if flags & ALGORITHMS != 0 {
         let implemented = algorithms(&Profile::default().limits);
         let enabled = algorithms(&tpm.profile().limits);
-        parts.push(choice("RuntimeAlgorithms", &implemented, &enabled));
+        let free = choices::algorithms(&implemented);
+        parts.push(choice("RuntimeAlgorithms", &implemented, &free, &enabled));
     }
     if flags & COMMANDS != 0 {
         let implemented = ranges(&all_commands());
+        let free = ranges(&choices::commands(&all_commands()));
         let enabled = ranges(&commands(tpm));
-        parts.push(choice("RuntimeCommands", &implemented, &enabled));
+        parts.push(choice("RuntimeCommands", &implemented, &free, &enabled));
     }
     if flags & ACTIVE_PROFILE != 0 {
         let active = profile(tpm.profile());
@@ -78,7 +81,7 @@ pub(crate) fn describe(tpm: &mut Tpm, flags: u64) -> String {
     }
     if flags & RUNTIME_ATTRIBUTES != 0 {
         // Nothing here depends on the cryptographic policy of the machine.
-        parts.push(choice("RuntimeAttributes", &[], &[]));
+        parts.push(choice("RuntimeAttributes", &[], &[], &[]));
     }
     format!("{{{}}}", parts.join(","))
 }
@@ -86,6 +89,10 @@ pub(crate) fn describe(tpm: &mut Tpm, flags: u64) -> String {
 /// A profile, with the words by which `--profile` takes it back.
 fn profile(profile: &Profile) -> String {
     let level = state_format_level(profile);
+    let algorithms = level.map_or_else(
+        || profile.algorithms_text(),
+        |level| algorithms_at(level, profile),
+    );
     let level = level.map(|level| format!(r#""StateFormatLevel":{level},"#));
     let description = DESCRIPTIONS
         .iter()
@@ -96,7 +103,7 @@ fn profile(profile: &Profile) -> String {
         printable(profile.name.bytes()),
         level.unwrap_or_default(),
         profile.commands_text(),
-        profile.algorithms_text(),
+        algorithms,
         description.unwrap_or_default()
     )
 }
@@ -144,12 +151,41 @@ fn state_format_level(profile: &Profile) -> Option<u64> {
         .any(|cipher| profile.limits.has_symmetric_key_size(cipher, 192));
     let long_rsa = profile.limits.has_rsa_key_size(4096);
     let sizes = match (long_rsa, ciphers) {
-        (true, _) => 8,
-        (false, true) => 4,
+        (true, _) => LEVEL_OF_RSA_4096,
+        (false, true) => LEVEL_OF_192_BITS,
         (false, false) => 1,
     };
     Some(commands.max(sizes)).filter(|level| *level != u64::MAX)
 }
+
+/// The algorithms of a profile in libtpms's words, which do not repeat what its level says: sizes of keys that come later are left out.
+fn algorithms_at(level: u64, profile: &Profile) -> String {
+    let words = profile.algorithms_text();
+    let least = |word: &str| {
+        let (name, sizes) = word.split_once("-sizes=")?;
+        let sizes: Vec<u16> = sizes
+            .split('+')
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .ok()?;
+        let known: &[u16] = match name {
+            "rsa" if level < LEVEL_OF_RSA_4096 => &[1024, 2048, 3072],
+            "aes" | "camellia" if level < LEVEL_OF_192_BITS => &[128, 256],
+            _ => return None,
+        };
+        let least = sizes.first().filter(|_| known.ends_with(&sizes))?;
+        Some(format!("{name}-min-size={least}"))
+    };
+    let words = words
+        .split(',')
+        .map(|word| least(word).unwrap_or_else(|| word.to_owned()));
+    words.collect::<Vec<_>>().join(",")
+}
+
+/// The level of libtpms' state format from which on it has RSA keys of 4096 bits.
+pub const LEVEL_OF_RSA_4096: u64 = 8;
+/// The level of libtpms' state format from which on it has AES and Camellia keys of 192 bits.
+pub const LEVEL_OF_192_BITS: u64 = 4;
 
 /// Algorithms that libtpms does not know at any level of its state format.
 pub const NOT_IN_LIBTPMS: [TpmAlgId; 5] = [
@@ -170,17 +206,17 @@ pub const fn level_of_command(code: u32) -> u64 {
     }
 }
 
-/// What there is, and what of it this TPM has: a profile leaves out the rest, for good.
-fn choice(name: &str, implemented: &[String], enabled: &[String]) -> String {
+/// What there is, what of it a profile may leave out, and what this TPM has: its profile leaves out the rest, for good.
+fn choice(name: &str, implemented: &[String], free: &[String], enabled: &[String]) -> String {
     let missing: Vec<String> = implemented
         .iter()
         .filter(|item| !enabled.contains(item))
         .cloned()
         .collect();
-    let [implemented, enabled, missing] =
-        [implemented, enabled, &missing].map(|items| items.join(","));
+    let [implemented, free, enabled, missing] =
+        [implemented, free, enabled, &missing].map(|items| items.join(","));
     format!(
-        r#""{name}":{{"Implemented":"{implemented}","CanBeDisabled":"","Enabled":"{enabled}","Disabled":"{missing}"}}"#
+        r#""{name}":{{"Implemented":"{implemented}","CanBeDisabled":"{free}","Enabled":"{enabled}","Disabled":"{missing}"}}"#
     )
 }
 

@@ -5,6 +5,7 @@
 //! owns one TPM and keeps the promise that counts: what an answer promises is on stable storage before the answer leaves.
 
 mod blob;
+mod choices;
 mod connections;
 mod descriptor;
 mod deterministic;
@@ -30,7 +31,7 @@ pub use deterministic::Deterministic;
 pub use device::{
     BufferSizes, Device, DeviceError, Faults, PlatformMaker, Settings, StartupKind, wipe_stack,
 };
-pub use info::{NOT_IN_LIBTPMS, level_of_command};
+pub use info::{LEVEL_OF_192_BITS, LEVEL_OF_RSA_4096, NOT_IN_LIBTPMS, level_of_command};
 pub use signals::Signals;
 pub use store::{MemoryStore, SaveFuture, StateStore, StoreError, Stored};
 pub use stream::{Listener, Stream};

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tpm_server::{SaveFuture, StateStore, StoreError, Stored};
 use vm_store::backend::Backend;
-use vm_store::{Contents, OpenOptions, SectionKind, StateFolder, StateKey, VmFile};
+use vm_store::offline::{Place, examine};
+use vm_store::{Contents, OpenOptions, STATE_NAME, SectionKind, StateFolder, StateKey, VmFile};
 
 use crate::StatePlace;
 
@@ -22,6 +23,9 @@ pub struct FolderStore {
     patience: Duration,
 }
 
+/// swtpm's names of the two kinds of state.
+const PERMANENT: &str = "permall";
+const VOLATILE: &str = "volatilestate";
 /// How often it is looked whether a folder is free.
 const INTERVAL: Duration = Duration::from_millis(5);
 
@@ -66,17 +70,51 @@ impl FolderStore {
         }
     }
 
-    /// The kinds, by swtpm's names, and the sizes of the state that is there.
+    /// The kinds, by swtpm's names, and the sizes of the state that is there. A folder is only looked at: that takes neither its key
+    /// nor the lock that a running TPM has, and makes nothing.
     pub fn sizes(&mut self) -> Result<Vec<(&'static str, usize)>, StoreError> {
+        if !self.path.exists() {
+            return Ok(Vec::new());
+        }
+        if self.path.is_dir() {
+            return self.sizes_in_folder();
+        }
         let stored = self.load()?;
         let volatile = stored
             .as_ref()
             .and_then(|stored| stored.volatile.as_ref())
-            .map(|bytes| ("volatilestate", bytes.len()));
+            .map(|bytes| (VOLATILE, bytes.len()));
         Ok(stored
-            .map(|stored| ("permall", stored.permanent.len()))
+            .map(|stored| (PERMANENT, stored.permanent.len()))
             .into_iter()
             .chain(volatile)
+            .collect())
+    }
+
+    fn sizes_in_folder(&self) -> Result<Vec<(&'static str, usize)>, StoreError> {
+        let state = self.path.join(STATE_NAME);
+        if !state.exists() {
+            return Ok(Vec::new());
+        }
+        let place = Place::find(&*self.backend, &state).map_err(StoreError::new)?;
+        let found = examine(&place, None).map_err(StoreError::new)?;
+        let sections = found.nvram.map(|nvram| nvram.sections).unwrap_or_default();
+        let size = |name, kind: SectionKind| {
+            let section = sections.iter().find(|section| section.kind == kind.0);
+            section.map(|section| (name, section.length))
+        };
+        let Some(permanent) = size(PERMANENT, SectionKind::TPM_PERMANENT) else {
+            let finding = found.findings.into_iter().next();
+            let why = finding.map(|finding| format!("{}: {}", finding.file, finding.text));
+            return Err(StoreError::new(format!(
+                "{}: no state can be read: {}",
+                state.display(),
+                why.unwrap_or_else(|| "the files hold no TPM state".to_owned())
+            )));
+        };
+        Ok([permanent]
+            .into_iter()
+            .chain(size(VOLATILE, SectionKind::TPM_VOLATILE))
             .collect())
     }
 
@@ -199,6 +237,26 @@ mod tests {
         assert!(other.load().is_err());
         store.release();
         assert!(other.load().is_ok());
+    }
+
+    #[tokio::test]
+    async fn sizes_are_told_without_the_lock_and_change_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let look = || FolderStore::new(path.clone(), StateKey::Beside).sizes();
+        assert_eq!(look().unwrap(), []);
+        assert!(!path.exists(), "nothing was made");
+        let mut store = FolderStore::new(path.clone(), StateKey::Beside);
+        store.load().unwrap();
+        assert_eq!(look().unwrap(), []);
+        store.save(&state(1, None)).await.unwrap();
+        assert_eq!(look().unwrap(), [("permall", 1000)]);
+        store.save(&state(2, Some(3))).await.unwrap();
+        let both = [("permall", 1000), ("volatilestate", 1000)];
+        assert_eq!(look().unwrap(), both);
+        let nvram = path.join(STATE_NAME).join("tpm.nvram");
+        std::fs::write(&nvram, b"no state").unwrap();
+        assert!(look().unwrap_err().to_string().contains("tpm.nvram"));
     }
 
     #[tokio::test]

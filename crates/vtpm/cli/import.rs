@@ -27,13 +27,11 @@ use super::swtpm::KeyOption;
 use super::vm_settings::VmSettings;
 use super::{Threads, output, runtime, vm};
 use crate::config::DataFolder;
-use crate::import::{Libtpms, STATE_FILE, open_file, read_state};
+use crate::import::{Libtpms, STATE_FILE, VOLATILE_FILE, open_file, read_state};
 use crate::platform;
 
 /// swtpm holds this file locked while it runs.
 const LOCK_FILE: &str = ".lock";
-/// What swtpm stores of a suspended TPM.
-const VOLATILE_FILE: &str = "tpm2-00.volatilestate";
 /// A state is never larger than this.
 const LARGEST: u64 = 4 * 1024 * 1024;
 

@@ -5,7 +5,7 @@ mod reader;
 mod swtpm;
 
 pub(crate) use libtpms::{Libtpms, read_state};
-pub(crate) use swtpm::{STATE_FILE, open_file};
+pub(crate) use swtpm::{STATE_FILE, VOLATILE_FILE, open_file};
 
 /// Why a state could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,6 +10,8 @@ use super::reader::Reader;
 
 /// The name of the file with a TPM 2.0's permanent state.
 pub(crate) const STATE_FILE: &str = "tpm2-00.permall";
+/// The name of the file with the volatile state of a suspended one.
+pub(crate) const VOLATILE_FILE: &str = "tpm2-00.volatilestate";
 
 const HEADER: u16 = 10;
 /// The last version of the header that is known here.

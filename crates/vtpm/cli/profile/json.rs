@@ -3,7 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use serde_json::{Map, Value};
 use tpm_engine::Profile;
-use tpm_server::{NOT_IN_LIBTPMS, level_of_command};
+use tpm_server::{LEVEL_OF_192_BITS, LEVEL_OF_RSA_4096, NOT_IN_LIBTPMS, level_of_command};
 use tpm_wire::constants::TpmAlgId;
 
 /// The fields that a profile can have.
@@ -63,6 +63,9 @@ pub(crate) fn from_json(text: &str) -> anyhow::Result<Profile> {
         set_identity(&mut profile, identity)?;
     }
     if !super::is_custom(name) {
+        if let Some(level) = level {
+            leave_out_later_sizes(&mut profile, level);
+        }
         // What a running TPM says of its profile may be given back as it is.
         ensure!(
             profile == named,
@@ -120,15 +123,20 @@ fn apply_level(
         }
         profile.limits.remove_algorithm(algorithm);
     }
-    if level < 4 {
+    leave_out_later_sizes(profile, level);
+    Ok(())
+}
+
+/// A list of algorithms says nothing of the sizes of keys that came after its level.
+fn leave_out_later_sizes(profile: &mut Profile, level: u64) {
+    if level < LEVEL_OF_192_BITS {
         for cipher in [TpmAlgId::AES, TpmAlgId::CAMELLIA] {
             profile.limits.remove_symmetric_key_size(cipher, 192);
         }
     }
-    if level < 8 {
+    if level < LEVEL_OF_RSA_4096 {
         profile.limits.remove_rsa_key_size(4096);
     }
-    Ok(())
 }
 
 fn level_of(value: &Value) -> anyhow::Result<u64> {

@@ -27,13 +27,17 @@ impl FromStr for ProfileOption {
         if text.starts_with('{') {
             return Ok(Self::Json(text.to_owned()));
         }
-        let text = match text.rsplit_once(",remove-disabled=") {
-            Some((text, how)) => {
-                remove_disabled(how)?;
-                text
-            }
-            None => text,
-        };
+        if let Some((text, how)) = text.rsplit_once(",remove-disabled=") {
+            let option = Self::parse_one(text)?;
+            remove_disabled(how, option.is_custom())?;
+            return Ok(option);
+        }
+        Self::parse_one(text)
+    }
+}
+
+impl ProfileOption {
+    fn parse_one(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
             None => Ok(Self::Name(text.to_owned())),
             Some(("name", name)) => Ok(Self::Name(name.to_owned())),
@@ -48,9 +52,25 @@ impl FromStr for ProfileOption {
             )),
         }
     }
-}
 
-impl ProfileOption {
+    /// Whether this may be another than a built-in profile, as far as can be told before it is read.
+    pub(crate) fn is_custom(&self) -> bool {
+        match self {
+            Self::Name(name) => {
+                let name = name.strip_prefix("builtin:").unwrap_or(name);
+                Profile::by_name(name).is_none()
+            }
+            Self::Json(json) => {
+                let parsed: Option<serde_json::Value> = serde_json::from_str(json).ok();
+                let name = parsed
+                    .as_ref()
+                    .and_then(|profile| profile.get("Name")?.as_str());
+                name.is_none_or(is_custom)
+            }
+            Self::File(_) | Self::Descriptor(_) => true,
+        }
+    }
+
     /// The profile, read from where the option says.
     pub(crate) fn load(&self) -> anyhow::Result<Profile> {
         parse(&self.text()?).with_context(|| match self {
@@ -74,18 +94,19 @@ impl ProfileOption {
 }
 
 /// What becomes of the algorithms that this machine's cryptographic policy disables (swtpm's `remove-disabled`). Nothing here asks that
-/// policy, so it disables none, and `check` finds nothing to remove.
+/// policy, so it disables none, and `check` finds nothing to remove. Built-in profiles are left as they are by both words.
 ///
 /// # Errors
-/// Another word: a profile that only has what a FIPS host would allow is not made by itself.
-pub(crate) fn remove_disabled(how: &str) -> Result<(), String> {
+/// A profile of one's own that is to have only what a FIPS host would allow: it is not made by itself. Another word.
+pub(crate) fn remove_disabled(how: &str, is_custom: bool) -> Result<(), String> {
     match how {
         "check" => Ok(()),
+        "fips-host" if !is_custom => Ok(()),
         "fips-host" => Err(
             "'remove-disabled=fips-host' is not supported: name the algorithms that are wanted in a profile of your own (JSON, \"Algorithms\")"
                 .into(),
         ),
-        other => Err(format!("'remove-disabled={other}' is not known: it is check")),
+        other => Err(format!("'remove-disabled={other}' is not known: it is check or fips-host")),
     }
 }
 
@@ -142,6 +163,10 @@ mod tests {
             (
                 "name=custom,remove-disabled=check",
                 ProfileOption::Name("custom".into()),
+            ),
+            (
+                "name=default-v1,remove-disabled=fips-host",
+                ProfileOption::Name("default-v1".into()),
             ),
             (
                 &*format!("profile={json}"),

@@ -50,8 +50,9 @@ impl std::str::FromStr for StateOption {
         if values.take_flag("fsync")? == Some(false) {
             stricter.push("fsync=false: the state is on stable storage before an answer leaves");
         }
-        if values.take_flag("backup")? == Some(true) {
-            return Err("'backup' is not supported: the state file itself survives the loss of power at any moment".into());
+        // The state before the last one is always there, in the other slot of the same file, and taken when the newest is not whole.
+        if values.take_flag("backup")? == Some(true) && place.is_one_file() {
+            return Err("'backup' goes with a folder: one file has no other beside it".into());
         }
         values.finish()?;
         Ok(Self { place, stricter })
@@ -388,6 +389,8 @@ mod tests {
         let state: StateOption = "backend-uri=file:///x,lock".parse().unwrap();
         assert!(state.place.is_one_file());
         assert!(state.stricter.is_empty());
+        let state: StateOption = "dir=/x,lock,backup,fsync".parse().unwrap();
+        assert!(state.stricter.is_empty());
         let state: StateOption = "dir=/x,mode=0640,lock=false,fsync=false".parse().unwrap();
         assert_eq!(state.stricter.len(), 3);
         let log: LogOption = "file=/var/log/x.log,level=5".parse().unwrap();
@@ -439,7 +442,9 @@ mod tests {
     fn what_is_not_supported_is_refused_with_words() {
         let refused = [
             "backend-uri=http:///x".parse::<StateOption>().unwrap_err(),
-            "dir=/x,backup".parse::<StateOption>().unwrap_err(),
+            "backend-uri=file:///x,backup"
+                .parse::<StateOption>()
+                .unwrap_err(),
             "path=/x".parse::<StateOption>().unwrap_err(),
             "type=pipe".parse::<ServerOption>().unwrap_err(),
             "type=tcp,port=70000".parse::<ServerOption>().unwrap_err(),
@@ -455,7 +460,7 @@ mod tests {
                 .unwrap_err(),
             "need-init".parse::<FlagsOption>().unwrap_err(),
             "action=shrug".parse::<SeccompOption>().unwrap_err(),
-            "name=a,remove-disabled=fips-host"
+            "name=custom,remove-disabled=fips-host"
                 .parse::<ProfileOption>()
                 .unwrap_err(),
             "level=1".parse::<PidOption>().unwrap_err(),

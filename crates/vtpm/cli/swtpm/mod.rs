@@ -207,6 +207,17 @@ impl Socket {
         confine::enter(self.chroot.as_deref(), self.runas.as_deref())?;
         self.start_log()?;
         locked.tell();
+        let outcome = self.run(readiness, activated);
+        if let (Err(error), Some(LogOption { target, .. })) = (&outcome, &self.log)
+            && *target != LogTarget::StandardError
+        {
+            // Standard error, where it is told as well, may be nobody's.
+            tracing::error!("{error:#}");
+        }
+        outcome
+    }
+
+    fn run(&self, readiness: Readiness, activated: Vec<Activated>) -> anyhow::Result<ExitCode> {
         memory::forbid_dumps(Children::None);
         if self.print_capabilities {
             return print::capabilities(self.tpm2);
@@ -234,7 +245,8 @@ impl Socket {
             None => StateKey::Beside,
         };
         if self.print_states {
-            return print::states(&mut FolderStore::at(self.state_place()?, state_key));
+            let place = self.state_place()?;
+            return print::states(&mut FolderStore::at(place.clone(), state_key), place.path());
         }
         let flags = self.flags.unwrap_or_default();
         let migration = self.migration.unwrap_or_default();

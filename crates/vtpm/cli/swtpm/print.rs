@@ -1,6 +1,7 @@
 //! What `vtpm swtpm socket` can print about itself, in swtpm's JSON.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::Value;
@@ -26,11 +27,13 @@ const FEATURES: [&str; 13] = [
     "nvram-backend-dir",
     "nvram-backend-file",
 ];
-const MORE_FEATURES: [&str; 7] = [
+const MORE_FEATURES: [&str; 9] = [
     "cmdarg-profile",
     "cmdarg-print-profiles",
+    "profile-opt-remove-disabled",
     "cmdarg-print-info",
     "tpmstate-opt-lock",
+    "tpmstate-dir-backend-opt-backup",
     "tpmstate-dir-backend-opt-fsync",
     "cmdarg-pcap",
     "systemd-notify",
@@ -108,9 +111,21 @@ pub(super) fn profiles() -> anyhow::Result<ExitCode> {
     runtime(Threads::One)?.block_on(info(&new_tpm(), AVAILABLE_PROFILES))
 }
 
-pub(super) fn states(store: &mut FolderStore) -> anyhow::Result<ExitCode> {
-    let states: Vec<String> = store
-        .sizes()?
+/// The kinds and sizes of the state in a folder; if there is none, of swtpm's, which has yet to be imported.
+pub(super) fn states(store: &mut FolderStore, folder: &Path) -> anyhow::Result<ExitCode> {
+    let mut sizes = store.sizes()?;
+    if sizes.is_empty() {
+        let files = [
+            ("permall", crate::import::STATE_FILE),
+            ("volatilestate", crate::import::VOLATILE_FILE),
+        ];
+        let theirs = files.into_iter().filter_map(|(name, file)| {
+            let file = std::fs::metadata(folder.join(file)).ok()?;
+            Some((name, usize::try_from(file.len()).ok()?))
+        });
+        sizes.extend(theirs);
+    }
+    let states: Vec<String> = sizes
         .into_iter()
         .map(|(name, size)| format!(r#"{{"name": "{name}", "size": {size}}}"#))
         .collect();

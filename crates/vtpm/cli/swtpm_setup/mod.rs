@@ -368,7 +368,9 @@ impl SwtpmSetup {
             }
         }
         if let Some(how) = &self.profile_remove_disabled {
-            remove_disabled(how).map_err(anyhow::Error::msg)?;
+            let profile = self.chosen_profile();
+            let is_custom = profile.is_none_or(|profile| profile.is_custom());
+            remove_disabled(how, is_custom).map_err(anyhow::Error::msg)?;
         }
         if self.reconfigure
             && (self.createek
@@ -524,24 +526,28 @@ fn rsa_sizes(profile: &Profile) -> Vec<u16> {
 fn capabilities() -> String {
     let sizes = rsa_sizes(&Profile::default());
     let sizes = sizes.iter().map(|bits| format!("tpm2-rsa-keysize-{bits}"));
-    let features: Vec<String> = ["tpm-2.0".to_owned()]
+    let before = [
+        "tpm-2.0",
+        "cmdarg-keyfile-fd",
+        "cmdarg-pwdfile-fd",
+        "tpm12-not-need-root",
+        "cmdarg-write-ek-cert-files",
+        "cmdarg-create-config-files",
+        "cmdarg-reconfigure-pcr-banks",
+    ];
+    let behind = [
+        "cmdarg-profile",
+        "cmdarg-profile-remove-disabled",
+        "cmdarg-ek1keyalgo",
+        "cmdarg-ek2keyalgo",
+        "cmdarg-iakkeyalgo",
+        "cmdarg-idevidkeyalgo",
+    ];
+    let features: Vec<String> = before
+        .map(str::to_owned)
         .into_iter()
         .chain(sizes)
-        .chain(
-            [
-                "cmdarg-keyfile-fd",
-                "cmdarg-pwdfile-fd",
-                "cmdarg-write-ek-cert-files",
-                "cmdarg-create-config-files",
-                "cmdarg-reconfigure-pcr-banks",
-                "cmdarg-profile",
-                "cmdarg-ek1keyalgo",
-                "cmdarg-ek2keyalgo",
-                "cmdarg-iakkeyalgo",
-                "cmdarg-idevidkeyalgo",
-            ]
-            .map(str::to_owned),
-        )
+        .chain(behind.map(str::to_owned))
         .collect();
     format!(
         r#"{{ "type": "swtpm_setup", "features": [ "{}" ], "profiles": [ "{}" ], "version": "{}" }}"#,

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use serde_json::Value;
 use tpm_engine::Profile;
 
 use super::configuration::Configuration;
@@ -36,33 +37,45 @@ pub(super) fn configured(configuration: &Configuration) -> anyhow::Result<Profil
 
 /// The names of profiles that can be chosen, as JSON.
 pub(super) fn listing(configuration: &Configuration) -> anyhow::Result<String> {
-    let names = |folder: Option<PathBuf>| -> Vec<String> {
-        let entries = folder.and_then(|folder| fs::read_dir(folder).ok());
-        let mut names: Vec<String> = entries
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| {
-                let name = entry.file_name().into_string().ok()?;
-                name.strip_suffix(".json").map(str::to_owned)
-            })
-            .collect();
-        names.sort();
-        names
+    let local = in_folder(local_folder(configuration)?);
+    let distribution = in_folder(Some(DISTRIBUTION.into()));
+    let built_in = Profile::NAMES.map(|name| entry(name, None));
+    // In swtpm_setup's order, as there are scripts that look for the text.
+    Ok(format!(
+        r#"{{"local":[{}],"distro":[{}],"builtin":[{}]}}"#,
+        local.join(","),
+        distribution.join(","),
+        built_in.join(",")
+    ))
+}
+
+/// The profiles in the files of a folder, by their names.
+fn in_folder(folder: Option<PathBuf>) -> Vec<String> {
+    let files = folder.and_then(|folder| fs::read_dir(folder).ok());
+    let mut profiles: Vec<(String, PathBuf)> = files
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|file| {
+            let name = file.file_name().into_string().ok()?;
+            Some((name.strip_suffix(".json")?.to_owned(), file.path()))
+        })
+        .collect();
+    profiles.sort();
+    let description = |path: &Path| -> Option<String> {
+        let profile: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        Some(profile.get("Description")?.as_str()?.to_owned())
     };
-    let group = |names: Vec<String>| -> Vec<serde_json::Value> {
-        let object = |name: String| serde_json::json!({ "Name": name });
-        names.into_iter().map(object).collect()
-    };
-    let local = names(local_folder(configuration)?);
-    let distribution = names(Some(DISTRIBUTION.into()));
-    let built_in = Profile::NAMES.map(str::to_owned).to_vec();
-    let all = serde_json::json!({
-        "local": group(local),
-        "distro": group(distribution),
-        "builtin": group(built_in),
-    });
-    Ok(all.to_string())
+    profiles
+        .into_iter()
+        .map(|(name, path)| entry(&name, description(&path)))
+        .collect()
+}
+
+fn entry(name: &str, description: Option<String>) -> String {
+    let name = Value::from(name);
+    let description = description.map(|text| format!(r#","Description":{}"#, Value::from(text)));
+    format!(r#"{{"Name":{name}{}}}"#, description.unwrap_or_default())
 }
 
 fn local_folder(configuration: &Configuration) -> anyhow::Result<Option<PathBuf>> {
