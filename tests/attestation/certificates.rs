@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::support::{Daemon, finish, folder, only_for_vtpm};
-use crate::{Reached, Swtpm, assert_refused, assert_trusted, attest_ok, nonce, verdict};
+use crate::{assert_refused, assert_trusted, attest_ok, nonce};
 
 pub(crate) fn openssl(folder: &Path, arguments: &str) -> Output {
     Command::new("openssl")

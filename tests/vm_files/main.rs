@@ -10,7 +10,7 @@ mod support;
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use support::raw::{NvKind, RawTpm, nv_define, nv_increment, nv_read, nv_write};

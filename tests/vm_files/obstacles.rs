@@ -255,7 +255,10 @@ fn a_fifo_or_a_folder_that_a_user_names_is_refused_at_once_by_every_verb_that_re
             let output = command.output().expect("vtpm starts");
             let text = said(&output);
             let code = output.status.code();
-            assert!(code.is_some_and(|code| code != 0 && code != 124), "{words}: {text}");
+            assert!(
+                code.is_some_and(|code| code != 0 && code != 124),
+                "{words}: {text}"
+            );
             assert!(
                 text.contains(&name) && text.contains(kind),
                 "{words}: {text}"
@@ -291,7 +294,10 @@ fn one_vm_that_is_refused_does_not_hold_up_the_others() {
         text
     };
     let text = all("start");
-    assert!(text.contains("a: powered on") && text.contains("c: powered on"), "{text}");
+    assert!(
+        text.contains("a: powered on") && text.contains("c: powered on"),
+        "{text}"
+    );
     assert_eq!([power("a"), power("c")], ["on", "on"]);
     all("stop");
     assert_eq!([power("a"), power("c")], ["off", "off"]);

@@ -1,10 +1,13 @@
 //! `vtpm file`: what files say without a daemon, what is damaged in them, and the older state put back.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Client, Protocol, TpmServer, folder, only_for_vtpm};
+use crate::support::{
+    Client, Protocol, TpmServer, VTPM, copy_folder, files_below, folder, only_for_vtpm,
+};
 use crate::{Place, assert_code, define, said, vtpm};
 
 /// Exit codes of `vtpm file`.

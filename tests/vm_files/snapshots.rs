@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::raw::{get_random, nv_increment, nv_write};
-use crate::support::{Process, copy_folder, files_below, folder};
-use crate::{COUNTER, DATA, Place, define, read};
+use crate::support::{Process, copy_folder, files_below};
+use crate::{COUNTER, DATA, Place, assert_code, define, read, said};
 
 #[test]
 fn a_snapshot_of_a_running_vm_gives_pcrs_counters_and_objects_back_and_no_random_number() {
