@@ -1,8 +1,9 @@
 //! What it costs to store a TPM's state durably: one save beside a bare `pwrite` and `fdatasync` and beside what swtpm does, and many
 //! VMs at once beside what the disk can do.
 //!
-//! usage: `cargo bench --bench store [-- FOLDER]`; FOLDER lies on the disk to be measured, the target folder unless said. All
-//! contenders take turns, so that what else the machine does befalls all of them.
+//! usage: `cargo bench --bench store [-- [--threads LIST] [FOLDER]]`; FOLDER lies on the disk to be measured, the target folder unless
+//! said. LIST are the numbers of committer threads to be tried, with commas between: 8,16,32 unless said; the daemon has 16. All contenders
+//! take turns, so that what else the machine does befalls all of them.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
@@ -30,24 +31,36 @@ const UPDATE: usize = 4096;
 const SWTPM_STATE: usize = 5000;
 const SINGLE_ROUNDS: usize = 400;
 const VMS: usize = 64;
-const COMMITTER_THREADS: [usize; 3] = [8, 16, 32];
+const COMMITTER_THREADS: &str = "8,16,32";
 const LOAD_ROUNDS: usize = 5;
 const LOAD: Duration = Duration::from_millis(800);
 
 fn main() -> Outcome<()> {
-    let folder = std::env::args()
-        .skip(1)
-        .find(|argument| !argument.starts_with('-'))
-        .map_or_else(
-            || std::env::current_exe().map(|path| parent(&path)),
-            |path| Ok(path.into()),
-        )?;
+    let mut folder = parent(&std::env::current_exe()?);
+    let mut threads = COMMITTER_THREADS.to_owned();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--threads" => threads = arguments.next().ok_or("--threads needs a list")?,
+            // Cargo says it.
+            "--bench" => {}
+            other if other.starts_with('-') => Err(format!("there is no option {other}"))?,
+            path => folder = path.into(),
+        }
+    }
+    let threads: Vec<usize> = threads
+        .split(',')
+        .map(|number| match number.parse() {
+            Ok(number @ 1..=256) => Ok(number),
+            _ => Err(format!("--threads: {number} is no number from 1 to 256")),
+        })
+        .collect::<Result<_, _>>()?;
     let scratch = tempfile::Builder::new()
         .prefix("bench-store-")
         .tempdir_in(folder)?;
     let store = Store::new(scratch.path())?;
     single(&store, scratch.path())?;
-    many(&store, scratch.path())
+    many(&store, scratch.path(), &threads)
 }
 
 fn parent(path: &Path) -> PathBuf {
@@ -121,7 +134,7 @@ fn single(store: &Store, folder: &Path) -> Outcome<()> {
 }
 
 /// 64 VMs at once.
-fn many(store: &Store, folder: &Path) -> Outcome<()> {
+fn many(store: &Store, folder: &Path, committers: &[usize]) -> Outcome<()> {
     let vms: Vec<SharedVmFile> = (0..VMS)
         .map(|number| Ok(Arc::new(Mutex::new(store.vm(&format!("vm{number}"))?))))
         .collect::<Outcome<_>>()?;
@@ -129,7 +142,7 @@ fn many(store: &Store, folder: &Path) -> Outcome<()> {
         .map(|number| preallocated(&folder.join(format!("bare{number}"))))
         .collect::<Outcome<_>>()?;
     let mut bare = Vec::new();
-    let mut committed = vec![Vec::new(); COMMITTER_THREADS.len()];
+    let mut committed = vec![Vec::new(); committers.len()];
     let mut renamed = Vec::new();
     for _ in 0..LOAD_ROUNDS {
         bare.push(rate(VMS, |number, turn| {
@@ -138,7 +151,7 @@ fn many(store: &Store, folder: &Path) -> Outcome<()> {
             file.write_all_at(&[0xa5; UPDATE], slot)?;
             Ok(file.sync_data()?)
         }));
-        for (threads, rates) in COMMITTER_THREADS.iter().zip(&mut committed) {
+        for (threads, rates) in committers.iter().zip(&mut committed) {
             let committer = Committer::start(*threads)?;
             rates.push(rate(VMS, |number, turn| {
                 let vm = vms.get(number).ok_or("no VM")?;
@@ -159,7 +172,7 @@ fn many(store: &Store, folder: &Path) -> Outcome<()> {
     println!("\n{VMS} VMs at once, updates a second, median of {LOAD_ROUNDS} rounds in turns");
     let bare = median(bare);
     println!("  {VMS} threads, bare pwrite + fdatasync    {bare:8.0}");
-    for (threads, rates) in COMMITTER_THREADS.iter().zip(committed) {
+    for (threads, rates) in committers.iter().zip(committed) {
         let rate = median(rates);
         println!(
             "  {VMS} VMs, durable, {threads:2} committer threads  {rate:8.0}   {:.2} of bare",

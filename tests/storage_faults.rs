@@ -301,6 +301,7 @@ fn a_power_cut_at_any_write_or_sync_of_200_commands_leaves_the_state_before_or_a
     let cuts = world.backend.take_power_cuts();
     assert!(cuts.len() > 450, "only {} power cuts", cuts.len());
     let mut outcomes = [0_u32; 2];
+    let mut torn = 0;
     for (number, (change, disk)) in cuts.iter().enumerate() {
         let acknowledged = answered
             .iter()
@@ -309,12 +310,20 @@ fn a_power_cut_at_any_write_or_sync_of_200_commands_leaves_the_state_before_or_a
             .last()
             .unwrap_or(0);
         let asked = saves.iter().filter(|save| save.begun < *change).count();
-        for seed in 0..4 {
+        for seed in 0..7 {
             let place = format!("cut {number} (change {change}), seed {seed}");
-            // Any part of what was not synced may have arrived; with the last seed, all of it.
+            // Any part of what was not synced may have arrived, or all of it, or one sector of it half.
             let disk = match seed {
+                0..3 => disk.reboot(seed * 10_000 + change),
                 3 => disk.restart_process(),
-                _ => disk.reboot(seed * 10_000 + change),
+                _ => match disk.reboot_torn(seed * 13 + change) {
+                    Some(disk) => {
+                        torn += 1;
+                        disk
+                    }
+                    // Nothing was being written.
+                    None => continue,
+                },
             };
             let found = store(&disk)
                 .load()
@@ -342,6 +351,7 @@ fn a_power_cut_at_any_write_or_sync_of_200_commands_leaves_the_state_before_or_a
         outcomes.iter().all(|count| *count > 100),
         "before, after: {outcomes:?}"
     );
+    assert!(torn > 300, "only {torn} sectors were torn");
 }
 
 #[test]

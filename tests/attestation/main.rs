@@ -4,8 +4,11 @@
 #![cfg(test)]
 
 mod certificates;
+mod chains;
+mod identity_keys;
 mod keylime;
 mod page;
+mod published;
 mod service;
 #[path = "../support/mod.rs"]
 mod support;
@@ -77,6 +80,8 @@ impl Swtpm {
 struct Reached {
     daemon: Daemon,
     url: String,
+    /// What is for everybody, over plain HTTP.
+    pki: String,
     certificate: PathBuf,
     /// Of administrator@vsphere.local.
     password: String,
@@ -84,7 +89,10 @@ struct Reached {
 
 impl Reached {
     fn start(data: &Path) -> Self {
-        let daemon = Daemon::start_with(data, &["--listen", "127.0.0.1:0"]);
+        let daemon = Daemon::start_with(
+            data,
+            &["--listen", "127.0.0.1:0", "--pki-listen", "127.0.0.1:0"],
+        );
         let output = wait_for("the daemon's words", || {
             let output = daemon.output();
             output
@@ -99,7 +107,9 @@ impl Reached {
                 .unwrap_or_else(|| panic!("no {words}: {output}"))
         };
         let place = after("Listening on ");
+        let pki = after("Certificates of authorities and their lists are on ");
         Self {
+            pki: pki.trim_end_matches("/pki/").to_owned(),
             url: place.split(',').next().expect("a URL").to_owned(),
             certificate: data.join("tls/certificate.pem"),
             password: after("The user's password, shown this once: ").to_owned(),

@@ -100,7 +100,6 @@ fn keys_that_are_deactivated_destroyed_or_others_are_found_before_anything_is_wr
     let key2 = place.create("web02");
     let keys = place.keys(&server);
     let address = format!("127.0.0.1:{}", server.port);
-    let before = place.files();
 
     // Deactivated: it opens and protects nothing new.
     keys.revoke(&key1, RevocationReason::Superseded).unwrap();
@@ -115,12 +114,19 @@ fn keys_that_are_deactivated_destroyed_or_others_are_found_before_anything_is_wr
     daemon.ok(["vm", "stop", "web01"]);
     daemon.ok(["vm", "delete", "copy"]);
 
-    // Destroyed: the VM is locked, its files stay as they are, other VMs do not notice.
+    // Destroyed: the VM runs on, stores what it is asked to, and is switched off in good order. Then it is locked, its files stay as they
+    // are, other VMs do not notice.
     let aside = folder();
     copy_keys(&place.key_folder(), aside.path());
+    daemon.ok(["vm", "start", "web02"]);
     keys.revoke(&key2, RevocationReason::Superseded).unwrap();
     keys.destroy(&key2).unwrap();
     daemon.ok(["provider", "forget-keys", "kms"]);
+    place.client("web02").sh(
+        "tpm2_nvdefine 0x1500002 -C o -s 5; printf there > five; tpm2_nvwrite 0x1500002 -C o -i five",
+    );
+    daemon.ok(["vm", "stop", "web02"]);
+    let before = place.files();
     let of_web02 = |files: Vec<(std::path::PathBuf, Vec<u8>)>| -> Vec<_> {
         let mut files = files;
         files.retain(|(path, _)| path.display().to_string().contains("web02"));
@@ -166,4 +172,7 @@ fn keys_that_are_deactivated_destroyed_or_others_are_found_before_anything_is_wr
     server.start_again();
     daemon.ok(["vm", "unlock", "web02"]);
     daemon.ok(["vm", "start", "web02"]);
+    place
+        .client("web02")
+        .sh("equal \"$(tpm2_nvread 0x1500002 -C o -s 5)\" there");
 }

@@ -19,6 +19,7 @@ use tpm_wire::pcr::{TpmlDigestValues, TpmlPcrSelection, TpmsPcrSelect, TpmsPcrSe
 
 use crate::Error;
 use crate::algorithm::hash_algorithm;
+use crate::certificate;
 use crate::client::{Client, Transmit};
 use crate::ek::{EkTemplate, KeyAlgorithm, Usage};
 use crate::event_log::{Event, EventType, PCR_COUNT, bank_from_name};
@@ -168,6 +169,7 @@ pub fn endorsement<T: Transmit>(
             continue;
         }
         if let Some(certificate) = client.read_certificate(template.indices().certificate)? {
+            let certificate = certificate::without_padding(certificate);
             found = Some((template, Some(Base64(certificate))));
             break;
         }

@@ -20,7 +20,7 @@ pub(crate) const PAYLOAD_LENGTH: usize = SECTOR_LENGTH - SECTOR_HEADER - SECTOR_
 const MIN_CAPACITY: u32 = 8;
 const NEW_CAPACITY: u32 = 64;
 const MAX_CAPACITY: u32 = 65_528;
-/// A write covers at least two sectors: `judge` relies on it.
+/// A write covers at least two sectors, one of them the parity: `judge` relies on it.
 const MIN_SECTORS: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"vTPMnvrm";
@@ -28,6 +28,8 @@ const HEADER_MAC: usize = HEADER_LENGTH - 32;
 const SECTOR_HEADER: usize = 24;
 const SECTOR_TAG: usize = 16;
 const SECTOR_AUTHENTICATED: usize = SECTOR_LENGTH - SECTOR_TAG;
+/// Where in a sector its write id is.
+const WRITE_ID: std::ops::Range<usize> = 8..16;
 
 /// What the header of a file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +121,13 @@ impl Header {
         file.get(start..start + self.slot_length())
             .unwrap_or_default()
     }
+
+    /// The same, to be changed.
+    pub(crate) fn slot_of_mut<'a>(&self, file: &'a mut [u8], slot: Slot) -> &'a mut [u8] {
+        let start = self.slot_offset(slot);
+        file.get_mut(start..start + self.slot_length())
+            .unwrap_or_default()
+    }
 }
 
 /// One of the two slots.
@@ -146,22 +155,22 @@ impl Slot {
 
 /// The clear fields of a sector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct SectorTag {
+pub(crate) struct SectorTag {
     generation: u64,
     write_id: [u8; 8],
     index: u32,
     count: u32,
 }
 
-/// How many sectors a record needs.
+/// How many sectors a record needs, that of the parity among them.
 pub(crate) fn sectors_for(record_length: usize) -> Option<u32> {
     let count = u32::try_from(record_length.div_ceil(PAYLOAD_LENGTH)).ok()?;
-    Some(count.max(MIN_SECTORS))
+    Some(count.checked_add(1)?.max(MIN_SECTORS))
 }
 
 /// The longest record that any file can hold.
 pub(crate) fn max_record_length() -> usize {
-    sectors_length(MAX_CAPACITY) / SECTOR_LENGTH * PAYLOAD_LENGTH
+    sectors_length(MAX_CAPACITY - 1) / SECTOR_LENGTH * PAYLOAD_LENGTH
 }
 
 /// The capacity to give a file whose record needs so many sectors: room to grow to twice that.
@@ -190,7 +199,7 @@ impl Sectors {
         }
     }
 
-    /// The sectors of one write.
+    /// The sectors of one write; the last one is the parity of the others.
     pub(crate) fn write(
         &self,
         slot: Slot,
@@ -201,6 +210,7 @@ impl Sectors {
     ) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(sectors_length(count));
         let mut payloads = record.chunks(PAYLOAD_LENGTH);
+        let mut parity = [0; PAYLOAD_LENGTH];
         for index in 0..count {
             let tag = SectorTag {
                 generation,
@@ -208,9 +218,43 @@ impl Sectors {
                 index,
                 count,
             };
-            self.push(&mut bytes, slot, tag, payloads.next().unwrap_or_default());
+            if index + 1 == count {
+                self.push(&mut bytes, slot, tag, &parity);
+            } else {
+                let payload = payloads.next().unwrap_or_default();
+                exclusive_or(&mut parity, payload);
+                self.push(&mut bytes, slot, tag, payload);
+            }
         }
         bytes
+    }
+
+    /// Puts the one sector that a power cut tore in its middle back as it was to be, if all others of its write are there and it looks
+    /// torn: one part of it as it was to be, the other something else. A sector changed in any other way stays as it is.
+    /// What comes out is as good as the parity: the record has to open.
+    pub(crate) fn mend(&self, slot: Slot, bytes: &mut [u8], reading: &SlotReading) -> bool {
+        let Some(tag) = reading.torn else {
+            return false;
+        };
+        let (Ok(count), Ok(index)) = (usize::try_from(tag.count), usize::try_from(tag.index))
+        else {
+            return false;
+        };
+        let mut payload = [0; PAYLOAD_LENGTH];
+        for (at, sector) in bytes.chunks(SECTOR_LENGTH).take(count).enumerate() {
+            if at != index {
+                exclusive_or(&mut payload, payload_of(sector));
+            }
+        }
+        let mut whole = Vec::with_capacity(SECTOR_LENGTH);
+        self.push(&mut whole, slot, tag, &payload);
+        match bytes.chunks_mut(SECTOR_LENGTH).nth(index) {
+            Some(sector) if looks_torn(sector, &whole) => {
+                sector.copy_from_slice(&whole);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Fillers for the sectors `from..to` of a slot that were never written.
@@ -290,13 +334,38 @@ pub(crate) fn record_of(slot: &[u8], sectors: u32) -> Vec<u8> {
         .unwrap_or_default()
         .chunks(SECTOR_LENGTH)
     {
-        record.extend_from_slice(
-            sector
-                .get(SECTOR_HEADER..SECTOR_AUTHENTICATED)
-                .unwrap_or_default(),
-        );
+        record.extend_from_slice(payload_of(sector));
     }
     record
+}
+
+fn payload_of(sector: &[u8]) -> &[u8] {
+    let payload = sector.get(SECTOR_HEADER..SECTOR_AUTHENTICATED);
+    payload.unwrap_or_default()
+}
+
+fn exclusive_or(sum: &mut [u8; PAYLOAD_LENGTH], payload: &[u8]) {
+    for (sum, byte) in sum.iter_mut().zip(payload) {
+        *sum ^= byte;
+    }
+}
+
+/// Whether a sector is the one that was being written up to some byte, or from some byte on, and another one in the rest of it. The other
+/// one is told by its tag, or by its write id: of 16 or 8 random bytes, half at least are other ones.
+fn looks_torn(found: &[u8], whole: &[u8]) -> bool {
+    let other = |range: std::ops::Range<usize>| {
+        let length = range.len();
+        let of = |bytes| <[u8]>::get(bytes, range.clone()).unwrap_or_default();
+        let differ = of(found).iter().zip(of(whole)).filter(|(a, b)| a != b);
+        differ.count() * 2 >= length
+    };
+    let pairs = found.iter().zip(whole).enumerate();
+    let mut differ = pairs.filter(|(_, (a, b))| a != b).map(|(at, _)| at);
+    let Some(first) = differ.next() else {
+        return false;
+    };
+    let last = differ.last().unwrap_or(first);
+    last < WRITE_ID.end || other(WRITE_ID) || other(first.max(SECTOR_AUTHENTICATED)..SECTOR_LENGTH)
 }
 
 /// A write all of whose sectors are there.
@@ -316,6 +385,17 @@ pub(crate) struct SlotReading {
     pub(crate) damaged: Vec<u32>,
     /// Generations of sectors 0 and 1, if authentic.
     head: [Option<u64>; 2],
+    /// Not every sector that the newest write was to replace was replaced, so that it was never acknowledged.
+    unfinished: bool,
+    /// The one sector that lacks to a write all of whose other sectors are there.
+    torn: Option<SectorTag>,
+}
+
+impl SectorTag {
+    fn is_of_the_write_of(&self, other: &Self) -> bool {
+        (self.generation, self.write_id, self.count)
+            == (other.generation, other.write_id, other.count)
+    }
 }
 
 impl SlotReading {
@@ -328,33 +408,58 @@ impl SlotReading {
         let complete = tags.first().copied().flatten().and_then(|first| {
             let count = usize::try_from(first.count).ok()?;
             let write = tags.get(..count)?;
-            let same = |tag: &Option<SectorTag>| {
-                tag.is_some_and(|tag| {
-                    (tag.generation, tag.write_id, tag.count)
-                        == (first.generation, first.write_id, first.count)
-                })
-            };
+            let same =
+                |tag: &Option<SectorTag>| tag.is_some_and(|it| it.is_of_the_write_of(&first));
             (first.generation > 0 && write.iter().all(same)).then_some(CompleteWrite {
                 generation: first.generation,
                 sectors: first.count,
             })
         });
+        let generations = tags.iter().flatten().map(|tag| tag.generation);
+        let newest = generations.max().unwrap_or(0);
         Self {
             complete,
-            newest: tags
-                .iter()
-                .flatten()
-                .map(|tag| tag.generation)
-                .max()
-                .unwrap_or(0),
+            newest,
             damaged: (0u32..)
                 .zip(&tags)
                 .filter(|(_, tag)| tag.is_none())
                 .map(|(index, _)| index)
                 .collect(),
             head: [0, 1].map(|at| tags.get(at).copied().flatten().map(|tag| tag.generation)),
+            unfinished: is_unfinished(&tags, newest),
+            torn: torn_sector(&tags),
         }
     }
+}
+
+/// Whether the newest write left sectors of older ones where its own were to be. It may have been tried more than once, with lengths of their
+/// own: each of the tries has to be unfinished, and sectors 0 and 1 are in each of them, so that one of these two shows of which it is.
+fn is_unfinished(tags: &[Option<SectorTag>], newest: u64) -> bool {
+    let writes = || {
+        let tags = tags.iter().flatten();
+        tags.filter(|tag| tag.generation == newest)
+    };
+    let left_behind = |write: &SectorTag| {
+        let count = usize::try_from(write.count).unwrap_or(0);
+        let range = tags.get(..count).unwrap_or_default();
+        range.iter().flatten().any(|tag| tag.generation < newest)
+    };
+    tags.iter().take(2).flatten().next().is_some() && newest > 0 && writes().all(left_behind)
+}
+
+fn torn_sector(tags: &[Option<SectorTag>]) -> Option<SectorTag> {
+    // Of two sectors that each write has, one at least is there.
+    let mut head = tags.iter().take(2).flatten();
+    let of = *head.find(|tag| tag.generation > 0)?;
+    let mut lacking = None;
+    for (index, tag) in (0..of.count).zip(tags.get(..usize::try_from(of.count).ok()?)?) {
+        match tag {
+            Some(tag) if tag.is_of_the_write_of(&of) => {}
+            None if lacking.is_none() => lacking = Some(SectorTag { index, ..of }),
+            _ => return None,
+        }
+    }
+    lacking
 }
 
 /// Which slot counts.
@@ -418,9 +523,10 @@ pub(crate) fn judge(zero: &SlotReading, one: &SlotReading) -> Result<Verdict, St
             other.newest
         ));
     }
-    // A write to that slot after ours would have replaced sectors 0 and 1.
-    if other.newest <= generation.saturating_add(1)
-        && other.head.iter().flatten().any(|head| *head < generation)
+    // A write to that slot after ours would have replaced sectors 0 and 1, and all others up to its length.
+    let next = generation.saturating_add(1);
+    if other.newest <= next && other.head.iter().flatten().any(|head| *head < generation)
+        || other.newest == next && other.unfinished
     {
         return Ok(verdict);
     }
@@ -534,6 +640,76 @@ mod tests {
             bench.write(2, 4, |_| true);
             bench.slots[1][sector * SECTOR_LENGTH + 100] ^= 4;
             assert!(bench.judge().is_err());
+        }
+    }
+
+    #[test]
+    fn a_torn_sector_of_an_unfinished_write_falls_back() {
+        for torn in 0..5 {
+            for kept in 0..5 {
+                let mut bench = Bench::new();
+                bench.write(1, 5, |_| true);
+                bench.write(2, 5, |_| true);
+                bench.write(3, 5, |index| index != kept);
+                bench.slots[0][torn * SECTOR_LENGTH + 100] ^= 4;
+                // With the damaged one, nothing old is left where it was: all sectors are there but one.
+                let verdict = bench.judge().map(|verdict| verdict.write.generation);
+                assert_eq!(verdict.ok(), (torn != kept).then_some(2), "{torn} {kept}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_failed_try_left_behind_does_not_make_an_acknowledged_write_unfinished() {
+        for torn in 0..3 {
+            let mut bench = Bench::new();
+            bench.write(1, 8, |_| true);
+            bench.write(2, 8, |_| true);
+            // A try of generation 3 that came halfway, and a shorter one that was acknowledged.
+            bench.write(3, 8, |index| index % 2 == 1);
+            bench.write(3, 3, |_| true);
+            assert_eq!(bench.judge().unwrap().write.generation, 3);
+            bench.slots[0][torn * SECTOR_LENGTH + 100] ^= 4;
+            assert!(bench.judge().is_err(), "{torn}");
+        }
+    }
+
+    #[test]
+    fn a_torn_sector_is_put_back_and_a_changed_one_is_not() {
+        for torn in 0..5 {
+            let mut bench = Bench::new();
+            bench.write(1, 5, |_| true);
+            bench.write(2, 5, |_| true);
+            let before = bench.slots[0].clone();
+            bench.write(3, 5, |_| true);
+            let whole = bench.slots[0].clone();
+            let at = torn * SECTOR_LENGTH;
+            let mend = |changed: &[u8]| {
+                let mut bytes = changed.to_vec();
+                let reading = bench.sectors.read(Slot::Zero, &bytes);
+                let mended = bench.sectors.mend(Slot::Zero, &mut bytes, &reading);
+                assert_eq!(mended, bytes == whole, "sector {torn}");
+                mended
+            };
+            for middle in [16, 24, 256, 495, 505] {
+                let mut new_first = whole.clone();
+                new_first[at + middle..at + SECTOR_LENGTH]
+                    .copy_from_slice(&before[at + middle..at + SECTOR_LENGTH]);
+                assert!(mend(&new_first), "{torn} {middle}");
+                let mut new_last = whole.clone();
+                new_last[at..at + middle].copy_from_slice(&before[at..at + middle]);
+                assert!(mend(&new_last), "{torn} {middle}");
+                let mut changed = whole.clone();
+                changed[at + middle] ^= 4;
+                assert!(!mend(&changed), "{torn} {middle}");
+            }
+            // Two sectors that lack are more than the parity can give.
+            let mut two = whole.clone();
+            two[at..at + SECTOR_LENGTH].fill(0);
+            let next = (torn + 1) % 5 * SECTOR_LENGTH;
+            two[next..next + SECTOR_LENGTH].fill(0);
+            let reading = bench.sectors.read(Slot::Zero, &two);
+            assert!(!bench.sectors.mend(Slot::Zero, &mut two, &reading));
         }
     }
 

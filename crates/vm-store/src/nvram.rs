@@ -63,6 +63,8 @@ pub struct OpenReport {
     pub interrupted: Option<u64>,
     /// Parts of the file that hold nothing of worth any more are damaged; the next save writes them anew.
     pub standby_damage: bool,
+    /// One sector of the state, torn by a power cut, was put together from the others; the next save but one writes it anew.
+    pub mended: bool,
     /// The older state was taken because the caller asked for it, though a newer one may be lost.
     pub rescued: bool,
 }
@@ -157,6 +159,7 @@ impl Nvram {
             header,
             verdict,
             contents,
+            mended,
             rescued,
         } = read_state(&path, &bytes, key, identity, rescue)?;
         let Verdict { slot, write, .. } = verdict;
@@ -176,6 +179,7 @@ impl Nvram {
         let report = OpenReport {
             interrupted: verdict.interrupted,
             standby_damage: verdict.standby_damage,
+            mended,
             rescued,
         };
         Ok((nvram, contents, report))
@@ -357,6 +361,8 @@ pub(crate) struct Reading {
     pub(crate) header: Header,
     pub(crate) verdict: Verdict,
     pub(crate) contents: Contents,
+    /// A sector that a power cut tore was put together from the others.
+    pub(crate) mended: bool,
     /// The older state was taken because the caller asked for it.
     pub(crate) rescued: bool,
 }
@@ -386,24 +392,41 @@ pub(crate) fn read_state(
     let sectors = Sectors::new(key, identity);
     let zero = sectors.read(Slot::Zero, header.slot_of(bytes, Slot::Zero));
     let one = sectors.read(Slot::One, header.slot_of(bytes, Slot::One));
-    let (verdict, rescued) = match format::judge(&zero, &one) {
-        Ok(verdict) => (verdict, false),
-        Err(reason) if !rescue => return Err(damaged(reason)),
-        Err(reason) => {
-            let best = format::best_complete(&zero, &one).ok_or_else(|| damaged(reason))?;
-            (best, true)
-        }
+    let reading = |verdict: Verdict, bytes: &[u8], mended, rescued| {
+        let Verdict { slot, write, .. } = verdict;
+        let record = format::record_of(header.slot_of(bytes, slot), write.sectors);
+        let context = RecordContext::nvram(identity, write.generation);
+        let (contents, _padding) = Contents::open(&record, key, &context).map_err(damaged)?;
+        Ok(Reading {
+            header,
+            verdict,
+            contents,
+            mended,
+            rescued,
+        })
     };
-    let Verdict { slot, write, .. } = verdict;
-    let record = format::record_of(header.slot_of(bytes, slot), write.sectors);
-    let context = RecordContext::nvram(identity, write.generation);
-    let (contents, _padding) = Contents::open(&record, key, &context).map_err(damaged)?;
-    Ok(Reading {
-        header,
-        verdict,
-        contents,
-        rescued,
-    })
+    let reason = match format::judge(&zero, &one) {
+        Ok(verdict) => return reading(verdict, bytes, false, false),
+        Err(reason) => reason,
+    };
+    let mut whole = bytes.to_vec();
+    let mut mended = false;
+    for (slot, found) in [(Slot::Zero, &zero), (Slot::One, &one)] {
+        let bytes = header.slot_of_mut(&mut whole, slot);
+        mended |= sectors.mend(slot, bytes, found);
+    }
+    if mended {
+        let [zero, one] =
+            [Slot::Zero, Slot::One].map(|slot| sectors.read(slot, header.slot_of(&whole, slot)));
+        let read = format::judge(&zero, &one).map(|verdict| reading(verdict, &whole, true, false));
+        if let Ok(Ok(read)) = read {
+            return Ok(read);
+        }
+    }
+    match format::best_complete(&zero, &one) {
+        Some(best) if rescue => reading(best, bytes, false, true),
+        _ => Err(damaged(reason)),
+    }
 }
 
 /// Reads a whole file unless it is larger than files of its kind may be.

@@ -27,6 +27,7 @@ pub(crate) fn router() -> OpenApiRouter<Web> {
         .routes(routes!(set_ek_certificate))
         .routes(routes!(issue))
         .routes(routes!(device_keys, make_device_keys))
+        .routes(routes!(set_device_certificate))
 }
 
 /// The certificate authority of a vCenter.
@@ -185,6 +186,20 @@ async fn make_device_keys(
     Body(wanted): Body<DeviceKeysWanted>,
 ) -> Result<Response, Problem> {
     api.accept(move |operations| operations.make_device_keys(&vm, wanted.keys))
+        .await
+}
+
+/// Puts a certificate of another authority for such a key into a TPM, which shows to have the key.
+#[utoipa::path(post, path = "/v1/vms/{vm}/device-keys/certificate", tag = "Certificates",
+    request_body = GivenCertificate,
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn set_device_certificate(
+    api: Api,
+    InPath(vm): InPath,
+    Body(given): Body<GivenCertificate>,
+) -> Result<Response, Problem> {
+    api.accept(move |operations| operations.set_device_certificate(&vm, given.certificate))
         .await
 }
 

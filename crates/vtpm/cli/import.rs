@@ -1,6 +1,6 @@
 //! `vtpm import`: changing over from another implementation of a TPM without losing keys.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ use tpm_engine::import::{Imported, PowerLoss};
 use tpm_server::{Signals, StateStore, Stored};
 use vm_inventory::{Name, VmView};
 use vm_store::StateKey;
+use vm_store::backend::{open_named, read_named};
 use vm_web::api::AdoptTpm;
 use vtpm_host::FolderStore;
 use zeroize::Zeroizing;
@@ -173,7 +174,7 @@ fn state_file(from: &Path) -> PathBuf {
 
 /// A TPM that goes on there while it is taken over here would be two. The lock is given back when the file is dropped.
 fn refuse_while_in_use(file: &Path) -> anyhow::Result<Option<File>> {
-    let Ok(lock) = File::open(file.with_file_name(LOCK_FILE)) else {
+    let Ok(lock) = open_named(&file.with_file_name(LOCK_FILE)) else {
         return Ok(None);
     };
     if fcntl_lock(&lock, FlockOperation::NonBlockingLockShared).is_err() {
@@ -184,10 +185,12 @@ fn refuse_while_in_use(file: &Path) -> anyhow::Result<Option<File>> {
 
 fn read(file: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let name = || file.display().to_string();
-    if fs::metadata(file).with_context(name)?.len() > LARGEST {
-        bail!("{}: it is too large to be the state of a TPM", name());
-    }
-    Ok(Zeroizing::new(fs::read(file).with_context(name)?))
+    read_named(file, LARGEST).map_err(|error| match error.kind() {
+        std::io::ErrorKind::FileTooLarge => {
+            anyhow::anyhow!("{}: it is too large to be the state of a TPM", name())
+        }
+        _ => anyhow::Error::new(error).context(name()),
+    })
 }
 
 /// What was carried over and what was not.

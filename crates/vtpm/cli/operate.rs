@@ -5,8 +5,8 @@ use serde::Serialize;
 use vm_inventory::provisioning::TpmProvisioning;
 use vm_inventory::{Fate, Preview, Task};
 
-use super::client::Client;
-use super::output;
+use super::client::{Client, Refusal};
+use super::{log, output};
 
 /// What becomes of a TPM.
 #[derive(ValueEnum, Clone, Copy, Debug)]
@@ -54,6 +54,30 @@ pub(super) async fn operate(
     let accepted = client.post(path, request).await?;
     let task = client.wait(accepted).await?;
     report(&task, how.json, done)
+}
+
+/// Does the same to each of several VMs: one that is refused is told of and does not hold up the others.
+pub(super) async fn each(
+    vms: &[String],
+    one: impl AsyncFn(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut refused = 0;
+    for vm in vms {
+        let Err(error) = one(vm).await else {
+            continue;
+        };
+        let for_all = matches!(
+            error.downcast_ref(),
+            Some(Refusal::Usage(_) | Refusal::NoDaemon(_))
+        );
+        if vms.len() == 1 || for_all {
+            return Err(error);
+        }
+        refused += 1;
+        log::complain(&error.context(vm.clone()));
+    }
+    anyhow::ensure!(refused == 0, "{refused} of {} VMs failed", vms.len());
+    Ok(())
 }
 
 /// Asks for something to be deleted and waits until it is.

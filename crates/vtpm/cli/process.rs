@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open, setsid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use tokio::signal::unix::{SignalKind, signal};
@@ -77,17 +79,27 @@ pub(crate) fn inherited(number: i32) -> io::Result<OwnedFd> {
     }
 }
 
-/// Opens a file to be written, never through a symbolic link, readable by its owner alone unless `mode` says more.
+/// Opens a file to be written, never through a symbolic link, readable by its owner alone unless `mode` says more. A FIFO that nobody
+/// reads is refused, not waited for.
 pub(crate) fn create_file(path: &Path, mode: u32, append: bool) -> io::Result<File> {
-    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut options = OpenOptions::new();
-    options.create(true).mode(mode).custom_flags(no_follow);
+    options.create(true).mode(mode);
+    options.custom_flags(flags.bits().cast_signed());
     if append {
         options.append(true)
     } else {
         options.write(true).truncate(true)
     };
-    options.open(path)
+    let file = options.open(path).map_err(|error| {
+        if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) {
+            return io::Error::other("it is a FIFO that nobody reads, or a socket");
+        }
+        error
+    })?;
+    // Who reads a FIFO may be slow: what is written waits for him then.
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// A file with the number of this process; removed when dropped.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -24,7 +24,7 @@ use crate::config::DataFolder;
 use crate::confine::memory::{self, Children};
 use crate::daemon::{
     Administrator, AttestingHost, EngineMaker, Faces, FirstRun, Identity, OwnedFolder,
-    RunningMachines, administrator, first_run, listen_privately, sandbox, serve_owner, serve_tls,
+    RunningMachines, administrator, first_run, listen_privately, sandbox, serve_http, serve_owner,
 };
 
 /// How often the inventory notes which generations are on disk: files older than that are found to be so.
@@ -44,14 +44,20 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 /// The verbs find the daemon on a private socket in that folder. With --listen it also serves users who log in, over TLS: the first start
 /// makes a certificate, and the user administrator@vsphere.local with the password in VTPM_ADMIN_PASSWORD, or one that is printed once.
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("listeners").multiple(true))]
 pub(crate) struct Serve {
     #[command(flatten)]
     data: DataFolder,
     /// Serve the HTTP API over TLS on this address, such as 127.0.0.1:8443; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", group = "listeners")]
     listen: Option<SocketAddr>,
+    /// Serve the certificates of authorities and their lists of revoked ones over plain HTTP on this address, and nothing else
+    ///
+    /// That is where verifiers look for them, if `vtpm vcenter ca set --publish http://...` has it in the certificates.
+    #[arg(long, value_name = "ADDRESS:PORT", group = "listeners")]
+    pki_listen: Option<SocketAddr>,
     /// Allow an address that other machines reach
-    #[arg(long, requires = "listen")]
+    #[arg(long, requires = "listeners")]
     listen_anywhere: bool,
     /// Certificate of the listener, with those above it (PEM) [default: one made at the first start, in tls/ of the data folder]
     #[arg(long, value_name = "FILE", requires_all = ["listen", "tls_key"])]
@@ -74,8 +80,8 @@ impl Serve {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         memory::forbid_dumps(Children::None);
         memory::lock(Children::None).warn();
-        if let Some(address) = self.listen
-            && !address.ip().is_loopback()
+        let mut addresses = [self.listen, self.pki_listen].into_iter().flatten();
+        if let Some(address) = addresses.find(|it| !it.ip().is_loopback())
             && !self.listen_anywhere
         {
             log::complain(&anyhow::anyhow!(
@@ -98,24 +104,29 @@ impl Serve {
         if !self.no_sandbox {
             sandbox::enter(folder.path(), &self.allow)?;
         }
-        runtime(Threads::Cores)?.block_on(serve(&folder, listen))?;
+        runtime(Threads::Cores)?.block_on(serve(&folder, listen, self.pki_listen))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn serve(folder: &OwnedFolder, listen: Option<(SocketAddr, Identity)>) -> anyhow::Result<()> {
+async fn serve(
+    folder: &OwnedFolder,
+    listen: Option<(SocketAddr, Identity)>,
+    pki_listen: Option<SocketAddr>,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let data = folder.path().to_path_buf();
     // A port that is taken is told of before anything is made.
     let tls = match listen {
         Some((address, identity)) => {
-            let listener = TcpListener::bind(address).await.with_context(|| {
-                format!("the daemon cannot listen on {address}; choose another port with --listen")
-            })?;
-            let address = listener.local_addr()?;
+            let (listener, address) = bind(address, "--listen").await?;
             Some((listener, address, identity))
         }
+        None => None,
+    };
+    let pki = match pki_listen {
+        Some(address) => Some(bind(address, "--pki-listen").await?),
         None => None,
     };
     let engine = Arc::new(Redb::open(&data.join("inventory.redb"))?);
@@ -186,7 +197,18 @@ async fn serve(folder: &OwnedFolder, listen: Option<(SocketAddr, Identity)>) -> 
     let users = tls.map(|(listener, address, identity)| {
         let acceptor = TlsAcceptor::from(Arc::clone(&identity.config));
         reached = Some((address, identity));
-        tokio::spawn(serve_tls(listener, acceptor, faces.for_users(), stopping))
+        let router = faces.for_users();
+        tokio::spawn(serve_http(
+            listener,
+            Some(acceptor),
+            router,
+            stopping.clone(),
+        ))
+    });
+    let mut published = None;
+    let verifiers = pki.map(|(listener, address)| {
+        published = Some(address);
+        tokio::spawn(serve_http(listener, None, faces.for_verifiers(), stopping))
     });
     for job in operations.resume_rekeyings()? {
         jobs.start(job);
@@ -203,6 +225,11 @@ async fn serve(folder: &OwnedFolder, listen: Option<(SocketAddr, Identity)>) -> 
     announce(&operations, &data, made.as_ref())?;
     if let Some((address, identity)) = &reached {
         announce_listener(*address, identity, administrator.as_ref())?;
+    }
+    if let Some(address) = published {
+        output::line(format!(
+            "Certificates of authorities and their lists are on http://{address}/pki/"
+        ))?;
     }
     output::line("vtpm is ready")?;
 
@@ -236,8 +263,8 @@ async fn serve(folder: &OwnedFolder, listen: Option<(SocketAddr, Identity)>) -> 
     let _ = stop.send(true);
     let all = async {
         let _ended = web.await;
-        if let Some(users) = users {
-            let _ended = users.await;
+        for listener in [users, verifiers].into_iter().flatten() {
+            let _ended = listener.await;
         }
     };
     if tokio::time::timeout(LAST_REQUESTS, all).await.is_err() {
@@ -255,6 +282,14 @@ async fn serve(folder: &OwnedFolder, listen: Option<(SocketAddr, Identity)>) -> 
         failed.len()
     );
     Ok(())
+}
+
+async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("the daemon cannot listen on {address}; choose another port with {option}")
+    })?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 /// Says what a person needs to go on.

@@ -1,6 +1,5 @@
 //! `vtpm swtpm-ioctl`: what swtpm_ioctl does: one request on the control channel of a TPM, and what came of it.
 
-use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use vm_store::backend::read_named;
 use zeroize::Zeroizing;
 
 use super::process::create_file;
@@ -129,9 +129,10 @@ impl SwtpmIoctl {
         }
         // What cannot be read need not be asked for.
         let blob = match &command {
-            Command::Load(_, path) => Some(Zeroizing::new(
-                fs::read(path).with_context(|| path.display().to_string())?,
-            )),
+            Command::Load(_, path) => Some(
+                read_named(path, u64::try_from(LONGEST_BLOB)?)
+                    .with_context(|| path.display().to_string())?,
+            ),
             _ => None,
         };
         let mut channel = Channel(address.connect(PATIENCE)?);

@@ -8,6 +8,7 @@ use vm_inventory::Name;
 use vm_inventory::certificates::{
     AuthorityChange, AuthorityOrigin, AuthorityView, EkAlgorithm, Revoked,
 };
+use vm_store::backend::{LARGEST_TEXT, read_named_text};
 use vm_web::api::{
     CertificateRequest, GivenCertificate, Items, Nothing, RevocationList, Revoke as RevokeRequest,
 };
@@ -68,9 +69,9 @@ struct Set {
         required_unless_present_any = ["issue", "publish"]
     )]
     keys: Option<Vec<EkAlgorithm>>,
-    /// The URL under which others reach the daemon's listener: certificates say from now on that the authority's certificate and its list
-    /// of revoked ones are there, and both are served without a token; "" ends that
-    #[arg(long, value_name = "https://HOST:PORT")]
+    /// The URL under which others reach what `vtpm serve --pki-listen` (http) or --listen (https) serves: certificates say from now on
+    /// that the authority's certificate and its list of revoked ones are there, and both are served without a token; "" ends that
+    #[arg(long, value_name = "http://HOST:PORT")]
     publish: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -149,8 +150,9 @@ impl Ca {
                 Ok(output::line(made.csr.trim_end())?)
             }
             Verb::SetCertificate(verb) => {
-                let certificate = std::fs::read_to_string(&verb.cert)
+                let mut text = read_named_text(&verb.cert, LARGEST_TEXT)
                     .with_context(|| format!("the certificate {}", verb.cert.display()))?;
+                let certificate = std::mem::take(&mut *text);
                 let given = GivenCertificate { certificate };
                 let path = path(&verb.vcenter, "/certificate");
                 let view: AuthorityView = client.post(&path, &given).await?;

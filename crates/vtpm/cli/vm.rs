@@ -9,9 +9,10 @@ use vm_web::api::{Accepted, ChangePower, PowerAction};
 
 use super::client::{Client, component, talk};
 use super::list::{List, Row, or_dash};
+use super::operate::each;
 use super::output;
 use super::profile::ProfileOption;
-use super::provider::{RekeyVm, Unlock};
+use super::provider::{RekeyVm, Unlock, ended};
 use super::snapshot;
 use super::vm_settings::VmSettings;
 use crate::config::DataFolder;
@@ -225,21 +226,21 @@ impl Show {
 
 impl Start {
     async fn execute(self, client: &Client) -> anyhow::Result<()> {
-        for vm in &self.vms {
+        each(&self.vms, async |vm| {
             let task = power(client, vm, PowerAction::On, self.accept_rollback).await?;
-            report(client, task, self.json, "powered on").await?;
-        }
-        Ok(())
+            report(client, task, self.json, "powered on").await
+        })
+        .await
     }
 }
 
 impl Stop {
     async fn execute(self, client: &Client) -> anyhow::Result<()> {
-        for vm in &self.vms {
+        each(&self.vms, async |vm| {
             let task = power(client, vm, PowerAction::Off, false).await?;
-            report(client, task, self.json, "powered off").await?;
-        }
-        Ok(())
+            report(client, task, self.json, "powered off").await
+        })
+        .await
     }
 }
 
@@ -261,19 +262,11 @@ impl Clone {
 
 impl Delete {
     async fn execute(self, client: &Client) -> anyhow::Result<()> {
-        for vm in &self.vms {
+        each(&self.vms, async |vm| {
             let accepted = client.delete(&format!("/v1/vms/{}", component(vm))).await?;
-            let task = client.wait(accepted).await?;
-            if self.json {
-                output::json(&task)?;
-                continue;
-            }
-            output::line(format!("{}: deleted", task.vm_name))?;
-            for note in &task.notes {
-                output::line(format!("  {note}"))?;
-            }
-        }
-        Ok(())
+            ended(client, accepted, self.json, "deleted").await
+        })
+        .await
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use vm_inventory::certificates::{EkAlgorithm, EndorsementKey};
+use vm_inventory::certificates::{Der, EkAlgorithm, EndorsementKey};
+use vm_store::backend::{LARGEST_TEXT, read_named};
 use vm_web::api::{Accepted, GivenCertificate, Items, Nothing};
 
 use super::client::{Client, component};
@@ -33,16 +34,17 @@ enum Verb {
     Issue(Issue),
 }
 
+/// Which VM's keys to show, and how.
 #[derive(Args, Debug)]
-struct Show {
+pub(super) struct Show {
     /// The VM, as NAME, VAPP/NAME or id
-    vm: String,
+    pub(super) vm: String,
     /// Print the certificates
     #[arg(long, conflicts_with = "json")]
-    pem: bool,
+    pub(super) pem: bool,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -54,11 +56,12 @@ struct Csr {
     key: EkAlgorithm,
 }
 
+/// A certificate for a key of a VM's TPM.
 #[derive(Args, Debug)]
-struct SetCertificate {
+pub(super) struct SetCertificate {
     /// The VM, as NAME, VAPP/NAME or id
     vm: String,
-    /// The certificate (PEM)
+    /// The certificate, PEM or DER
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
 }
@@ -94,16 +97,8 @@ impl Ek {
                 let pem = key.request.to_pem("CERTIFICATE REQUEST");
                 Ok(output::line(pem.trim_end())?)
             }
-            Verb::SetCertificate(verb) => {
-                let bytes = std::fs::read(&verb.cert)
-                    .with_context(|| format!("the certificate {}", verb.cert.display()))?;
-                let certificate = String::from_utf8(bytes).unwrap_or_else(|error| {
-                    String::from(vm_inventory::certificates::Der(error.into_bytes()))
-                });
-                let given = GivenCertificate { certificate };
-                change(client, &verb.vm, "certificate", &given).await
-            }
-            Verb::Issue(verb) => change(client, &verb.vm, "issue", &Nothing {}).await,
+            Verb::SetCertificate(verb) => verb.execute(client, "ek").await,
+            Verb::Issue(verb) => change(client, &verb.vm, "ek/issue", &Nothing {}).await,
         }
     }
 }
@@ -113,13 +108,26 @@ async fn keys(client: &Client, vm: &str) -> anyhow::Result<Vec<EndorsementKey>> 
     Ok(client.get::<Items<EndorsementKey>>(&path).await?.items)
 }
 
-async fn change(
+impl SetCertificate {
+    /// Gives the certificate to the keys of this kind.
+    pub(super) async fn execute(self, client: &Client, keys: &str) -> anyhow::Result<()> {
+        let bytes = read_named(&self.cert, LARGEST_TEXT)
+            .with_context(|| format!("the certificate {}", self.cert.display()))?;
+        let certificate = String::from_utf8(bytes.to_vec())
+            .unwrap_or_else(|error| String::from(Der(error.into_bytes())));
+        let given = GivenCertificate { certificate };
+        change(client, &self.vm, &format!("{keys}/certificate"), &given).await
+    }
+}
+
+/// Asks for a change of a VM's keys, and tells what came of it.
+pub(super) async fn change(
     client: &Client,
     vm: &str,
     what: &str,
     request: &impl serde::Serialize,
 ) -> anyhow::Result<()> {
-    let path = format!("/v1/vms/{}/ek/{what}", component(vm));
+    let path = format!("/v1/vms/{}/{what}", component(vm));
     let accepted: Accepted = client.post(&path, request).await?;
     let task = client.wait(accepted).await?;
     for note in &task.notes {

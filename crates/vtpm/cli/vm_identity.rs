@@ -2,10 +2,14 @@
 
 use clap::{Args, Subcommand};
 use vm_inventory::certificates::{DeviceKey, DeviceKeyKind, EkAlgorithm, WantedDeviceKey};
-use vm_web::api::{Accepted, DeviceKeysWanted, Items};
+use vm_web::api::{DeviceKeysWanted, Items};
 
 use super::client::{Client, component};
 use super::output;
+use super::vm_ek::{SetCertificate, Show, change};
+
+/// What these keys are called in the API.
+const KEYS: &str = "device-keys";
 
 /// Attestation key, initial attestation key (IAK) and device identity (IDevID) of a VM's TPM, made on request
 ///
@@ -25,6 +29,10 @@ enum Verb {
     Show(Show),
     /// Print a request for the certificate of a key, for an authority of one's own
     Csr(Csr),
+    /// Put a certificate of one's own authority for one of these keys into the TPM of a VM that is off
+    ///
+    /// The TPM has to show that the key is in it, in the way it did when the key was made.
+    SetCertificate(SetCertificate),
 }
 
 #[derive(Args, Debug)]
@@ -42,18 +50,6 @@ struct Create {
     /// Their type and size: rsa2048, rsa3072, rsa4096, secp256r1 or secp384r1; an ak is rsa2048 or secp256r1
     #[arg(long, value_name = "ALGORITHM", default_value_t = EkAlgorithm::Secp256r1)]
     algorithm: EkAlgorithm,
-}
-
-#[derive(Args, Debug)]
-struct Show {
-    /// The VM, as NAME, VAPP/NAME or id
-    vm: String,
-    /// Print the certificates
-    #[arg(long, conflicts_with = "json")]
-    pem: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -78,12 +74,9 @@ impl Identity {
                 let wanted = DeviceKeysWanted {
                     keys: keys.collect(),
                 };
-                let accepted: Accepted = client.post(&path(&verb.vm), &wanted).await?;
-                for note in &client.wait(accepted).await?.notes {
-                    output::line(note)?;
-                }
-                Ok(())
+                change(client, &verb.vm, KEYS, &wanted).await
             }
+            Verb::SetCertificate(verb) => verb.execute(client, KEYS).await,
             Verb::Show(verb) => {
                 let keys = keys(client, &verb.vm).await?;
                 if verb.json {
@@ -116,12 +109,9 @@ impl Identity {
     }
 }
 
-fn path(vm: &str) -> String {
-    format!("/v1/vms/{}/device-keys", component(vm))
-}
-
 async fn keys(client: &Client, vm: &str) -> anyhow::Result<Vec<DeviceKey>> {
-    Ok(client.get::<Items<DeviceKey>>(&path(vm)).await?.items)
+    let path = format!("/v1/vms/{}/{KEYS}", component(vm));
+    Ok(client.get::<Items<DeviceKey>>(&path).await?.items)
 }
 
 fn show(key: &DeviceKey, pem: bool) -> anyhow::Result<()> {

@@ -128,6 +128,20 @@ impl Certifier for EngineMaker {
         })
     }
 
+    fn set_device_certificate(
+        &self,
+        state: &[u8],
+        certificate: &str,
+        known: &[kept::DeviceKey],
+    ) -> Result<(TpmBytes, kept::DeviceKey)> {
+        guarded(|| {
+            let given = read_given(certificate)?;
+            let mut tpm = load(state)?;
+            let key = put_for_device_key(&mut tpm, &given, known).map_err(said)?;
+            Ok((tpm.permanent_state(), key))
+        })
+    }
+
     fn facts(&self, certificate: &Der) -> Result<CertificateFacts> {
         Facts::of_der(&certificate.0).map(facts).map_err(said)
     }
@@ -339,11 +353,7 @@ fn make_device_key(
     authority: &Authority,
     wanted: WantedDeviceKey,
 ) -> Result<kept::DeviceKey, Error> {
-    let which = match wanted.kind {
-        DeviceKeyKind::Ak => DeviceKey::Attestation,
-        DeviceKeyKind::Iak => DeviceKey::InitialAttestation,
-        DeviceKeyKind::Idevid => DeviceKey::InitialIdentity,
-    };
+    let which = device_key(wanted.kind);
     let algorithm = key_algorithm(wanted.algorithm);
     let shown = device::make(&mut client(tpm), which, algorithm, &mut rand::rng())?;
     let key = shown.key;
@@ -389,6 +399,55 @@ fn make_device_key(
         public: Der(device::public_file(&key.public)),
         request: Der(pkcs10),
         certificate,
+    })
+}
+
+const fn device_key(kind: DeviceKeyKind) -> DeviceKey {
+    match kind {
+        DeviceKeyKind::Ak => DeviceKey::Attestation,
+        DeviceKeyKind::Iak => DeviceKey::InitialAttestation,
+        DeviceKeyKind::Idevid => DeviceKey::InitialIdentity,
+    }
+}
+
+/// Puts a certificate of another authority for a key that was made on request into a TPM, which makes the key once more and shows that
+/// it is in it.
+fn put_for_device_key(
+    tpm: &mut Tpm,
+    given: &Certificate,
+    known: &[kept::DeviceKey],
+) -> Result<kept::DeviceKey, Error> {
+    let mut found = None;
+    for one in known {
+        let public = public_area(&one.public.0).map_err(Error::Certificate)?;
+        if certificate::certifies(given, &public)? {
+            found = Some((one, public));
+        }
+    }
+    let Some((known, public)) = found else {
+        let kinds: Vec<_> = known.iter().map(|one| one.kind.as_str()).collect();
+        return Err(Error::Certificate(format!(
+            "it is for another key than the {} of this TPM; have the request of `vtpm vm identity csr` signed",
+            kinds.join(" and the ")
+        )));
+    };
+    let which = device_key(known.kind);
+    let algorithm = key_algorithm(known.algorithm);
+    start(tpm)?;
+    let shown = device::make(&mut client(tpm), which, algorithm, &mut rand::rng())?;
+    if shown.key.public != public {
+        return Err(Error::Certificate(format!(
+            "the TPM does not make the {} any more that it is for: its endorsement hierarchy was changed",
+            known.kind
+        )));
+    }
+    let certificate = issued(given, which.certificate_index(algorithm))?;
+    client(tpm).replace_certificate(certificate.nv_index, &certificate.der.0)?;
+    device::keep(&mut client(tpm), which, &shown.key)?;
+    stop(tpm)?;
+    Ok(kept::DeviceKey {
+        certificate,
+        ..known.clone()
     })
 }
 

@@ -60,6 +60,11 @@ impl Faces {
             .merge(vm_pages::router(self.web.clone(), self.machines.clone()))
     }
 
+    /// For everybody, in the clear: what certificates name of their authorities.
+    pub(crate) fn for_verifiers(&self) -> Router {
+        Router::from(super::published::router(self.web.operations()))
+    }
+
     /// Ends what would go on for as long as a client listens.
     pub(crate) fn close(&self) {
         self.web.close();

@@ -1,4 +1,5 @@
-//! HTTP over TLS for everybody: how many connections there are, and how long they may take. And for the owner, at a private socket.
+//! HTTP for everybody, over TLS but for what is public: how many connections there are, and how long they may take. And for the
+//! owner, at a private socket.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -12,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -31,10 +33,11 @@ const LARGEST_HEAD: usize = 64 * 1024;
 /// After an error of the operating system, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` until `stop` says so; then ends every connection after the request that it is at.
-pub(crate) async fn serve_tls(
+/// Serves `router` until `stop` says so; then ends every connection after the request that it is at. Without an acceptor everybody on the
+/// way reads along: for what is signed and meant for all.
+pub(crate) async fn serve_http(
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    acceptor: Option<TlsAcceptor>,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -122,17 +125,28 @@ async fn serve_the_owner(stream: UnixStream, router: Router, mut stop: watch::Re
 
 async fn serve_one(
     stream: TcpStream,
-    acceptor: TlsAcceptor,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    seat: Seat,
+    stop: watch::Receiver<bool>,
+) {
+    // Answers are written whole.
+    let _ = stream.set_nodelay(true);
+    let Some(acceptor) = acceptor else {
+        return serve_stream(stream, router, seat, stop).await;
+    };
+    match timeout(FIRST, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => serve_stream(stream, router, seat, stop).await,
+        _ => tracing::debug!("a client did not complete its handshake"),
+    }
+}
+
+async fn serve_stream(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     seat: Seat,
     mut stop: watch::Receiver<bool>,
 ) {
-    // Answers are written whole.
-    let _ = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = timeout(FIRST, acceptor.accept(stream)).await else {
-        tracing::debug!("a client did not complete its handshake");
-        return;
-    };
     let place = Arc::clone(&seat.place);
     let unread = Arc::new(AtomicBool::new(false));
     let service = service_fn({

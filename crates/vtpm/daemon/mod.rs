@@ -24,7 +24,7 @@ pub(crate) use direct::Direct;
 pub(crate) use faces::Faces;
 pub(crate) use first_run::{Administrator, FirstRun, administrator, first_run};
 pub(crate) use folder::OwnedFolder;
-pub(crate) use listener::{serve_owner, serve_tls};
+pub(crate) use listener::{serve_http, serve_owner};
 pub(crate) use machines::RunningMachines;
 pub(crate) use maker::EngineMaker;
 pub(crate) use sockets::{bind_privately, listen_privately};

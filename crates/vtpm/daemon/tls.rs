@@ -19,6 +19,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
+use vm_store::backend::{LARGEST_TEXT, read_named};
 use zeroize::Zeroizing;
 
 /// How long a certificate of our own is good for.
@@ -38,15 +39,18 @@ impl Identity {
     /// The certificate (with those above it) and the key in two files (PEM).
     pub(crate) fn given(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
         let shown = certificate.display();
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect)
+        let text = read_named(certificate, LARGEST_TEXT)
+            .with_context(|| format!("the certificate {shown} cannot be read"))?;
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&text)
+            .collect::<Result<_, _>>()
             .with_context(|| format!("the certificate {shown} cannot be read"))?;
         let Some(first) = chain.first() else {
             bail!("the file {shown} holds no certificate in PEM");
         };
         let fingerprint = fingerprint(first);
-        let key = PrivateKeyDer::from_pem_file(key)
-            .with_context(|| format!("the key {} cannot be read", key.display()))?;
+        let what = || format!("the key {} cannot be read", key.display());
+        let text = read_named(key, LARGEST_TEXT).with_context(what)?;
+        let key = PrivateKeyDer::from_pem_slice(&text).with_context(what)?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()

@@ -33,6 +33,8 @@ const MOST: usize = 4096;
 const MOST_ENROLLED: usize = 65_536;
 /// Most bytes of a request to be enrolled.
 const ENROLMENT_LIMIT: usize = 64 * 1024;
+/// Most bytes of a record of one TPM.
+const LARGEST_RECORD: u64 = 4 << 20;
 /// Evidence in JSON, and a policy beside it.
 const VERIFY_LIMIT: usize = MAX_EVIDENCE + 1024 * 1024;
 
@@ -387,7 +389,7 @@ fn read_records(folder: &Path) -> io::Result<BTreeMap<String, Enrolled>> {
         if path.extension().is_none_or(|it| it != "json") {
             continue;
         }
-        match Enrolled::from_json(&fs::read(&path)?) {
+        match Enrolled::from_json(&vm_store::backend::read_named(&path, LARGEST_RECORD)?) {
             Ok(record) => {
                 records.insert(name.unwrap_or_default().to_owned(), record);
             }

@@ -504,15 +504,10 @@ fn read_authorities(bytes: &[u8]) -> Result<Vec<Certificate>, String> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ServiceError> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
-        .map_err(|error| fault(path, format!("{error}; `vtpm key-service init` makes it")))?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) {
-        return Err(fault(path, format!("it has more than {LARGEST} bytes")));
-    }
-    Ok(bytes)
+    let read = vm_store::backend::read_named(path, LARGEST);
+    let bytes =
+        read.map_err(|error| fault(path, format!("{error}; `vtpm key-service init` makes it")))?;
+    Ok(bytes.to_vec())
 }
 
 fn put(folder: &dyn Folder, name: &str, bytes: &[u8]) -> Result<(), ServiceError> {

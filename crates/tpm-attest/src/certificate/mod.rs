@@ -22,7 +22,7 @@ pub use issue::{Lifetime, Purpose, Request};
 pub use key::{AuthorityAlgorithm, SigningKey};
 pub use name::{common_name, distinguished_name, joined, serial_number_name};
 pub use public_key::subject_public_key_info;
-pub(crate) use public_key::{EC_PUBLIC_KEY, RSA_ENCRYPTION, curve_of};
+pub(crate) use public_key::{EC_PUBLIC_KEY, RSA_ENCRYPTION, RSAES_OAEP, curve_of};
 pub use revocation::{Revocation, RevocationReason};
 pub use x509_cert::Certificate;
 pub use x509_cert::crl::CertificateList;
@@ -67,6 +67,13 @@ pub fn read(bytes: &[u8]) -> Result<Certificate, Error> {
     }
     let (certificate, _) = Certificate::from_der_partial(bytes).map_err(refused)?;
     Ok(certificate)
+}
+
+/// The DER of a certificate without what stands behind it; the bytes as they are, if they are none.
+#[must_use]
+pub fn without_padding(bytes: Vec<u8>) -> Vec<u8> {
+    let exact = read(&bytes).and_then(|certificate| to_der(&certificate));
+    exact.unwrap_or(bytes)
 }
 
 /// A list of revoked certificates in bytes.

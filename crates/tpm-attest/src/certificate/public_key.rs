@@ -10,6 +10,9 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use crate::Error;
 use crate::algorithm::nist_curve;
 
+/// RSA keys for nothing but OAEP, as some manufacturers certify endorsement keys (RFC 4055, 4.1).
+pub(crate) const RSAES_OAEP: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.7");
 pub(crate) const RSA_ENCRYPTION: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 pub(crate) const EC_PUBLIC_KEY: ObjectIdentifier =

@@ -226,7 +226,12 @@ fn read_tagged(data: &[u8]) -> Option<Detail> {
 fn read_blob(data: &[u8]) -> Option<Detail> {
     let mut reader = Reader::new(data);
     let length = reader.u8()?;
-    text(reader.take(usize::from(length))?).map(|text| Detail::Text { text })
+    let name = text(reader.take(usize::from(length))?)?;
+    let (base, length) = (reader.u64()?, reader.u64()?);
+    // All of it, since nothing of it is measured: a policy that knows the text knows every byte.
+    reader.rest().is_empty().then(|| Detail::Text {
+        text: format!("{name}, {length:#x} bytes at {base:#x}"),
+    })
 }
 
 /// The data as text, if it is one: of one byte or of two bytes a character.

@@ -63,6 +63,15 @@ impl EventLog {
         Ok(log)
     }
 
+    /// The bytes of a log without what stands behind its last event; as they are, if they make no sense.
+    #[must_use]
+    pub fn without_padding(mut bytes: Vec<u8>) -> Vec<u8> {
+        if let Ok(log) = Self::parse(&bytes) {
+            bytes.truncate(log.to_bytes().len());
+        }
+        bytes
+    }
+
     /// The bytes of the log; what was read comes out as it was.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

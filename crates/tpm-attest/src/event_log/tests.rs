@@ -418,3 +418,26 @@ mod lists {
         assert!(parse(good.replace("ima-ng", "evm-sig").as_bytes()).is_err());
     }
 }
+
+#[test]
+fn every_byte_of_what_is_told_of_a_piece_of_firmware_is_in_its_text() {
+    let data = super::data::firmware_blob("PEI volume", 0x82_0000, 0x1_0000);
+    let told = |data: &[u8]| {
+        let event = Event {
+            number: 1,
+            offset: 0,
+            pcr: 0,
+            kind: EventType::EFI_PLATFORM_FIRMWARE_BLOB2,
+            digests: Vec::new(),
+            data: data.to_vec(),
+        };
+        event.detail().to_string()
+    };
+    assert_eq!(told(&data), "PEI volume, 0x10000 bytes at 0x820000");
+    for at in 0..data.len() {
+        let mut changed = data.clone();
+        changed[at] ^= 1;
+        assert_ne!(told(&changed), told(&data), "byte {at}");
+    }
+    assert_ne!(told(&[&data[..], &[0]].concat()), told(&data));
+}

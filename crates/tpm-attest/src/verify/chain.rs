@@ -12,7 +12,7 @@ use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 
 use super::check::{Rule, Verdict};
 use super::signature::{VerifyingKey, signature_hash};
-use crate::certificate::subject_public_key_info;
+use crate::certificate::{RSA_ENCRYPTION, RSAES_OAEP, subject_public_key_info};
 
 /// Most authorities between a certificate and a trusted one.
 const LONGEST_PATH: usize = 8;
@@ -84,7 +84,11 @@ pub(super) fn check_chain(
     let of_key = subject_public_key_info(ek).map_err(|error| error.to_string());
     let found = of_key.and_then(|info| {
         let certified = certificate.tbs_certificate().subject_public_key_info();
-        if info.subject_public_key == certified.subject_public_key {
+        let same_kind = match info.algorithm.oid {
+            RSA_ENCRYPTION => [RSA_ENCRYPTION, RSAES_OAEP].contains(&certified.algorithm.oid),
+            _ => info.algorithm == certified.algorithm,
+        };
+        if same_kind && info.subject_public_key == certified.subject_public_key {
             Ok("the keys are the same")
         } else {
             Err("the certificate is that of another key".to_owned())
@@ -210,7 +214,7 @@ fn check_path(verdict: &mut Verdict, path: &[&Certificate], trust: &Trust<'_>) {
     let weak = path.iter().enumerate().find_map(|(place, one)| {
         // Nobody relies on the signature of a trusted authority on its own certificate.
         let is_last = place + 1 == path.len();
-        strength_fault(one, is_last && !authorities.is_empty())
+        strength_fault(one, place == 0, is_last && !authorities.is_empty())
             .map(|fault| format!("'{}' {fault}", subject(one)))
     });
     verdict.note(
@@ -283,9 +287,13 @@ fn critical_fault(certificate: &Certificate) -> Option<String> {
     None
 }
 
-fn strength_fault(certificate: &Certificate, key_only: bool) -> Option<String> {
+fn strength_fault(certificate: &Certificate, is_leaf: bool, key_only: bool) -> Option<String> {
     let info = certificate.tbs_certificate().subject_public_key_info();
-    match VerifyingKey::of_certificate(info) {
+    let key = match is_leaf {
+        true => VerifyingKey::certified(info),
+        false => VerifyingKey::of_certificate(info),
+    };
+    match key {
         Err(fault) => return Some(fault),
         Ok(key) => {
             if let Some(weakness) = key.weakness() {
@@ -375,14 +383,35 @@ fn revocation(one: &Certificate, issuer: &Certificate, trust: &Trust<'_>) -> Res
         let ended = tbs
             .next_update
             .is_some_and(|next| trust.now > next.to_system_time());
-        known |= trust.now >= tbs.this_update.to_system_time() && !ended;
+        let begun = trust.now >= tbs.this_update.to_system_time();
+        known |= begun && !ended && is_about_all(list) && !is_weakly_signed(list);
     }
     Ok(known)
+}
+
+/// Whether a list is about all certificates of its issuer. One that is not says so in a critical extension: a delta, one of authorities or
+/// of some reasons only, one of others' certificates (RFC 5280, 5.2).
+fn is_about_all(list: &CertificateList) -> bool {
+    let tbs = &list.tbs_cert_list;
+    let entries = tbs.revoked_certificates.as_deref().unwrap_or_default();
+    let of_entries = entries
+        .iter()
+        .filter_map(|entry| entry.crl_entry_extensions.as_ref());
+    let mut all = tbs.crl_extensions.iter().chain(of_entries).flatten();
+    all.all(|extension| !extension.critical)
+}
+
+fn is_weakly_signed(list: &CertificateList) -> bool {
+    let hash = signature_hash(list.signature_algorithm.oid);
+    matches!(hash, Some((HashAlgorithm::Sha1, _)))
 }
 
 fn list_is_signed(list: &CertificateList, issuer: &Certificate) -> Result<(), String> {
     if key_usage(issuer).is_some_and(|usage| !usage.crl_sign()) {
         return Err("the authority may not sign lists".to_owned());
+    }
+    if list.signature_algorithm != list.tbs_cert_list.signature {
+        return Err("the list names two signature algorithms".to_owned());
     }
     let key = VerifyingKey::of_certificate(issuer.tbs_certificate().subject_public_key_info())?;
     let message = list

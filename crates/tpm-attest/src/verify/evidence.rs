@@ -11,6 +11,7 @@ use tpm_wire::codec::{Limits, Marshal, parse_all};
 use tpm_wire::object::{Tpm2bPublic, TpmtPublic};
 
 use super::quote::PcrValues;
+use crate::certificate;
 use crate::event_log::{bank_from_name, bank_name};
 
 /// Most bytes of a document of evidence.
@@ -151,6 +152,29 @@ pub struct Endorsement {
     /// Certificates between it and a trusted authority, DER.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<Base64>,
+}
+
+/// Most certificates that come with an endorsement key.
+const MOST_CERTIFICATES: usize = 8;
+
+impl Endorsement {
+    /// Whether the certificates are that and nothing more: bytes behind one, and certificates that nobody would look at, are vouched for by
+    /// nobody. What is no certificate at all, the check of the chain tells.
+    pub(super) fn is_exact(&self) -> Result<(), String> {
+        if self.chain.len() > MOST_CERTIFICATES {
+            return Err(format!(
+                "{} certificates come with the endorsement key, more than {MOST_CERTIFICATES}",
+                self.chain.len()
+            ));
+        }
+        for bytes in self.certificate.iter().chain(&self.chain) {
+            let exact = certificate::read(&bytes.0).and_then(|it| certificate::to_der(&it));
+            if exact.is_ok_and(|exact| exact != bytes.0) {
+                return Err("a certificate is not in DER, or something stands behind it".to_owned());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// All that a verifier needs of one quote.

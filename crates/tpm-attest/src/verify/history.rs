@@ -172,7 +172,8 @@ fn fork(before: &Sighting, after: &Sighting) -> Option<String> {
             before.clock, after.clock
         ));
     }
-    let passed = after.at.saturating_sub(before.at);
+    // A verifier whose own time was set back cannot tell how fast a clock ran.
+    let passed = after.at.checked_sub(before.at)?;
     let most = u128::from(passed) * u128::from(100 + CLOCK_TOLERANCE) / 100 + TRAVEL.as_millis();
     let ran = u128::from(after.clock.saturating_sub(before.clock));
     (same_boot && before.restart_count == after.restart_count && ran > most)
@@ -274,6 +275,14 @@ mod tests {
         let mut after = sighting("a", 1_000, 4_000, 2, 0);
         after.safe = false;
         assert!(judged(&[sighting("a", 0, 5_000, 1, 0), after]).0);
+    }
+
+    #[test]
+    fn a_verifier_whose_time_was_set_back_rings_no_alarm_for_that() {
+        let first = sighting("a", 900_000, 5_000, 1, 0);
+        assert!(judged(&[first.clone(), sighting("a", 100_000, 65_000, 1, 0)]).0);
+        // What goes back is noticed whatever the time is.
+        assert!(!judged(&[first, sighting("a", 100_000, 4_000, 1, 0)]).0);
     }
 
     #[test]

@@ -63,7 +63,11 @@ pub fn verify(evidence: &Evidence, demand: &mut Demand<'_>) -> Verdict {
             return verdict;
         }
     };
-    verdict.pass(Rule::EvidenceForm, "the document is whole");
+    let attached = evidence.endorsement.as_ref();
+    match attached.map_or(Ok(()), Endorsement::is_exact) {
+        Ok(()) => verdict.pass(Rule::EvidenceForm, "the document is whole"),
+        Err(fault) => verdict.fail(Rule::EvidenceForm, fault),
+    }
     let recorded = demand.enrolled.as_deref().map(|record| &record.endorsement);
     let endorsement = evidence.endorsement.as_ref().or(recorded);
     let ek = match endorsement {

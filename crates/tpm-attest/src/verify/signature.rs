@@ -10,7 +10,7 @@ use tpm_wire::object::{TpmtPublic, TpmuPublicId, TpmuPublicParms};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use crate::algorithm::hash_algorithm;
-use crate::certificate::{EC_PUBLIC_KEY, RSA_ENCRYPTION, curve_of};
+use crate::certificate::{EC_PUBLIC_KEY, RSA_ENCRYPTION, RSAES_OAEP, curve_of};
 
 /// Bits of the smallest RSA key that is strong.
 pub(crate) const STRONG_RSA: usize = 2048;
@@ -65,7 +65,17 @@ impl VerifyingKey {
         }
     }
 
-    /// The key of a certificate.
+    /// The key that a certificate is for, which need not be one that signs.
+    pub(crate) fn certified(info: &SubjectPublicKeyInfoOwned) -> Result<Self, String> {
+        if info.algorithm.oid != RSAES_OAEP {
+            return Self::of_certificate(info);
+        }
+        let mut plain = info.clone();
+        plain.algorithm.oid = RSA_ENCRYPTION;
+        Self::of_certificate(&plain)
+    }
+
+    /// The key of a certificate, which signs.
     pub(crate) fn of_certificate(info: &SubjectPublicKeyInfoOwned) -> Result<Self, String> {
         let bytes = info
             .subject_public_key
@@ -182,6 +192,9 @@ pub(crate) fn verify_tpm_signature(
     let digest = hash(alg, &[message]);
     let rsa_outcome = |outcome: Result<(), rsa::RsaError>| outcome.map_err(|e| e.to_string());
     let ecc_outcome = |outcome: Result<(), ecc::EccError>| outcome.map_err(|e| e.to_string());
+    if let VerifyingKey::Ecc(point) = &key {
+        check_width(point, signature)?;
+    }
     match (&key, signature) {
         (VerifyingKey::Rsa(key), TpmtSignature::Rsassa(signature)) => {
             rsa_outcome(rsa::pkcs1::verify(key, alg, &digest, &signature.sig))
@@ -209,6 +222,22 @@ pub(crate) fn verify_tpm_signature(
 }
 
 /// A restricted key signs by its own scheme and by no other (Part 2, 8.3).
+/// The numbers of a signature are no longer than those of the curve: zeros in front would make another signature of the same one.
+fn check_width(point: &Point, signature: &TpmtSignature) -> Result<(), String> {
+    let (TpmtSignature::Ecdsa(parts) | TpmtSignature::Ecschnorr(parts) | TpmtSignature::Sm2(parts)) =
+        signature
+    else {
+        return Ok(());
+    };
+    let width = usize::from(point.curve().bits()).div_ceil(8);
+    if parts.signature_r.len() > width || parts.signature_s.len() > width {
+        return Err(format!(
+            "a number of the signature has more than {width} bytes"
+        ));
+    }
+    Ok(())
+}
+
 fn scheme_agrees(public: &TpmtPublic, signature: &TpmtSignature) -> Result<(), String> {
     let hash = signature.hash_alg();
     let agrees = match (&public.parameters, signature) {

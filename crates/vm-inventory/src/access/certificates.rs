@@ -131,4 +131,16 @@ impl Scoped {
         let id = vm.id.to_string();
         self.act(|operations| operations.make_device_keys(&id, wanted))
     }
+
+    /// See [`crate::Operations::set_device_certificate`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn set_device_certificate(&self, vm: &str, certificate: String) -> Result<Job> {
+        let vm = self.own_vm(vm)?;
+        self.principal.need(Right::Build)?;
+        self.principal.need_privilege(Privilege::Encrypt)?;
+        let id = vm.id.to_string();
+        self.act(|operations| operations.set_device_certificate(&id, certificate))
+    }
 }

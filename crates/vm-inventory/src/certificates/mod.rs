@@ -303,6 +303,18 @@ pub trait Certifier: Send + Sync {
         wanted: &[WantedDeviceKey],
     ) -> Result<(TpmBytes, Vec<DeviceKey>), TpmMakerError>;
 
+    /// Puts a certificate into a TPM in the place of the one that it has for one of these keys, which were made on request; the TPM has to
+    /// show that the key is in it. Gives the TPM, and the key as it is to be kept.
+    ///
+    /// # Errors
+    /// When the certificate is none, or for another key, or the TPM does not take it.
+    fn set_device_certificate(
+        &self,
+        state: &[u8],
+        certificate: &str,
+        known: &[DeviceKey],
+    ) -> Result<(TpmBytes, DeviceKey), TpmMakerError>;
+
     /// What a certificate says.
     ///
     /// # Errors

@@ -71,4 +71,36 @@ impl Operations {
             Ok((state, certificates, notes))
         })
     }
+
+    /// Puts a certificate (PEM, or base64 of DER) into the TPM of a VM that is off, in the place of the one that it has for a key that was
+    /// made on request. The TPM has to show that the key is in it.
+    ///
+    /// # Errors
+    /// When the VM runs, has no TPM, or has snapshots.
+    pub fn set_device_certificate(self: &Arc<Self>, vm: &str, certificate: String) -> Result<Job> {
+        self.change_certificates(vm, "set_device_certificate", move |this, vm, state| {
+            let mut certificates = match &vm.tpm {
+                Some(tpm) => tpm.certificates.clone(),
+                None => TpmCertificates::default(),
+            };
+            if certificates.device.is_empty() {
+                return Err(Error::BadValue(format!(
+                    "the TPM of {vm} has no key that was made on request; make one with `vtpm vm identity create {vm}`",
+                    vm = vm.name
+                )));
+            }
+            let (state, key) = this
+                .needed_certifier()?
+                .set_device_certificate(state, &certificate, &certificates.device)
+                .map_err(|error| Error::BadValue(error.0))?;
+            let note = format!(
+                "the {} of {} has a certificate of {}; the TPM showed that it has the key",
+                key.kind, vm.name, key.certificate.facts.issuer
+            );
+            certificates.device.retain(|known| known.kind != key.kind);
+            certificates.device.push(key);
+            certificates.device.sort_by_key(|key| key.kind);
+            Ok((state, certificates, vec![note]))
+        })
+    }
 }

@@ -6,6 +6,7 @@ use super::{Limits, PackageError};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use vm_store::backend::{open_named, read_named};
 
 /// What is read of a file at once.
 const CHUNK: usize = 256 * 1024;
@@ -30,7 +31,7 @@ impl Pack {
             part: part.to_owned(),
             reason: error.to_string(),
         };
-        let metadata = fs::metadata(path).map_err(|error| failed(&shown, error))?;
+        let metadata = size_of(path).map_err(|error| failed(&shown, error))?;
         let is_descriptor = path
             .extension()
             .is_some_and(|ending| ending.eq_ignore_ascii_case("ovf"));
@@ -38,23 +39,24 @@ impl Pack {
             return Ok(Self {
                 members: Vec::new(),
                 path: path.to_owned(),
-                length: metadata.len(),
+                length: metadata,
             });
         }
-        if metadata.len() > Limits::default().descriptor {
+        if metadata > Limits::default().descriptor {
             return Err(PackageError::TooLarge {
                 part: shown,
-                reason: format!("it has {} bytes", metadata.len()),
+                reason: format!("it has {metadata} bytes"),
             });
         }
-        let bytes = fs::read(path).map_err(|error| failed(&shown, error))?;
+        let bytes = read_named(path, Limits::default().descriptor)
+            .map_err(|error| failed(&shown, error))?;
         let descriptor =
             Descriptor::read(&bytes).map_err(|reason| PackageError::refused(&shown, reason))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut members = Vec::new();
-        let mut add = |name: String, needed: bool| match fs::metadata(folder.join(&name)) {
+        let mut add = |name: String, needed: bool| match size_of(&folder.join(&name)) {
             Ok(found) => {
-                members.push((name, found.len()));
+                members.push((name, found));
                 Ok(())
             }
             Err(error) if !needed && error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -96,7 +98,7 @@ impl Pack {
             return Ok(bytes);
         }
         let most = Limits::default().descriptor + (1 << 20);
-        let mut archive = File::open(&self.path)?.take(most);
+        let mut archive = open_named(&self.path)?.take(most);
         let mut members = Members::new(&mut archive);
         if let Ok(Some(member)) = members.next() {
             let mut content = vec![0; usize::try_from(member.size.min(most)).unwrap_or_default()];
@@ -122,7 +124,7 @@ impl Pack {
     /// When a file cannot be read, or the writer takes no more.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         if self.members.is_empty() {
-            io::copy(&mut File::open(&self.path)?, out)?;
+            io::copy(&mut open_named(&self.path)?, out)?;
             return out.flush();
         }
         let mut writer = Writer::new(out);
@@ -134,8 +136,13 @@ impl Pack {
     }
 }
 
+/// How many bytes a file has, if it is a regular one.
+fn size_of(path: &Path) -> io::Result<u64> {
+    Ok(open_named(path)?.metadata()?.len())
+}
+
 fn copy(writer: &mut Writer<'_>, path: &Path, name: &str, size: u64) -> io::Result<()> {
-    let mut file = File::open(path)?;
+    let mut file = open_named(path)?;
     let mut buffer = vec![0; CHUNK];
     writer.begin(name, size)?;
     loop {

@@ -5,11 +5,13 @@
 
 mod direct;
 mod linux;
+mod named_file;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
 mod single_file;
 
 pub use linux::LinuxBackend;
+pub use named_file::{LARGEST_TEXT, open_named, read_named, read_named_text};
 pub use single_file::SingleFileBackend;
 
 use std::{

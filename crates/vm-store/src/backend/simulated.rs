@@ -1,8 +1,8 @@
 //! A disk in memory that loses power where a test says so (feature `testing`).
 //!
 //! What was not synced survives a power cut in part: of each file any set of 512-byte sectors in any of the versions
-//! written since the last sync, of each folder any number of its changes, oldest first. A sector is old or new, never
-//! a mixture: that is the one promise of a disk that the file format relies on.
+//! written since the last sync, of each folder any number of its changes, oldest first. A sector is old or new; `reboot_torn` makes
+//! one a mixture.
 //!
 //! One file although long: disk, folders and files share the lock and mean nothing apart.
 
@@ -113,8 +113,8 @@ impl SimulatedBackend {
         }
     }
 
-    /// The same, on a disk that breaks the promise: of one file that was being written, one sector is new to its middle and old from
-    /// there on. `None` if nothing was being written.
+    /// The same, on a disk that tears sectors: of one file that was being written, one sector is new up to some byte, or from there on, and
+    /// as it was before in the rest; every second seed, all others of that file are new. `None` if nothing was being written.
     pub fn reboot_torn(&self, seed: u64) -> Option<Self> {
         let torn = self.disk().nodes.iter().find_map(|(number, node)| {
             let Node::File(file) = node else {
@@ -123,13 +123,25 @@ impl SimulatedBackend {
             let count = u64::try_from(file.pending.len()).ok()?;
             let at = usize::try_from(seed.checked_rem(count)?).ok()?;
             let written = file.pending.get(at)?;
-            Some((*number, written.sector * SECTOR, written.bytes.clone()))
+            let offset = written.sector * SECTOR;
+            let mut before = file.durable.get(offset..).unwrap_or_default().to_vec();
+            before.resize(written.bytes.len(), 0);
+            let middle = 8 * (1 + usize::try_from(seed / 4 % 63).ok()?);
+            let old = before.split_at_checked(middle)?;
+            let new = written.bytes.split_at_checked(middle)?;
+            let bytes = match seed % 2 {
+                0 => [new.0, old.1].concat(),
+                _ => [old.0, new.1].concat(),
+            };
+            Some((*number, file.live.clone(), offset, bytes))
         });
-        let (number, offset, bytes) = torn?;
+        let (number, live, offset, bytes) = torn?;
         let after = self.reboot(seed);
         if let Some(Node::File(file)) = after.disk().nodes.get_mut(&number) {
-            let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
-            put(&mut file.live, offset, half);
+            if seed / 2 % 2 == 0 {
+                file.live = live;
+            }
+            put(&mut file.live, offset, &bytes);
             file.durable = file.live.clone();
         }
         Some(after)

@@ -383,9 +383,13 @@ fn judge(
 ) {
     let [zero, one] = readings;
     let identity = known.identity.unwrap_or(header.identity);
+    let mut mended = false;
     let verdict = match &known.key {
         Some(key) => nvram::read_state(path, bytes, key, &identity, false)
-            .map(|reading| reading.verdict)
+            .map(|reading| {
+                mended = reading.mended;
+                reading.verdict
+            })
             .map_err(|error| error.to_string()),
         None if header.identity != identity => Err(format!(
             "it belongs to another VM: it is of {}, expected {identity}",
@@ -416,6 +420,12 @@ fn judge(
             format!(
                 "a save of generation {interrupted} was interrupted before it was acknowledged"
             ),
+        );
+    }
+    if mended {
+        found.note(
+            file,
+            "a power cut tore a sector in its middle; it is put together from the others, and nothing is lost",
         );
     }
     if verdict.standby_damage {

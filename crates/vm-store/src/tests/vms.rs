@@ -63,10 +63,10 @@ fn a_young_tpm_costs_one_write_of_at_most_8_kib() {
     let (backend, ring) = simulated();
     let mut file = create(&backend, &ring, "vm", &contents(0, 4000));
     let before = backend.operations();
-    file.save(&contents(1, 7000)).unwrap();
+    file.save(&contents(1, 6900)).unwrap();
     // One write, one sync.
     assert_eq!(backend.operations() - before, 2);
-    let sectors = crate::format::sectors_for(contents(1, 7000).record_length()).unwrap();
+    let sectors = crate::format::sectors_for(contents(1, 6900).record_length()).unwrap();
     assert!(sectors * 512 <= 8192, "{sectors}");
 }
 

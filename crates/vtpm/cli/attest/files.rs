@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tpm_attest::certificate::{self, Certificate, CertificateList};
 use tpm_attest::verify::{MAX_EVIDENCE, Trust};
+use vm_store::backend::{open_named, read_named};
 
 /// Most bytes of any file that is read.
 const LARGEST: u64 = 64 * 1024 * 1024;
@@ -104,16 +105,8 @@ pub(crate) fn certificates(path: &Path) -> anyhow::Result<Vec<Certificate>> {
 
 /// A file, up to a size that nothing here exceeds.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let name = || path.display().to_string();
-    let file = File::open(path).with_context(name)?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1)
-        .read_to_end(&mut bytes)
-        .with_context(name)?;
-    if u64::try_from(bytes.len()).is_ok_and(|size| size > LARGEST) {
-        bail!("{} has more than {LARGEST} bytes", name());
-    }
-    Ok(bytes)
+    let bytes = read_named(path, LARGEST).with_context(|| path.display().to_string())?;
+    Ok(bytes.to_vec())
 }
 
 /// A document of evidence: of a larger one, no more is read than shows that it is too large.
@@ -123,7 +116,7 @@ pub(super) fn read_evidence(path: &Path) -> anyhow::Result<Vec<u8>> {
         .unwrap_or(u64::MAX)
         .saturating_add(1);
     let mut bytes = Vec::new();
-    let file = File::open(path).with_context(name)?;
+    let file = open_named(path).with_context(name)?;
     file.take(most).read_to_end(&mut bytes).with_context(name)?;
     Ok(bytes)
 }

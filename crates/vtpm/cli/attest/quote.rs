@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use tpm_attest::attester;
 use tpm_attest::ek::KeyAlgorithm;
+use tpm_attest::event_log::EventLog;
 use tpm_attest::verify::{Base64, Evidence, write_pcr_file};
 use tpm_wire::codec::Marshal as _;
 use tpm_wire::object::Tpm2bPublic;
@@ -89,7 +90,8 @@ impl Quote {
                 .map(|path| read(path).map(Base64))
                 .transpose()
         };
-        evidence.event_log = attached(&self.event_log)?;
+        let log = attached(&self.event_log)?;
+        evidence.event_log = log.map(|log| Base64(EventLog::without_padding(log.0)));
         evidence.ima_list = attached(&self.ima)?;
         evidence.endorsement = Some(endorsement);
         if let Some(folder) = &self.files {

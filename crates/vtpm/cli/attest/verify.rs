@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use tpm_attest::certificate;
+use tpm_attest::event_log::EventLog;
 use tpm_attest::verify::{
     Base64, Demand, Endorsement, Enrolled, Evidence, Policy, QuoteBytes, Rule, Verdict,
     public_area, read_pcr_file, signer_key, verify,
@@ -163,12 +165,14 @@ impl Verify {
             (Err(fault), _) | (_, Err(fault)) => return Ok(Err(fault)),
         };
         let mut evidence = Evidence::new("", &key, nonce.unwrap_or_default(), quote, &pcrs);
-        evidence.event_log = optional(&self.event_log)?;
+        let log = optional(&self.event_log)?;
+        evidence.event_log = log.map(|log| Base64(EventLog::without_padding(log.0)));
         evidence.ima_list = optional(&self.ima)?;
         if let Some(public) = optional(&self.ek)? {
             evidence.endorsement = Some(Endorsement {
                 public,
-                certificate: optional(&self.ek_certificate)?,
+                certificate: optional(&self.ek_certificate)?
+                    .map(|it| Base64(certificate::without_padding(it.0))),
                 chain: Vec::new(),
             });
         }

@@ -16,6 +16,7 @@ use tpm_attest::event_log::{EventLog, PcrBank, bank_name};
 use tpm_wire::algorithm::TpmiAlgHash;
 use tpm_wire::pcr::{TpmlPcrSelection, TpmsPcrSelect, TpmsPcrSelection};
 use vm_inventory::VmView;
+use vm_store::backend::read_named;
 
 use super::attest::connect;
 use super::client::{component, talk};
@@ -23,6 +24,9 @@ use super::output;
 use super::trace::tcti::Tcti;
 use crate::config::DataFolder;
 use profile::{BootProfile, Kernel};
+
+/// Most bytes of a kernel, or of an image that has its initial file system in it.
+const LARGEST_KERNEL: u64 = 1 << 30;
 
 /// PCR that a boot extends.
 const MEASURED: [u32; 14] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14];
@@ -57,7 +61,9 @@ pub(crate) struct Boot {
 impl Boot {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let kernel = match &self.kernel {
-            Some(path) => fs::read(path).with_context(|| path.display().to_string())?,
+            Some(path) => read_named(path, LARGEST_KERNEL)
+                .with_context(|| path.display().to_string())?
+                .to_vec(),
             None => b"the kernel of the distribution".to_vec(),
         };
         let file = self.log.clone().unwrap_or_else(|| {

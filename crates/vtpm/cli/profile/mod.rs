@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use tpm_engine::Profile;
+use vm_store::backend::{LARGEST_TEXT, read_named_text};
 
 use json::from_json;
 
@@ -84,7 +85,8 @@ impl ProfileOption {
     pub(crate) fn text(&self) -> anyhow::Result<String> {
         Ok(match self {
             Self::Name(text) | Self::Json(text) => text.clone(),
-            Self::File(path) => std::fs::read_to_string(path)
+            Self::File(path) => read_named_text(path, LARGEST_TEXT)
+                .map(|mut text| std::mem::take(&mut *text))
                 .with_context(|| format!("the profile {}", path.display()))?,
             Self::Descriptor(number) => super::process::inherited(*number)
                 .and_then(|file| std::io::read_to_string(std::fs::File::from(file)))

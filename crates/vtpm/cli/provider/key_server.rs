@@ -1,7 +1,5 @@
 //! `vtpm provider add|csr|set-certificate|show|status`: providers whose keys are at key servers.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -9,6 +7,7 @@ use clap::{Args, ValueEnum};
 use vm_inventory::key_server::{KeyServerRequest, Secret};
 use vm_inventory::model::ProviderKind;
 use vm_inventory::{CreateProvider, Name, ProviderStatus, ProviderView};
+use vm_store::backend::read_named_text;
 use vm_web::api::{CertificateRequest, OnVCenter, SetCertificate as SetCertificateRequest};
 use zeroize::Zeroizing;
 
@@ -283,15 +282,6 @@ pub(super) fn at_vcenter(name: &Name, rest: &str, vcenter: Option<&Name>) -> Str
 
 /// The text of a PEM file. It may be a private key, so it is wiped.
 fn read_pem(path: &Path, what: &str) -> anyhow::Result<Zeroizing<String>> {
-    let mut text = Zeroizing::new(String::new());
-    File::open(path)
-        .and_then(|file| file.take(LARGEST_PEM + 1).read_to_string(&mut text))
-        .with_context(|| format!("the {what} {} cannot be read", path.display()))?;
-    let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
-    anyhow::ensure!(
-        length <= LARGEST_PEM,
-        "{} is larger than any {what}",
-        path.display()
-    );
-    Ok(text)
+    read_named_text(path, LARGEST_PEM)
+        .with_context(|| format!("the {what} {} cannot be read", path.display()))
 }

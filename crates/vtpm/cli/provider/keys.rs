@@ -7,6 +7,7 @@ use vm_web::api::{Accepted, Forgotten, OnVCenter};
 use super::key_server::at_vcenter;
 use crate::cli::client::{Client, component};
 use crate::cli::list::{List, Row, yes_or_no};
+use crate::cli::operate::each;
 use crate::cli::output;
 
 #[derive(Args, Debug)]
@@ -139,17 +140,22 @@ impl RekeyVm {
 
 impl Unlock {
     pub(crate) async fn execute(self, client: &Client) -> anyhow::Result<()> {
-        for vm in &self.vms {
+        each(&self.vms, async |vm| {
             let path = format!("/v1/vms/{}/unlock", component(vm));
             let accepted: Accepted = client.post(&path, &OnVCenter::default()).await?;
-            ended(client, accepted, self.json, "unlocked").await?;
-        }
-        Ok(())
+            ended(client, accepted, self.json, "unlocked").await
+        })
+        .await
     }
 }
 
 /// Waits for a task and says what came of it.
-async fn ended(client: &Client, accepted: Accepted, json: bool, done: &str) -> anyhow::Result<()> {
+pub(crate) async fn ended(
+    client: &Client,
+    accepted: Accepted,
+    json: bool,
+    done: &str,
+) -> anyhow::Result<()> {
     let task = client.wait(accepted).await?;
     if json {
         return output::json(&task);

@@ -15,10 +15,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use vm_inventory::{CreateProvider, Name, ProviderView};
+use vm_store::backend::read_named;
 use vm_web::api::{BackUp, BackedUp, Password, Restore as RestoreRequest};
 use zeroize::Zeroizing;
 
-pub(crate) use keys::{RekeyVm, Unlock};
+pub(crate) use keys::{RekeyVm, Unlock, ended};
 
 use super::client::{Client, Refusal, component, set_up};
 use super::list::{List, Row, yes_or_no};
@@ -273,17 +274,9 @@ pub(super) fn password(from_stdin: bool) -> anyhow::Result<Password> {
 }
 
 pub(super) fn read_backup(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(LARGEST_BACKUP + 1).read_to_end(&mut bytes))
-        .with_context(|| format!("the backup {} cannot be read", path.display()))?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LARGEST_BACKUP {
-        anyhow::bail!(
-            "{} is larger than any backup of a key provider",
-            path.display()
-        );
-    }
-    Ok(bytes)
+    read_named(path, LARGEST_BACKUP)
+        .map(|bytes| bytes.to_vec())
+        .with_context(|| format!("the backup {} cannot be read", path.display()))
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

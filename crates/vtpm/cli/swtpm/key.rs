@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha512};
+use vm_store::backend::open_named;
 use vm_store::key_provider::{KeyFileFormat, KeyFileMode, KeyFileProvider};
 use zeroize::Zeroizing;
 
@@ -118,7 +119,7 @@ impl KeyOption {
     /// Reads the key, and removes its file if that was asked for.
     pub(crate) fn load(&self) -> anyhow::Result<LoadedKey> {
         let (name, file) = match &self.source {
-            Source::File(path) => (path.display().to_string(), File::open(path)),
+            Source::File(path) => (path.display().to_string(), open_named(path)),
             Source::Descriptor(number) => (
                 format!("descriptor {number}"),
                 inherited(*number).map(File::from),

@@ -11,6 +11,7 @@ use tpm_attest::certificate::{
     self, Authority, AuthorityAlgorithm, AuthorityNames, Lifetime, SigningKey, common_name,
     random_serial,
 };
+use vm_store::backend::{LARGEST_TEXT, read_named, read_named_text};
 use zeroize::Zeroizing;
 
 use super::configuration::{self, Configuration};
@@ -150,7 +151,7 @@ impl LocalAuthority {
     pub(super) fn next_serial(&self) -> anyhow::Result<u128> {
         let _turn = take_turn(&self.files.folder)?;
         let path = &self.files.serial;
-        let last = fs::read_to_string(path)
+        let last = read_named_text(path, LARGEST_TEXT)
             .ok()
             .and_then(|text| text.trim().parse::<u128>().ok());
         let next = last
@@ -206,14 +207,14 @@ fn create(files: &AuthorityFiles) -> anyhow::Result<()> {
 fn read_key(files: &AuthorityFiles) -> anyhow::Result<SigningKey> {
     let path = &files.signing_key;
     let what = || format!("the authority's key {}", path.display());
-    let text = Zeroizing::new(fs::read(path).with_context(what)?);
+    let text = read_named(path, LARGEST_TEXT).with_context(what)?;
     let password = files.password.as_ref().map(|text| text.as_bytes());
     SigningKey::from_pem(&text, password).with_context(what)
 }
 
 fn read_certificate(path: &Path) -> anyhow::Result<certificate::Certificate> {
     let what = || format!("the authority's certificate {}", path.display());
-    certificate::read(&fs::read(path).with_context(what)?).with_context(what)
+    certificate::read(&read_named(path, LARGEST_TEXT).with_context(what)?).with_context(what)
 }
 
 fn write(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, anyhow};
+use vm_store::backend::{LARGEST_TEXT, open_named, read_named_text};
 
 /// The file of swtpm_setup.
 const NAME: &str = "swtpm_setup.conf";
@@ -27,11 +28,11 @@ impl Configuration {
     }
 
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
+        let mut text = read_named_text(path, LARGEST_TEXT)
             .with_context(|| format!("the configuration {}", path.display()))?;
         Ok(Self {
             path: Some(path.to_owned()),
-            text,
+            text: std::mem::take(&mut *text),
         })
     }
 
@@ -101,7 +102,7 @@ pub(super) fn search(name: &str) -> Option<PathBuf> {
         .into_iter()
         .chain([PathBuf::from("/etc")])
         .map(|folder| folder.join(name))
-        .find(|path| std::fs::File::open(path).is_ok())
+        .find(|path| open_named(path).is_ok())
 }
 
 /// Puts the environment's values into a text.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use tpm_attest::certificate::{Lifetime, PlatformIdentity};
+use vm_store::backend::{LARGEST_TEXT, read_named_text};
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl Default for CertificateOptions {
 impl CertificateOptions {
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let what = || format!("the options {}", path.display());
-        let text = std::fs::read_to_string(path).with_context(what)?;
+        let text = read_named_text(path, LARGEST_TEXT).with_context(what)?;
         Self::parse(&text).with_context(what)
     }
 

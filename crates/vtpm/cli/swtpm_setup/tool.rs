@@ -8,6 +8,7 @@ use tpm_attest::certificate::TpmIdentity;
 use tpm_attest::ek::Usage;
 use tpm_wire::algorithm::TpmiEccCurve;
 use tpm_wire::object::{TpmtPublic, TpmuPublicId, TpmuPublicParms};
+use vm_store::backend::{LARGEST_TEXT, read_named};
 
 use super::journal::Journal;
 use crate::cli::private_folder::PrivateFolder;
@@ -72,7 +73,9 @@ impl CertificateTool {
         ))?;
         self.run(command, journal)?;
         let file = folder.path().join(format!("{kind}.cert"));
-        std::fs::read(&file).with_context(|| self.left_nothing(&file))
+        read_named(&file, LARGEST_TEXT)
+            .map(|bytes| bytes.to_vec())
+            .with_context(|| self.left_nothing(&file))
     }
 
     fn run(&self, mut command: Command, journal: &mut Journal) -> anyhow::Result<()> {

@@ -7,13 +7,13 @@ mod proxy;
 mod replay;
 pub(crate) mod tcti;
 
-use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use vm_store::backend::open_named;
 
 use crate::config::DataFolder;
 use crate::trace::{
@@ -177,7 +177,7 @@ fn read_file(path: &Path) -> anyhow::Result<Vec<Entry>> {
     let mut from: Box<dyn io::Read> = if path == Path::new("-") {
         Box::new(io::stdin())
     } else {
-        Box::new(File::open(path).with_context(|| name.clone())?)
+        Box::new(open_named(path).with_context(|| name.clone())?)
     };
     let mut head = Vec::new();
     from.by_ref()

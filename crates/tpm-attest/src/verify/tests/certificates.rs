@@ -5,7 +5,11 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::*;
-use crate::certificate::{Revocation, RevocationReason};
+use crate::certificate::{CertificateList, Revocation, RevocationReason, to_der};
+use der::asn1::{Any, BitString};
+use der::{Decode, Encode, Sequence};
+use x509_cert::ext::Extension;
+use x509_cert::spki::AlgorithmIdentifierOwned;
 
 /// What a chain is refused for.
 fn chain_failures(
@@ -174,7 +178,7 @@ fn a_revoked_certificate_is_refused_and_a_missing_list_only_on_demand() {
     };
     let (root, issuer) = (&authorities.root, &authorities.issuer);
     let roots = authorities.roots();
-    let judged = |revoked: &[crate::certificate::CertificateList], required: bool| {
+    let judged = |revoked: &[CertificateList], required: bool| {
         let trust = Trust {
             revoked,
             revocation_required: required,
@@ -192,8 +196,65 @@ fn a_revoked_certificate_is_refused_and_a_missing_list_only_on_demand() {
     assert_eq!(judged(&old, true), ["ek.revocation"]);
     let revoked = [none[0].clone(), list(issuer, &[1, serial], now, now + day)];
     assert_eq!(judged(&revoked, false), ["ek.revocation"]);
+    // A list that says critically that it is about less than all does not show that a certificate is good, but may show that it is bad.
+    let partly = |serials: &[u128]| {
+        let mut partial = list(issuer, serials, now, now + day);
+        let delta = Extension {
+            extn_id: DELTA,
+            critical: true,
+            extn_value: der::asn1::OctetString::new([2, 1, 1]).unwrap(),
+        };
+        let tbs = &mut partial.tbs_cert_list;
+        tbs.crl_extensions.get_or_insert_default().push(delta);
+        let tbs = tbs.to_der().unwrap();
+        partial.signature = issuer.key().sign(&tbs, &mut rng()).unwrap();
+        [none[0].clone(), partial]
+    };
+    assert_eq!(judged(&partly(&[]), true), ["ek.revocation"]);
+    assert!(judged(&partly(&[]), false).is_empty());
+    assert_eq!(judged(&partly(&[serial]), false), ["ek.revocation"]);
     // A list that another authority of the same name has signed says nothing.
     let strangers = Authorities::new();
     let foreign = [list(&strangers.issuer, &[serial], now, now + day)];
     assert!(judged(&foreign, false).is_empty());
+}
+
+const DELTA: der::asn1::ObjectIdentifier = der::asn1::ObjectIdentifier::new_unwrap("2.5.29.27");
+
+/// A certificate in parts.
+#[derive(Sequence)]
+struct Signed {
+    tbs: Any,
+    algorithm: AlgorithmIdentifierOwned,
+    signature: BitString,
+}
+
+/// The certificate of an RSA key, whose kind is called otherwise (the last byte of its identifier), signed anew.
+fn renamed_kind(certificate: &Certificate, issuer: &Authority, kind: u8) -> Certificate {
+    const RSA: [u8; 11] = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+    let mut signed = Signed::from_der(&to_der(certificate).unwrap()).unwrap();
+    let mut tbs = signed.tbs.to_der().unwrap();
+    let at = tbs.windows(RSA.len()).position(|part| part == RSA).unwrap();
+    tbs[at + RSA.len() - 1] = kind;
+    signed.tbs = Any::from_der(&tbs).unwrap();
+    signed.signature = issuer.key().sign(&tbs, &mut rng()).unwrap();
+    crate::certificate::read(&signed.to_der().unwrap()).unwrap()
+}
+
+#[test]
+fn an_rsa_key_that_is_certified_for_oaep_alone_is_an_endorsement_key_and_no_authority() {
+    let authorities = Authorities::new();
+    let mut tpm = started();
+    let ek = attester::endorsement_key(&mut client(&mut tpm), EkTemplate::L1).unwrap();
+    let roots = authorities.roots();
+    let issuer = &authorities.issuer;
+    let good = authorities.certificate(&ek.public, 5);
+    let judged = |kind: u8| {
+        let leaf = renamed_kind(&good, issuer, kind);
+        chain_failures(&ek.public, &leaf, &[issuer.certificate()], trust(&roots))
+    };
+    assert_eq!(judged(1), Vec::<&str>::new());
+    assert_eq!(judged(7), Vec::<&str>::new());
+    // RSASSA-PSS is for signatures.
+    assert_eq!(judged(10), ["ek.match", "ek.signature_strength"]);
 }

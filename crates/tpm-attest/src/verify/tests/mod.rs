@@ -403,6 +403,33 @@ const ALTERATIONS: &[Alteration] = &[
     ("chain", Rule::EkChain, |e| {
         e.endorsement.as_mut().unwrap().chain.clear()
     }),
+    ("a zero in front of r", Rule::QuoteSignature, |e| {
+        let signature = &mut e.quote.signature.0;
+        assert_eq!(signature[..6], [0, 0x18, 0, 0x0b, 0, 32]);
+        signature[5] = 33;
+        signature.insert(6, 0);
+    }),
+    ("a byte behind the log", Rule::LogForm, |e| {
+        e.event_log.as_mut().unwrap().0.push(0)
+    }),
+    ("a byte behind the certificate", Rule::EvidenceForm, |e| {
+        let endorsement = e.endorsement.as_mut().unwrap();
+        endorsement.certificate.as_mut().unwrap().0.push(0);
+    }),
+    (
+        "a byte behind a certificate of the chain",
+        Rule::EvidenceForm,
+        |e| e.endorsement.as_mut().unwrap().chain[0].0.push(0xFF),
+    ),
+    (
+        "more certificates than are looked at",
+        Rule::EvidenceForm,
+        |e| {
+            let chain = &mut e.endorsement.as_mut().unwrap().chain;
+            let one = chain[0].clone();
+            chain.resize(9, one);
+        },
+    ),
 ];
 
 fn alter_log(evidence: &mut Evidence, alter: fn(&mut EventLog)) {

@@ -125,13 +125,14 @@ impl Hosts {
         let mut bytes = fs::read(&path)?;
         let old = before.0.iter().find(|(old, _)| *old == path);
         let old = &old.context("the file is new")?.1;
-        // Where the file changed, the newest state lies; in its middle, any byte will do.
+        // Where the file changed, the newest state lies; at its edges, a sector may look torn by a power cut, and would be mended.
         let changed: Vec<usize> = bytes
             .iter()
             .zip(old)
             .enumerate()
             .filter(|(_, (new, old))| new != old)
             .map(|(place, _)| place)
+            .filter(|place| (64..448).contains(&(place % 512)))
             .collect();
         let place = changed.get(changed.len() / 2).copied();
         let place = place.context("nothing was written since")?;
