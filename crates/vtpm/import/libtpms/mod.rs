@@ -55,6 +55,8 @@ const SEED_LEVEL: &str = "derivation of primary keys";
 /// From these versions on the persistent data have the banks in use, and how old the derivation from each seed is.
 const BANKS_IN_USE_SINCE: u16 = 3;
 const SEED_LEVELS_SINCE: u16 = 4;
+/// From this version on the state until TPM Reset has the same for the seed of the null hierarchy.
+const NULL_LEVEL_SINCE: u16 = 3;
 /// The code of the command that bit 0 of a list of commands stands for.
 const FIRST_COMMAND: u32 = 0x11f;
 /// From this version on a list of commands has a bit for each code; before, for each command that was implemented.
@@ -347,7 +349,8 @@ fn read_state_reset(reader: &mut Reader<'_>, saved: &mut SavedState) -> Result<(
     // Commits that are open: their secrets are made from one nonce, which stays behind.
     optional(reader, "")?;
     let mut level = if version >= 2 {
-        optional(reader, STATE_RESET.what)?
+        // As with the persistent data, the version before leaves an empty place.
+        optional(reader, STATE_RESET.what)?.filter(|_| version >= NULL_LEVEL_SINCE)
     } else {
         None
     };
