@@ -477,6 +477,8 @@ fn profiles_and_states_are_printed_as_json() {
     assert_eq!(print("--print-states")["states"], serde_json::json!([]));
     assert!(!place.path("state").exists(), "looking makes nothing");
     let mut served = place.serve("state", &["--flags", "startup-clear"]);
+    // Its sockets are there before its state is.
+    served.assert_serves();
     // A TPM that runs keeps nobody from looking.
     let states = print("--print-states");
     assert_eq!(states["states"].as_array().map(Vec::len), Some(1));
@@ -493,6 +495,8 @@ fn profiles_and_states_are_printed_as_json() {
 fn the_log_says_why_a_program_did_not_start() {
     let place = Place::new();
     let mut served = place.serve("state", &["--flags", "startup-clear"]);
+    // Its sockets are there before it has the state.
+    served.assert_serves();
     let options = ["--flags", "not-need-init", "--log", "file=second.log"];
     let server = ["--server", "type=unixio,path=second.data"];
     let mut second = place.swtpm(&[&options[..], &server].concat());

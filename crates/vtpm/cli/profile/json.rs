@@ -63,12 +63,13 @@ pub(crate) fn from_json(text: &str) -> anyhow::Result<Profile> {
         set_identity(&mut profile, identity)?;
     }
     if !super::is_custom(name) {
+        let mut at_level = profile.clone();
         if let Some(level) = level {
-            leave_out_later_sizes(&mut profile, level);
+            leave_out_later_sizes(&mut at_level, level);
         }
         // What a running TPM says of its profile may be given back as it is.
         ensure!(
-            profile == named,
+            profile == named || at_level == named,
             "the profile '{name}' is what it is: one that differs is named custom or custom:NAME, and may say which it starts from with \"Base\":\"{name}\""
         );
         return Ok(named);

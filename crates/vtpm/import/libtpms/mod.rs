@@ -52,6 +52,11 @@ const OBJECT: Kind = kind("persistent object", 0x75be_73af, 4);
 /// What the number is called that says how old the way from a seed to its keys is.
 const SEED_LEVEL: &str = "derivation of primary keys";
 
+/// From these versions on the persistent data have the banks in use, and how old the derivation from each seed is.
+const BANKS_IN_USE_SINCE: u16 = 3;
+const SEED_LEVELS_SINCE: u16 = 4;
+/// From this version on the state until TPM Reset has the same for the seed of the null hierarchy.
+const NULL_LEVEL_SINCE: u16 = 3;
 /// The code of the command that bit 0 of a list of commands stands for.
 const FIRST_COMMAND: u32 = 0x11f;
 /// From this version on a list of commands has a bit for each code; before, for each command that was implemented.
@@ -235,11 +240,12 @@ fn read_persistent(
     // Nested: the banks in use at present, how old the derivation from each seed is, and what is still unknown.
     let mut levels = if version >= 2 {
         match optional(reader, PERSISTENT.what)? {
-            Some(mut grown) => {
+            Some(mut grown) if version >= BANKS_IN_USE_SINCE => {
                 grown.parse::<TpmlPcrSelection>()?;
-                optional(&mut grown, PERSISTENT.what)?
+                // The version before these leaves an empty place for them, which it says is there.
+                optional(&mut grown, PERSISTENT.what)?.filter(|_| version >= SEED_LEVELS_SINCE)
             }
-            None => None,
+            _ => None,
         }
     } else {
         None
@@ -343,7 +349,8 @@ fn read_state_reset(reader: &mut Reader<'_>, saved: &mut SavedState) -> Result<(
     // Commits that are open: their secrets are made from one nonce, which stays behind.
     optional(reader, "")?;
     let mut level = if version >= 2 {
-        optional(reader, STATE_RESET.what)?
+        // As with the persistent data, the version before leaves an empty place.
+        optional(reader, STATE_RESET.what)?.filter(|_| version >= NULL_LEVEL_SINCE)
     } else {
         None
     };

@@ -83,6 +83,46 @@ fn a_state_with_a_profile_is_read() {
 }
 
 #[test]
+fn a_state_from_before_there_were_levels_of_seeds_is_read() {
+    let state = state();
+    let magic = PERSISTENT.magic.to_be_bytes();
+    let at = state.windows(4).position(|bytes| bytes == magic).unwrap();
+    // The part with the levels, in the part with the banks; version 3 left an empty place for it and said that it was there.
+    let levels = [1, 0, 6, 1, 1, 1, 1, 0, 0];
+    let level = state[at..]
+        .windows(levels.len())
+        .position(|bytes| bytes == levels)
+        .unwrap();
+    let banks = 4 + 4 * 6;
+    let (start, level) = (at - 2, at + level);
+    let length = level - banks - 2;
+    assert_eq!(state[length..length + 2], [0, 37]);
+    let earlier = [
+        &state[..start],
+        &[0, 3],
+        &magic,
+        &[0, 1],
+        &state[at + 6..length],
+        &[0, 31],
+        &state[length + 2..level],
+        &[1, 0, 0],
+        &state[level + levels.len()..],
+    ]
+    .concat();
+    let imported = read_state(&earlier).unwrap().imported;
+    assert_eq!(imported.nv.len(), 3);
+    assert_eq!(imported.persistent.len(), 4);
+    for secrets in [
+        imported.owner_secrets,
+        imported.endorsement_secrets,
+        imported.platform_secrets,
+    ] {
+        assert!(matches!(secrets.derivation, Derivation::LibtpmsNarrow));
+    }
+    assert!(import(&earlier).is_some());
+}
+
+#[test]
 fn no_cut_state_is_taken() {
     let whole = state();
     let near_the_end = whole.len() - 200..whole.len();
