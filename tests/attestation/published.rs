@@ -218,7 +218,14 @@ fn a_verifier_fetches_the_list_over_plain_http_by_itself_and_finds_nothing_else_
         ("GET", format!("{pki}/pki/vc01/../../v1/vms"), "404"),
     ] {
         let output = Command::new("curl")
-            .args(["-sS", "--path-as-is", "--max-time", PATIENCE_IN_SECONDS, "-X", method])
+            .args([
+                "-sS",
+                "--path-as-is",
+                "--max-time",
+                PATIENCE_IN_SECONDS,
+                "-X",
+                method,
+            ])
             .args(["-w", "%{http_code}", "-o", "nothing", &url])
             .current_dir(here)
             .output()
