@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Daemon, VTPM, files_below};
+use crate::support::{Daemon, PATIENCE_IN_SECONDS, VTPM, files_below};
 use crate::{DATA, Place, define, read, said};
 
 /// What to call an obstacle, and how to put it there.
@@ -243,7 +243,7 @@ fn a_fifo_or_a_folder_that_a_user_names_is_refused_at_once_by_every_verb_that_re
         for (file, kind) in [(&fifo, "a FIFO"), (&dir, "a folder")] {
             let name = file.display().to_string();
             let mut command = Command::new("timeout");
-            command.args(["60", VTPM]).current_dir(here);
+            command.args([PATIENCE_IN_SECONDS, VTPM]).current_dir(here);
             command.env("VTPM_BACKUP_PASSWORD", "secret");
             if of_daemon.contains(words) {
                 command.env("VTPM_DATA", place.daemon.folder());
@@ -271,7 +271,7 @@ fn a_fifo_or_a_folder_that_a_user_names_is_refused_at_once_by_every_verb_that_re
     ] {
         let name = fifo.display().to_string();
         let output = Command::new("timeout")
-            .args(["60", VTPM])
+            .args([PATIENCE_IN_SECONDS, VTPM])
             .args(words.split(' ').map(|word| word.replace("FILE", &name)))
             .current_dir(here)
             .output()

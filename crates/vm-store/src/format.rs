@@ -364,7 +364,7 @@ fn looks_torn(found: &[u8], whole: &[u8]) -> bool {
     let Some(first) = differ.next() else {
         return false;
     };
-    let last = differ.last().unwrap_or(first);
+    let last = differ.next_back().unwrap_or(first);
     last < WRITE_ID.end || other(WRITE_ID) || other(first.max(SECTOR_AUTHENTICATED)..SECTOR_LENGTH)
 }
 

@@ -138,7 +138,7 @@ impl SimulatedBackend {
         let (number, live, offset, bytes) = torn?;
         let after = self.reboot(seed);
         if let Some(Node::File(file)) = after.disk().nodes.get_mut(&number) {
-            if seed / 2 % 2 == 0 {
+            if (seed / 2).is_multiple_of(2) {
                 file.live = live;
             }
             put(&mut file.live, offset, &bytes);
