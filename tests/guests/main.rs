@@ -187,22 +187,6 @@ export TPM2TOOLS_TCTI=device:/dev/tpm0
 [ "$(tpm2 unseal -c 0x80000001 -p session:session.ctx)" = "disk key" ]
 "#;
 
-/// Begins to make a key that takes its time.
-const MAKE: &str = r#"
-rm -f made
-(
-    TPM2TOOLS_TCTI=device:/dev/tpm0 tpm2 create -Q -C 0x80000000 -G rsa3072 -u made.pub -r made.priv
-    echo $? > made.part
-    mv made.part made
-) > /dev/null 2>&1 &
-"#;
-
-/// Waits for it.
-const MADE: &str = r#"
-while ! [ -e made ]; do sleep 0.1; done
-[ "$(cat made)" = 0 ]
-"#;
-
 const RANDOM: &str = "tpm2 getrandom --hex 16";
 
 fn filled(guest: &mut Guest) -> String {
@@ -250,12 +234,6 @@ fn snapshots_hold_loaded_objects_sessions_and_pcr() {
     guest.refused(TELL);
     guest.load("full");
     guest.run(OPEN);
-    // Saved while a key is being made: the command comes to its end, here and in what was saved.
-    guest.run(MAKE);
-    guest.save("making");
-    guest.run(MADE);
-    guest.load("making");
-    guest.run(MADE);
     guest.quit();
     emulator.wait();
 
