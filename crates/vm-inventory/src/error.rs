@@ -169,6 +169,14 @@ pub enum Error {
         /// The VM.
         vm: Name,
     },
+    /// The VM is encrypted, or is not, which an operation does not allow.
+    #[error("the VM {vm} {why}")]
+    Encryption {
+        /// The VM.
+        vm: Name,
+        /// What it is, and what to do.
+        why: &'static str,
+    },
     /// The files of a VM are older than they were known to be.
     #[error(
         "the TPM state in {vm}.nvram is of generation {found}, but generation {floor} was already on disk: older files of VM {vm} were put back. Restore the right ones, or accept the older state with `vtpm vm start {vm} --accept-rollback` (counters and failed authorizations since then are forgotten)"
@@ -365,6 +373,7 @@ impl Error {
             | Self::Busy { .. }
             | Self::Power { .. }
             | Self::NoTpm { .. }
+            | Self::Encryption { .. }
             | Self::FolderTaken { .. }
             | Self::Conflict { .. }
             | Self::Canceled

@@ -107,6 +107,14 @@ impl Rule {
         }
     }
 
+    /// Whether it is about the key that any encrypted VM needs.
+    pub(crate) fn is_about_keys(self) -> bool {
+        matches!(
+            self,
+            Self::KeyProvider | Self::NativeProviderVcenter | Self::NativeProviderBackup
+        )
+    }
+
     /// Whether it is about a passing state rather than about what is possible at all.
     pub(crate) fn is_about_state(self) -> bool {
         matches!(self, Self::PowerState | Self::NoSnapshots | Self::Place)

@@ -18,16 +18,17 @@ pub(super) fn create(request: &Request<'_>) -> Outcome<Option<Value>> {
     let config = request.object("config")?;
     let spec = Spec::read(config)?;
     let name = name(config.text_of("name").unwrap_or_default(), "config.name")?;
+    // A VM that gets a TPM is encrypted for it.
+    let mut encrypt = None;
     let (tpm, provider, key) = match (spec.tpm.clone(), spec.crypto.clone()) {
         (None, None | Some(Crypto::Nothing)) => (false, None, None),
         (Some(TpmChange::Add), None | Some(Crypto::Nothing)) => (true, None, None),
         (Some(TpmChange::Add), Some(Crypto::Encrypt(key))) => {
             (true, key.provider.clone(), key.id.clone())
         }
-        (None, Some(Crypto::Encrypt(_))) => {
-            return Err(Fault::not_supported(
-                "a VM is encrypted here because of its TPM; add a VirtualTPM too, or leave the encryption out",
-            ));
+        (None, Some(Crypto::Encrypt(key))) => {
+            encrypt = Some(key);
+            (false, None, None)
         }
         (Some(TpmChange::Remove | TpmChange::Edit(_)), _) => {
             return Err(device_fault("a new VM has no device to change"));
@@ -81,6 +82,10 @@ pub(super) fn create(request: &Request<'_>) -> Outcome<Option<Value>> {
             let finish = || -> Outcome<()> {
                 if let Some(key) = key {
                     given_key(work, &vm, None, &key, false, &about)?;
+                }
+                if let Some(key) = encrypt {
+                    let job = work.act.encrypt_vm(&vm, key.request());
+                    work.run(job, &key.about(&about))?;
                 }
                 change_hardware(work, &vm, &hardware, &about)
             };
