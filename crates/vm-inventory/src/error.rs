@@ -76,6 +76,12 @@ pub enum Error {
         /// How to say it.
         option: &'static str,
     },
+    /// Something is in a folder that is to go.
+    #[error("the folder {folder} is not empty; move or destroy what is in it first")]
+    NotEmpty {
+        /// The folder.
+        folder: Name,
+    },
     /// Something of that name exists.
     #[error("{place} already has a {what} called {name}; choose another name")]
     Exists {
@@ -374,6 +380,7 @@ impl Error {
             | Self::Power { .. }
             | Self::NoTpm { .. }
             | Self::Encryption { .. }
+            | Self::NotEmpty { .. }
             | Self::FolderTaken { .. }
             | Self::Conflict { .. }
             | Self::Canceled

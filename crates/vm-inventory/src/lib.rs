@@ -51,8 +51,8 @@ pub use operation::{
     CreateVCenter, CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, EncryptVm, Export, ExportPackage, Fate,
     Import, ImportPackage, Instantiate, Job, KeyServerView, KeyState, KeyUse, Machines, MoveVapp,
     MoveVm, NewVappVm, Offer, Operations, Part, PowerOn, Preview, ProviderStatus, ProviderView,
-    ReconfigureVm, Rekey, RekeyAll, Relocate, RestoreProvider, Started, TakeSnapshot, TpmBytes,
-    TpmMaker, TpmMakerError, TpmView, UserView, VappItem, VappView, VdcView, VmHardware, VmPreview,
+    ReconfigureVm, Rekey, RekeyAll, Relocate, RestoreProvider, Started, StoredFile, TakeSnapshot, TpmBytes,
+    TpmMaker, TpmMakerError, TpmView, UserView, VappItem, VappView, VdcView, VmFolder, VmHardware, VmPreview,
     VmView,
 };
 pub use snapshot::{Revert, Snapshot, SnapshotTree};

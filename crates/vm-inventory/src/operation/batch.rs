@@ -521,6 +521,7 @@ impl Operations {
                     transaction.put(&VmHardware {
                         vm: vm.id,
                         template: false,
+                        folder: None,
                         ..stored.record
                     })?;
                 }
