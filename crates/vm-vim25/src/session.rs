@@ -16,6 +16,8 @@ use vm_web::Sessions;
 
 /// Views, filters and collectors of one session.
 const MOST_OBJECTS: usize = 500;
+/// Collectors of tasks or events among them, as `maxCollector` tells: each keeps its filter.
+const MOST_HISTORIES: usize = 32;
 
 /// A session.
 #[derive(Debug)]
@@ -337,6 +339,12 @@ impl Objects {
         kind: &'static str,
         history: History,
     ) -> Outcome<MoRef> {
+        if self.histories.len() >= MOST_HISTORIES {
+            return Err(Fault::new(
+                "InvalidState",
+                format!("a session has at most {MOST_HISTORIES} collectors; destroy some first"),
+            ));
+        }
         let reference = MoRef::new(kind, self.name("history")?);
         let made = (reference.clone(), history);
         self.histories.insert(reference.id.clone(), made);
