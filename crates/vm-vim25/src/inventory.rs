@@ -185,7 +185,10 @@ impl World {
 
     /// The identifier of a folder that was made through this API.
     pub(crate) fn own_folder(&self, of: &MoRef) -> Option<Uuid> {
-        let id = of.id.strip_prefix("group-f").filter(|_| of.kind == "Folder");
+        let id = of
+            .id
+            .strip_prefix("group-f")
+            .filter(|_| of.kind == "Folder");
         let id = Uuid::try_parse(id?).ok()?;
         self.own.contains_key(&id).then_some(id)
     }

@@ -334,11 +334,7 @@ impl Objects {
         }
     }
 
-    pub(crate) fn add_history(
-        &mut self,
-        kind: &'static str,
-        history: History,
-    ) -> Outcome<MoRef> {
+    pub(crate) fn add_history(&mut self, kind: &'static str, history: History) -> Outcome<MoRef> {
         if self.histories.len() >= MOST_HISTORIES {
             return Err(Fault::new(
                 "InvalidState",

@@ -20,9 +20,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 use vm_store::key_provider::{Flavour, NativeKeyProvider, ProviderFolder, unwrap_located};
 use vm_store::{
-    Contents, Datastore as _, Encryption, FolderDatastore, Identity, KeyId, KeyLocator, KeyProvider,
-    KeyProviderError, KeyProviderLookup, LinuxBackend, NewVm, OpenOptions, SectionKind, SnapshotId,
-    StoreError, TpmBinding, TpmProvisioning, VmFile,
+    Contents, Datastore as _, Encryption, FolderDatastore, Identity, KeyId, KeyLocator,
+    KeyProvider, KeyProviderError, KeyProviderLookup, LinuxBackend, NewVm, OpenOptions,
+    SectionKind, SnapshotId, StoreError, TpmBinding, TpmProvisioning, VmFile,
 };
 
 /// The data folder, with its datastores open.

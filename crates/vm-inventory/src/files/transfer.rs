@@ -193,9 +193,7 @@ impl Files {
         state: Option<TpmBytes>,
     ) -> Result<u64> {
         let (file, _) = self.open(vm, datastore, Some(floor))?;
-        let held = self
-            .provider_of(vm)?
-            .hold(&file.binding().locator.key_id)?;
+        let held = self.provider_of(vm)?.hold(&file.binding().locator.key_id)?;
         let state = state.map(|state| (vm_store::TpmProvisioning::New, state));
         Ok(file.change_tpm(state, &*held)?.generation())
     }

@@ -298,10 +298,7 @@ impl Operations {
         task: Option<Task>,
     ) -> Result<()> {
         let task = task.unwrap_or_else(|| Task::of("edit_tpm", before));
-        if before.encrypted
-            && !add
-            && self.files.has_tpm(before, &self.datastore_of(before)?)?
-        {
+        if before.encrypted && !add && self.files.has_tpm(before, &self.datastore_of(before)?)? {
             // Its key could not be had, or it was not come to that: the TPM is there as it was.
             let error = Error::Interrupted("the VM has its TPM, remove it again");
             let task = match task.is_finished() {

@@ -240,8 +240,7 @@ mod tests {
         assert!(matches!(twice, Err(Error::Exists { .. })), "{twice:?}");
         let lost = ops.create_vm_folder(&vcenter, Some(Uuid::nil()), &name("x"));
         assert!(matches!(lost, Err(Error::NotFound { .. })), "{lost:?}");
-        let into_itself =
-            ops.change_vm_folder(&vcenter, outer.id, |it| it.parent = Some(inner.id));
+        let into_itself = ops.change_vm_folder(&vcenter, outer.id, |it| it.parent = Some(inner.id));
         assert!(into_itself.is_err());
         ops.place_vm("vm", Some(inner.id)).unwrap();
         let id = ops.vm("vm").unwrap().id;

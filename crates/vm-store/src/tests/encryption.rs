@@ -46,7 +46,13 @@ fn a_vm_is_encrypted_and_decrypted_without_a_tpm() {
     let wrong = datastore(&backend).remove_tpm("vm");
     assert!(matches!(wrong, Err(StoreError::NoTpm { .. })), "{wrong:?}");
     datastore(&backend).decrypt("vm").unwrap();
-    assert!(datastore(&backend).describe("vm").unwrap().binding.is_none());
+    assert!(
+        datastore(&backend)
+            .describe("vm")
+            .unwrap()
+            .binding
+            .is_none()
+    );
     let again = datastore(&backend).decrypt("vm");
     assert!(matches!(again, Err(StoreError::NoTpm { .. })), "{again:?}");
 }
@@ -114,7 +120,10 @@ fn a_vm_that_is_encrypted_for_its_tpm_does_not_change_it_this_way() {
 fn files_are_made_encrypted_at_once() {
     let (backend, ring) = simulated();
     let (provider, key_id) = the_key(&ring);
-    for (name, tpm, kept) in [("with", true, contents(3, 90)), ("none", false, Contents::new())] {
+    for (name, tpm, kept) in [
+        ("with", true, contents(3, 90)),
+        ("none", false, Contents::new()),
+    ] {
         let vm = NewVm::new(name)
             .unwrap()
             .encrypted(Encryption::OfVm { tpm });
@@ -142,7 +151,8 @@ fn a_power_cut_leaves_a_tpm_there_or_not() {
             let removed = changed.and_then(|file| file.change_tpm(None, &*provider));
             let gone = removed.is_ok();
             drop(removed);
-            let done = datastore_of(&backend).and_then(|store| store.encrypt("other", &*provider, &key_id));
+            let done = datastore_of(&backend)
+                .and_then(|store| store.encrypt("other", &*provider, &key_id));
             let backend = backend.reboot(seed * 100 + cut);
             let (file, found) = open(&backend, &ring);
             let has = file.binding().encryption.has_tpm();

@@ -120,7 +120,9 @@ fn has(principal: &Principal, privilege: &str) -> bool {
 fn permissions(call: &Call) -> Outcome<Vec<(i32, Object)>> {
     let failed = |error| of(&error, &About::default());
     let users = call.act()?.users(None).map_err(failed)?;
-    let system = users.into_iter().filter(|user| vm_inventory::is_system(user.organization.as_str()));
+    let system = users
+        .into_iter()
+        .filter(|user| vm_inventory::is_system(user.organization.as_str()));
     Ok(system
         .filter_map(|user| {
             let role = ROLES.iter().find(|(.., role)| *role == Some(user.role));
@@ -185,7 +187,10 @@ fn own_session(request: &Request<'_>) -> Outcome<()> {
     let session = request.text("sessionId")?.trim().to_owned();
     match request.call.login()?.session().get("key") {
         Some(Value::Text(key)) if *key == session => Ok(()),
-        _ => Err(Fault::invalid_argument("sessionId", "there is no such session")),
+        _ => Err(Fault::invalid_argument(
+            "sessionId",
+            "there is no such session",
+        )),
     }
 }
 
@@ -193,7 +198,10 @@ pub(super) fn on_entity(request: &Request<'_>) -> Outcome<Option<Value>> {
     own_session(request)?;
     entities(request, "entity")?;
     let principal = &request.call.login()?.principal;
-    let granted = asked(request).iter().map(|it| has(principal, it).into()).collect();
+    let granted = asked(request)
+        .iter()
+        .map(|it| has(principal, it).into())
+        .collect();
     Ok(Some(Value::List("boolean", granted)))
 }
 
@@ -220,7 +228,9 @@ fn own_name(request: &Request<'_>) -> Outcome<()> {
     if own.iter().any(|own| own.eq_ignore_ascii_case(name)) {
         return Ok(());
     }
-    Err(Fault::new("UserNotFound", "only of oneself it is told").with("principal", name).with("unresolved", false))
+    Err(Fault::new("UserNotFound", "only of oneself it is told")
+        .with("principal", name)
+        .with("unresolved", false))
 }
 
 fn availability(request: &Request<'_>, name: &str) -> Outcome<Option<Value>> {
@@ -232,9 +242,10 @@ fn availability(request: &Request<'_>, name: &str) -> Outcome<Option<Value>> {
                 .with("privId", privilege.as_str())
                 .with("isGranted", has(principal, privilege))
         });
-        Object::new("EntityPrivilege")
-            .with("entity", entity)
-            .with("privAvailability", Value::objects("PrivilegeAvailability", each))
+        Object::new("EntityPrivilege").with("entity", entity).with(
+            "privAvailability",
+            Value::objects("PrivilegeAvailability", each),
+        )
     });
     Ok(Some(Value::objects("EntityPrivilege", found)))
 }

@@ -111,7 +111,10 @@ impl Search {
         let mut files = self.list(work, folder)?;
         files.retain(|it| {
             self.patterns.is_empty()
-                || self.patterns.iter().any(|pattern| self.fits(pattern, &it.name))
+                || self
+                    .patterns
+                    .iter()
+                    .any(|pattern| self.fits(pattern, &it.name))
         });
         let files = files.into_iter().map(|it| match it.bytes {
             Some(bytes) => Object::new("FileInfo")
@@ -140,7 +143,8 @@ fn not_found(path: &str) -> Box<Fault> {
 
 /// Whether a name is what a pattern with `*` (any text) and `?` (any character) means.
 fn fits(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     // Where the last star stands, and how far it reaches.
     let mut star: Option<(usize, usize)> = None;

@@ -2,9 +2,9 @@
 
 use super::Request;
 use super::create::{Hardware, change_hardware, name, or_undone};
-use super::{folders, locator};
 use super::power::target;
 use super::reconfigure::{Spec, Steps};
+use super::{folders, locator};
 use crate::arguments::Read as _;
 use crate::fault::{About, Fault, Outcome};
 use crate::inventory;

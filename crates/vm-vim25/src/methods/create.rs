@@ -1,7 +1,7 @@
 //! New VMs.
 
-use super::{Request, folders};
 use super::reconfigure::{Crypto, Spec, TpmChange, given_key};
+use super::{Request, folders};
 use crate::arguments::Read as _;
 use crate::fault::{About, Fault, Outcome};
 use crate::inventory::{self, World};

@@ -1,8 +1,8 @@
 //! What is done with entities besides making, changing and ending them: names, templates, the guest, the hardware version.
 
-use super::{Request, folders};
 use super::create::name;
 use super::power::{one, target};
+use super::{Request, folders};
 use crate::arguments::Read as _;
 use crate::fault::{About, Fault, Outcome};
 use crate::inventory;

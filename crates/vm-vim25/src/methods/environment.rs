@@ -169,7 +169,8 @@ fn guest(id: &str, hardware: u16, vcenter: VcVersion) -> Option<Object> {
         () if matches!(id, "otherGuest" | "otherGuest64") => "otherGuestFamily",
         () => "linuxGuest",
     };
-    let words = |words: &[&str]| Value::List("string", words.iter().map(|it| Value::from(*it)).collect());
+    let words =
+        |words: &[&str]| Value::List("string", words.iter().map(|it| Value::from(*it)).collect());
     Some(
         Object::new("GuestOsDescriptor")
             .with("id", id)
@@ -207,12 +208,8 @@ pub(super) fn target(request: &Request<'_>) -> Outcome<Option<Value>> {
                 .with("mode", "readWrite"),
         );
     }
-    let network = properties::property(
-        request.call,
-        Some(world),
-        &inventory::network(),
-        "summary",
-    )?;
+    let network =
+        properties::property(request.call, Some(world), &inventory::network(), "summary")?;
     Ok(Some(
         Object::new("ConfigTarget")
             .with("numCpus", 768)

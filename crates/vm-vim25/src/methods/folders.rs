@@ -135,10 +135,9 @@ pub(super) fn move_into(request: &Request<'_>) -> Outcome<Option<Value>> {
             for (it, vm, folder) in what {
                 let moved = match (vm, folder) {
                     (Some(vm), _) => work.act.place_vm(&vm.to_string(), to),
-                    (None, Some(folder)) => {
-                        work.act
-                            .change_vm_folder(&vcenter, folder, |it| it.parent = to)
-                    }
+                    (None, Some(folder)) => work
+                        .act
+                        .change_vm_folder(&vcenter, folder, |it| it.parent = to),
                     (None, None) => Ok(()),
                 };
                 moved.map_err(failed(&it))?;

@@ -113,7 +113,11 @@ pub(super) fn reset(request: &Request<'_>) -> Outcome<Option<Value>> {
 }
 
 pub(super) fn destroy(request: &Request<'_>) -> Outcome<Option<Value>> {
-    request.call.login()?.objects().remove_history(&request.this);
+    request
+        .call
+        .login()?
+        .objects()
+        .remove_history(&request.this);
     Ok(None)
 }
 

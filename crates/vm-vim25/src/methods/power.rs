@@ -1,9 +1,9 @@
 //! Power of VMs, their end, and the keys of locked ones.
 
 use super::{Request, folders};
+use crate::arguments::Read as _;
 use crate::fault::{self, About, Fault, Outcome};
 use crate::inventory;
-use crate::arguments::Read as _;
 use crate::value::{Object, Value};
 use vm_inventory::model::PowerState;
 use vm_inventory::{Error, Job, VmView};
@@ -84,8 +84,14 @@ pub(super) fn on_several(request: &Request<'_>) -> Outcome<Option<Value>> {
             let fault = match template {
                 true => Fault::not_supported("a template cannot be powered on"),
                 false => Fault::new("InvalidPowerState", format!("{} is powered on", vm.name))
-                    .with("requestedState", Value::choice("VirtualMachinePowerState", "poweredOn"))
-                    .with("existingState", Value::choice("VirtualMachinePowerState", "poweredOn")),
+                    .with(
+                        "requestedState",
+                        Value::choice("VirtualMachinePowerState", "poweredOn"),
+                    )
+                    .with(
+                        "existingState",
+                        Value::choice("VirtualMachinePowerState", "poweredOn"),
+                    ),
             };
             refused.push(
                 Object::new("ClusterNotAttemptedVmInfo")

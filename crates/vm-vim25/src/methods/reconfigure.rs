@@ -225,10 +225,7 @@ impl Key {
             return about.clone();
         };
         About {
-            key: Some((
-                provider.to_string(),
-                self.id.clone().unwrap_or_default(),
-            )),
+            key: Some((provider.to_string(), self.id.clone().unwrap_or_default())),
             ..about.clone()
         }
     }

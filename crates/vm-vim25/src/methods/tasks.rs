@@ -12,7 +12,9 @@ use crate::xml::Element;
 /// The tasks that a filter lets through, the oldest first.
 pub(super) fn matching(call: &Call, world: &World, filter: &Element) -> Outcome<Vec<Object>> {
     let among = events::among(world, filter)?;
-    let which = filter.child("time").and_then(|time| time.text_of("timeType"));
+    let which = filter
+        .child("time")
+        .and_then(|time| time.text_of("timeType"));
     let time_of = match which.map(str::trim) {
         Some("startedTime") => "startTime",
         Some("completedTime") => "completeTime",

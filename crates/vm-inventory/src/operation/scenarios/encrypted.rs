@@ -20,7 +20,8 @@ fn a_vm_without_a_tpm_crosses_with_its_key_or_not_at_all() {
     encrypt(&world, "shop/log");
     second(&world, "8.0.3", Second::OtherName);
     let ops = &world.operations;
-    ops.share_datastore(&name("ds-vc01"), &name("vc02")).unwrap();
+    ops.share_datastore(&name("ds-vc01"), &name("vc02"))
+        .unwrap();
     let before = world.files();
     let far = copy("far", Some("vdc2"), None);
     // The other two have TPMs.
@@ -46,7 +47,8 @@ fn a_template_that_replaces_takes_it_under_the_key_of_the_other_side() {
     second(&world, "8.0.3", Second::OtherName);
     let ops = &world.operations;
     done(ops.capture(&capture("shop", "gold", REPLACE)));
-    ops.share_datastore(&name("ds-vc01"), &name("vc02")).unwrap();
+    ops.share_datastore(&name("ds-vc01"), &name("vc02"))
+        .unwrap();
     done(ops.instantiate("gold", &instance("far", "vdc2", None)));
     assert_eq!(key_of(&world, "far/log"), (true, Some("kp2".to_owned())));
     done(ops.power_on("far/log", false));
@@ -111,8 +113,7 @@ fn a_crash_while_a_vm_is_encrypted_or_decrypted_leaves_it_one_or_the_other() {
             if world.operations.vm("vm").unwrap().tpm.present {
                 done(world.operations.edit_tpm("vm", &edit));
             }
-            let (world, _) =
-                world.killed_at(lives, last_one_counts, |ops| ops.decrypt_vm("vm"));
+            let (world, _) = world.killed_at(lives, last_one_counts, |ops| ops.decrypt_vm("vm"));
             if key_of(&world, "vm").0 {
                 done(world.operations.decrypt_vm("vm"));
             }
