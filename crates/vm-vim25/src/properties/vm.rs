@@ -403,6 +403,7 @@ mod tests {
             memory_mb: 4,
             annotation: String::new(),
             template: false,
+            folder: None,
         };
         for object in [runtime(vm), summary(vm, &hardware), capability()] {
             assert_eq!(object.strangers(), Vec::<String>::new());
