@@ -303,7 +303,7 @@ fn memory_holds_no_key_and_no_secret_of_a_vm_that_is_off() {
     let provider = providers.load("vc01-nkp").unwrap();
     let datastore =
         FolderDatastore::open(&LinuxBackend, &data.join("datastores/datastore1")).unwrap();
-    let binding = datastore.describe("demo").unwrap().tpm.unwrap();
+    let binding = datastore.describe("demo").unwrap().binding.unwrap();
     let key = provider
         .unwrap(&binding.locator.key_id, &binding.wrapped)
         .unwrap();

@@ -98,6 +98,11 @@ fn a_stranger_captures_instantiates_and_moves_on_vcenters_of_their_own() {
 }
 
 #[test]
+fn one_story_with_pyvmomi_for_the_vcenters_and_pyvcloud_for_the_organization() {
+    script("both");
+}
+
+#[test]
 fn the_methods_of_pyvcloud_that_the_page_names_work_or_are_refused() {
     script("methods");
 }

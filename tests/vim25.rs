@@ -141,6 +141,16 @@ fn names_templates_settings_and_registration_as_community_scripts_change_them() 
 }
 
 #[test]
+fn vms_that_are_encrypted_for_themselves_with_a_tpm_and_without() {
+    Place::new().run("encryption.py", &[]);
+}
+
+#[test]
+fn folders_networks_datastores_environments_histories_and_roles() {
+    Place::new().run("places.py", &[]);
+}
+
+#[test]
 fn tasks_of_before_a_restart_are_there_after_it() {
     let mut place = Place::new();
     let notes = place.path("notes").display().to_string();

@@ -76,6 +76,12 @@ pub enum Error {
         /// How to say it.
         option: &'static str,
     },
+    /// Something is in a folder that is to go.
+    #[error("the folder {folder} is not empty; move or destroy what is in it first")]
+    NotEmpty {
+        /// The folder.
+        folder: Name,
+    },
     /// Something of that name exists.
     #[error("{place} already has a {what} called {name}; choose another name")]
     Exists {
@@ -168,6 +174,14 @@ pub enum Error {
     NoTpm {
         /// The VM.
         vm: Name,
+    },
+    /// The VM is encrypted, or is not, which an operation does not allow.
+    #[error("the VM {vm} {why}")]
+    Encryption {
+        /// The VM.
+        vm: Name,
+        /// What it is, and what to do.
+        why: &'static str,
     },
     /// The files of a VM are older than they were known to be.
     #[error(
@@ -365,6 +379,8 @@ impl Error {
             | Self::Busy { .. }
             | Self::Power { .. }
             | Self::NoTpm { .. }
+            | Self::Encryption { .. }
+            | Self::NotEmpty { .. }
             | Self::FolderTaken { .. }
             | Self::Conflict { .. }
             | Self::Canceled

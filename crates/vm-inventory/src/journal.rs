@@ -69,6 +69,11 @@ pub enum Intent {
         /// Whether it gets one.
         add: bool,
     },
+    /// The VM is being encrypted for itself, or not any more. Its files tell whether it is.
+    Encrypt {
+        /// The VM as it was, with the provider of its key.
+        vm: Box<Vm>,
+    },
     /// The data key of this VM is being put under another key.
     Rekey {
         /// The VM.

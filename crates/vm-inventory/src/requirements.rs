@@ -107,6 +107,14 @@ impl Rule {
         }
     }
 
+    /// Whether it is about the key that any encrypted VM needs.
+    pub(crate) fn is_about_keys(self) -> bool {
+        matches!(
+            self,
+            Self::KeyProvider | Self::NativeProviderVcenter | Self::NativeProviderBackup
+        )
+    }
+
     /// Whether it is about a passing state rather than about what is possible at all.
     pub(crate) fn is_about_state(self) -> bool {
         matches!(self, Self::PowerState | Self::NoSnapshots | Self::Place)
@@ -156,6 +164,21 @@ impl Failure {
     }
 }
 
+/// The oldest vCenter on which a guest may have a TPM, and what such guests are called; `None` if it may have none anywhere.
+fn floor(guest: &GuestOs) -> Option<(VcVersion, &'static str)> {
+    match guest.family() {
+        GuestFamily::Windows => Some((VcVersion::V6_7, "Windows guests")),
+        GuestFamily::Linux => Some((VcVersion::V7_0_2, "Linux guests")),
+        GuestFamily::OldWindows | GuestFamily::Other => None,
+    }
+}
+
+/// Whether a guest may have a TPM on a vCenter of that version, by the rules that are about guests.
+#[must_use]
+pub fn may_have_tpm(guest: &GuestOs, version: VcVersion) -> bool {
+    floor(guest).is_some_and(|(needed, _)| version >= needed)
+}
+
 /// Checks every rule; the result lists all that fail.
 #[must_use]
 pub fn check(candidate: &Candidate<'_>) -> Vec<Failure> {
@@ -180,12 +203,7 @@ pub fn check(candidate: &Candidate<'_>) -> Vec<Failure> {
             ),
         );
     }
-    let floor = match candidate.guest.family() {
-        GuestFamily::Windows => Some((VcVersion::V6_7, "Windows guests")),
-        GuestFamily::Linux => Some((VcVersion::V7_0_2, "Linux guests")),
-        GuestFamily::OldWindows | GuestFamily::Other => None,
-    };
-    match floor {
+    match floor(candidate.guest) {
         None => fail(
             Rule::GuestFloor,
             format!(

@@ -47,9 +47,44 @@ impl fmt::Display for TpmProvisioning {
     }
 }
 
-/// What ties a VM's settings to its TPM.
+/// What a VM is encrypted for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Encryption {
+    /// For its TPM: it ends when the TPM goes.
+    #[default]
+    ForTpm,
+    /// For the VM itself, whether it has a TPM or not.
+    OfVm {
+        /// Whether it has one.
+        tpm: bool,
+    },
+}
+
+impl Encryption {
+    /// Whether there is a TPM.
+    pub fn has_tpm(self) -> bool {
+        matches!(self, Self::ForTpm | Self::OfVm { tpm: true })
+    }
+
+    /// Whether the VM stays encrypted without a TPM.
+    pub fn is_of_vm(self) -> bool {
+        matches!(self, Self::OfVm { .. })
+    }
+
+    /// The format version that says so: readers that know version 1 only refuse what they would misread.
+    fn format_version(self) -> &'static str {
+        match self {
+            Self::ForTpm => FORMAT_VERSION,
+            Self::OfVm { .. } => FORMAT_VERSION_OF_VM,
+        }
+    }
+}
+
+/// What ties a VM's settings to its TPM, or to the data key of a VM that is encrypted without one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TpmBinding {
+    /// What the VM is encrypted for.
+    pub encryption: Encryption,
     /// Who the VM is.
     pub identity: Identity,
     /// File name of the `.nvram`, in the same folder.
@@ -65,33 +100,36 @@ pub struct TpmBinding {
 }
 
 impl TpmBinding {
-    /// Reads the keys, without trusting them; `None` for a VM without a TPM.
+    /// Reads the keys, without trusting them; `None` for a VM that is not encrypted.
     pub(crate) fn read(vmx: &Vmx, path: &Path) -> Result<Option<Self>, StoreError> {
         let damaged = |reason: String| StoreError::damaged(path, reason);
         let wrong =
             |key: &str| damaged(format!("the key {key} is missing or not as it was written"));
         let present = vmx.get(PRESENT).unwrap_or("FALSE");
-        if present.eq_ignore_ascii_case("FALSE") {
-            if let Some(key) = KEYS_OF_TPM.iter().find(|key| vmx.get(key).is_some()) {
-                return Err(damaged(format!(
-                    "it says that there is no TPM, but has the key {key}"
-                )));
-            }
-            return Ok(None);
-        }
-        if present != "TRUE" {
+        let tpm = present == "TRUE";
+        if !tpm && !present.eq_ignore_ascii_case("FALSE") {
             return Err(wrong(PRESENT));
         }
-        if vmx.get(FORMAT) != Some(FORMAT_VERSION) {
-            return Err(match vmx.get(FORMAT) {
-                Some(found) if found.parse::<u16>().is_ok() => StoreError::UnsupportedVersion {
+        let encryption = match vmx.get(FORMAT) {
+            Some(FORMAT_VERSION) if tpm => Encryption::ForTpm,
+            Some(FORMAT_VERSION_OF_VM) => Encryption::OfVm { tpm },
+            _ if !tpm => {
+                if let Some(key) = KEYS_OF_TPM.iter().find(|key| vmx.get(key).is_some()) {
+                    return Err(damaged(format!(
+                        "it says that there is no TPM, but has the key {key}"
+                    )));
+                }
+                return Ok(None);
+            }
+            Some(found) if found.parse::<u16>().is_ok() => {
+                return Err(StoreError::UnsupportedVersion {
                     path: path.to_path_buf(),
                     found: found.to_owned(),
-                    supported: 1,
-                },
-                _ => wrong(FORMAT),
-            });
-        }
+                    supported: 2,
+                });
+            }
+            _ => return Err(wrong(FORMAT)),
+        };
         let nvram = vmx.get(NVRAM).ok_or_else(|| wrong(NVRAM))?;
         check_file_name(nvram).map_err(|rule| {
             damaged(format!(
@@ -100,6 +138,7 @@ impl TpmBinding {
         })?;
         let wrapped = vmx.get(DATA).and_then(|text| STANDARD.decode(text).ok());
         Ok(Some(Self {
+            encryption,
             identity: read_identity(vmx).map_err(wrong)?,
             nvram: nvram.to_owned(),
             provisioning: vmx
@@ -145,8 +184,8 @@ impl TpmBinding {
     pub(crate) fn write(&self, vmx: &mut Vmx, key: &DataKey) {
         write_identity(vmx, &self.identity);
         for (name, value) in [
-            (FORMAT, FORMAT_VERSION.to_owned()),
-            (PRESENT, "TRUE".to_owned()),
+            (FORMAT, self.encryption.format_version().to_owned()),
+            (PRESENT, present(self.encryption.has_tpm()).to_owned()),
             (NVRAM, self.nvram.clone()),
             (PROVISIONING, self.provisioning.to_string()),
             (GENERATION, self.generation_floor.to_string()),
@@ -159,14 +198,18 @@ impl TpmBinding {
         vmx.set(AUTHENTICATION, &STANDARD.encode(authentication));
     }
 
-    /// Takes the keys out: a VM without a TPM.
+    /// Takes the keys out: a VM that is not encrypted and has no TPM.
     pub(crate) fn clear(vmx: &mut Vmx) {
         for key in KEYS_OF_TPM {
             vmx.remove(key);
         }
         vmx.remove(NVRAM);
-        vmx.set(PRESENT, "FALSE");
+        vmx.set(PRESENT, present(false));
     }
+}
+
+fn present(tpm: bool) -> &'static str {
+    if tpm { "TRUE" } else { "FALSE" }
 }
 
 /// Whether this key is ours to write: not to be edited, and not to be taken over by a copy.
@@ -224,6 +267,8 @@ const KEY_SAFE: &str = "encryption.keySafe";
 const DATA: &str = "encryption.data";
 const AUTHENTICATION: &str = "vtpm.authentication";
 const FORMAT_VERSION: &str = "1";
+/// That of a VM which is encrypted for itself.
+const FORMAT_VERSION_OF_VM: &str = "2";
 
 const AUTHENTICATED: [&str; 9] = [
     FORMAT,
@@ -237,7 +282,7 @@ const AUTHENTICATED: [&str; 9] = [
     DATA,
 ];
 
-/// Keys that only a VM with a TPM has.
+/// Keys that only an encrypted VM has.
 const KEYS_OF_TPM: [&str; 6] = [
     FORMAT,
     PROVISIONING,
@@ -253,9 +298,14 @@ mod tests {
     use crate::key_provider::{KeyCheckValue, KeyId};
 
     fn sample() -> (Vmx, TpmBinding, DataKey) {
+        sample_of(Encryption::ForTpm)
+    }
+
+    fn sample_of(encryption: Encryption) -> (Vmx, TpmBinding, DataKey) {
         let mut vmx = Vmx::parse(b"displayName = \"x\"\n").unwrap();
         let key = DataKey::generate().unwrap();
         let binding = TpmBinding {
+            encryption,
             identity: Identity::random().unwrap(),
             nvram: "x.nvram".to_owned(),
             provisioning: TpmProvisioning::Copy,
@@ -308,7 +358,16 @@ mod tests {
 
     #[test]
     fn every_bit_of_the_text_is_refused_or_harmless() {
-        let (vmx, binding, key) = sample();
+        for encryption in [
+            Encryption::ForTpm,
+            Encryption::OfVm { tpm: true },
+            Encryption::OfVm { tpm: false },
+        ] {
+            no_bit_matters(sample_of(encryption));
+        }
+    }
+
+    fn no_bit_matters((vmx, binding, key): (Vmx, TpmBinding, DataKey)) {
         let text = vmx.to_text().into_bytes();
         for at in 0..text.len() {
             for bit in 0..8 {
@@ -326,6 +385,23 @@ mod tests {
                 // Never taken for a VM without a TPM.
                 assert!(read.is_some(), "byte {at} bit {bit}");
             }
+        }
+    }
+
+    #[test]
+    fn what_a_vm_is_encrypted_for_is_authenticated() {
+        let (vmx, binding, key) = sample_of(Encryption::OfVm { tpm: false });
+        assert_eq!(vmx.get(FORMAT), Some("2"));
+        assert_eq!(vmx.get(PRESENT), Some("FALSE"));
+        assert_eq!(reread(vmx.to_text().as_bytes()).unwrap(), Some(binding));
+        for (name, value) in [(FORMAT, "1"), (FORMAT, "3"), (PRESENT, "TRUE")] {
+            let mut other = vmx.clone();
+            other.set(name, value);
+            let read = TpmBinding::read(&other, Path::new("x"));
+            assert!(
+                read.is_err() || TpmBinding::verify(&other, Path::new("x"), &key).is_err(),
+                "{name} {value}"
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a datastore is: a place that keeps VMs. Behind a trait, so that another kind than a folder can follow.
 
 use crate::{
-    binding::{TpmBinding, TpmProvisioning},
+    binding::{Encryption, TpmBinding, TpmProvisioning},
     contents::Contents,
     error::{EntropyFailure, StoreError},
     identity::Identity,
@@ -24,6 +24,8 @@ pub struct NewVm {
     pub identity: Identity,
     /// How its TPM comes to be; for a template, what its instances get.
     pub provisioning: TpmProvisioning,
+    /// What it is encrypted for.
+    pub encryption: Encryption,
     settings: Vmx,
 }
 
@@ -44,6 +46,7 @@ impl NewVm {
             name: name.to_owned(),
             identity: Identity::random()?,
             provisioning: TpmProvisioning::New,
+            encryption: Encryption::ForTpm,
             settings,
         })
     }
@@ -57,6 +60,7 @@ impl NewVm {
             name: name.to_owned(),
             identity: Identity::random()?,
             provisioning: TpmProvisioning::New,
+            encryption: Encryption::ForTpm,
             settings,
         })
     }
@@ -74,6 +78,13 @@ impl NewVm {
         &self.settings
     }
 
+    /// What it is encrypted for.
+    #[must_use]
+    pub fn encrypted(mut self, encryption: Encryption) -> Self {
+        self.encryption = encryption;
+        self
+    }
+
     /// How its TPM comes to be.
     #[must_use]
     pub fn provisioned_by(mut self, provisioning: TpmProvisioning) -> Self {
@@ -89,16 +100,23 @@ pub struct VmDescription {
     pub name: String,
     /// Who it is.
     pub identity: Identity,
-    /// What ties it to its TPM, if it has one.
-    pub tpm: Option<TpmBinding>,
+    /// What ties it to its data key, if it is encrypted.
+    pub binding: Option<TpmBinding>,
     /// All settings.
     pub settings: Vmx,
 }
 
 impl VmDescription {
-    /// The key that the VM's TPM needs.
+    /// The key that the VM needs.
     pub fn locator(&self) -> Option<&KeyLocator> {
-        self.tpm.as_ref().map(|binding| &binding.locator)
+        self.binding.as_ref().map(|binding| &binding.locator)
+    }
+
+    /// What ties it to its TPM, if it has one.
+    pub fn tpm(&self) -> Option<&TpmBinding> {
+        self.binding
+            .as_ref()
+            .filter(|binding| binding.encryption.has_tpm())
     }
 }
 
@@ -123,7 +141,7 @@ pub trait Datastore: Debug + Send + Sync {
     /// What the VM's settings say. Needs no key and no lock.
     fn describe(&self, name: &str) -> Result<VmDescription, StoreError>;
 
-    /// Makes a VM with a TPM: fresh data key, wrapped by `provider` under `key_id`. All of it is there, or nothing.
+    /// Makes an encrypted VM, usually with a TPM: fresh data key, wrapped by `provider` under `key_id`. All of it is there, or nothing.
     fn create(
         &self,
         vm: &NewVm,
@@ -143,7 +161,8 @@ pub trait Datastore: Debug + Send + Sync {
         options: &OpenOptions,
     ) -> Result<(VmFile, Contents), StoreError>;
 
-    /// Gives a VM without a TPM, and without snapshots, one.
+    /// Gives a VM that is not encrypted, and has no snapshots, a TPM. One that is encrypted for itself gets it while it is open
+    /// ([`VmFile::change_tpm`]).
     fn add_tpm(
         &self,
         name: &str,
@@ -153,13 +172,25 @@ pub trait Datastore: Debug + Send + Sync {
         key_id: &KeyId,
     ) -> Result<VmFile, StoreError>;
 
+    /// Encrypts a VM that has no TPM and no snapshots.
+    fn encrypt(
+        &self,
+        name: &str,
+        provider: &dyn KeyProvider,
+        key_id: &KeyId,
+    ) -> Result<(), StoreError>;
+
+    /// Ends the encryption of a VM that has no TPM and no snapshots.
+    fn decrypt(&self, name: &str) -> Result<(), StoreError>;
+
     /// What the files of a VM's snapshots say, read without its key and so not verified.
     fn snapshots(&self, name: &str) -> Result<Vec<SnapshotInfo>, StoreError>;
 
     /// Removes the file of a snapshot, whether the VM is open or not; false if there is none.
     fn remove_snapshot(&self, name: &str, id: SnapshotId) -> Result<bool, StoreError>;
 
-    /// Takes the TPM from a VM without snapshots; what it held is gone for good.
+    /// Takes the TPM, and with it the encryption, from a VM without snapshots; what it held is gone for good. One that is encrypted
+    /// for itself loses it while it is open ([`VmFile::change_tpm`]).
     fn remove_tpm(&self, name: &str) -> Result<(), StoreError>;
 
     /// Changes ordinary settings of a VM that is not open. `None` removes a key.

@@ -2,7 +2,7 @@
 
 use crate::{
     backend::{Backend, BackendFile, Folder},
-    binding::{self, TpmBinding, TpmProvisioning},
+    binding::{self, Encryption, TpmBinding, TpmProvisioning},
     contents::Contents,
     datastore::{Datastore, Deleted, NewVm, VmDescription},
     error::StoreError,
@@ -152,7 +152,7 @@ impl FolderDatastore {
     fn bind(
         &self,
         name: &str,
-        identity: Identity,
+        (identity, encryption): (Identity, Encryption),
         provisioning: TpmProvisioning,
         nvram: String,
         provider: &dyn KeyProvider,
@@ -163,6 +163,7 @@ impl FolderDatastore {
         let (locator, wrapped) = key_provider::wrap_located(provider, key_id, &key)
             .map_err(StoreError::provider(&path))?;
         let binding = TpmBinding {
+            encryption,
             identity,
             nvram,
             provisioning,
@@ -171,6 +172,84 @@ impl FolderDatastore {
             wrapped,
         };
         Ok((binding, key))
+    }
+
+    /// Gives a VM that is not encrypted a data key and an `.nvram`.
+    fn bind_plain(
+        &self,
+        name: &str,
+        (encryption, provisioning): (Encryption, TpmProvisioning),
+        contents: &Contents,
+        provider: &dyn KeyProvider,
+        key_id: &KeyId,
+    ) -> Result<DataKey, StoreError> {
+        let folder = self.vm_folder(name)?;
+        let _lock = vm_file::take_lock(&*folder)?;
+        let description = self.describe(name)?;
+        if description.binding.is_some() {
+            return Err(StoreError::HasTpm {
+                path: folder.path().join(vmx_name(name)),
+            });
+        }
+        // A file that has the name already is never written over, whatever it is.
+        let entries = folder
+            .entries()
+            .map_err(StoreError::io("list", folder.path()))?;
+        let free = (0u32..)
+            .map(|number| nvram_name(name, number))
+            .find(|candidate| entries.iter().all(|entry| entry.name != *candidate));
+        let nvram = free.unwrap_or_else(|| nvram_name(name, 0));
+        refuse_with_snapshots(&*folder)?;
+        let (binding, key) = self.bind(
+            name,
+            (description.identity, encryption),
+            provisioning,
+            nvram,
+            provider,
+            key_id,
+        )?;
+        Nvram::create(
+            &folder,
+            &binding.nvram,
+            &key,
+            &binding.identity,
+            contents,
+            FIRST_GENERATION,
+        )?;
+        folder
+            .sync()
+            .map_err(StoreError::io("sync", folder.path()))?;
+        let mut settings = description.settings;
+        binding.write(&mut settings, &key);
+        vm_file::write_settings(&*folder, name, &settings)?;
+        Ok(key)
+    }
+
+    /// Ends the encryption of a VM that is encrypted for this; what its `.nvram` held is gone for good.
+    fn unbind(&self, name: &str, encryption: Encryption) -> Result<(), StoreError> {
+        let folder = self.vm_folder(name)?;
+        let _lock = vm_file::take_lock(&*folder)?;
+        let description = self.describe(name)?;
+        let binding = description
+            .binding
+            .filter(|binding| binding.encryption == encryption)
+            .ok_or_else(|| StoreError::NoTpm {
+                path: folder.path().join(vmx_name(name)),
+            })?;
+        refuse_with_snapshots(&*folder)?;
+        let mut settings = description.settings;
+        TpmBinding::clear(&mut settings);
+        vm_file::write_settings(&*folder, name, &settings)?;
+        let path = folder.path().join(&binding.nvram);
+        match folder
+            .remove_file(&binding.nvram)
+            .and_then(|()| folder.sync())
+        {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -209,14 +288,14 @@ impl Datastore for FolderDatastore {
     fn describe(&self, name: &str) -> Result<VmDescription, StoreError> {
         let folder = self.vm_folder(name)?;
         let (settings, path) = vm_file::read_settings(&*folder, name)?;
-        let tpm = TpmBinding::read(&settings, &path)?;
+        let binding = TpmBinding::read(&settings, &path)?;
         let identity = binding::read_identity(&settings).map_err(|key| {
             StoreError::damaged(&path, format!("the key {key} is missing or not a UUID"))
         })?;
         Ok(VmDescription {
             name: name.to_owned(),
             identity,
-            tpm,
+            binding,
             settings,
         })
     }
@@ -232,7 +311,7 @@ impl Datastore for FolderDatastore {
         let nvram = nvram_name(&vm.name, 0);
         let (binding, key) = self.bind(
             &vm.name,
-            vm.identity,
+            (vm.identity, vm.encryption),
             vm.provisioning,
             nvram,
             provider,
@@ -282,69 +361,39 @@ impl Datastore for FolderDatastore {
         key_id: &KeyId,
     ) -> Result<VmFile, StoreError> {
         let folder = self.vm_folder(name)?;
-        let lock = vm_file::take_lock(&*folder)?;
-        let description = self.describe(name)?;
-        if description.tpm.is_some() {
-            return Err(StoreError::HasTpm {
-                path: folder.path().join(vmx_name(name)),
-            });
-        }
-        // A file that has the name already is never written over, whatever it is.
-        let entries = folder
-            .entries()
-            .map_err(StoreError::io("list", folder.path()))?;
-        let free = (0u32..)
-            .map(|number| nvram_name(name, number))
-            .find(|candidate| entries.iter().all(|entry| entry.name != *candidate));
-        let nvram = free.unwrap_or_else(|| nvram_name(name, 0));
-        refuse_with_snapshots(&*folder)?;
-        let (binding, key) = self.bind(
+        let key = self.bind_plain(
             name,
-            description.identity,
-            provisioning,
-            nvram,
+            (Encryption::ForTpm, provisioning),
+            contents,
             provider,
             key_id,
         )?;
-        Nvram::create(
-            &folder,
-            &binding.nvram,
-            &key,
-            &binding.identity,
-            contents,
-            FIRST_GENERATION,
-        )?;
-        folder
-            .sync()
-            .map_err(StoreError::io("sync", folder.path()))?;
-        let mut settings = description.settings;
-        binding.write(&mut settings, &key);
-        vm_file::write_settings(&*folder, name, &settings)?;
-        drop(lock);
         VmFile::open_with_key(folder, name, key)
     }
 
     fn remove_tpm(&self, name: &str) -> Result<(), StoreError> {
-        let folder = self.vm_folder(name)?;
-        let _lock = vm_file::take_lock(&*folder)?;
-        let description = self.describe(name)?;
-        let binding = description.tpm.ok_or_else(|| StoreError::NoTpm {
-            path: folder.path().join(vmx_name(name)),
-        })?;
-        refuse_with_snapshots(&*folder)?;
-        let mut settings = description.settings;
-        TpmBinding::clear(&mut settings);
-        vm_file::write_settings(&*folder, name, &settings)?;
-        let path = folder.path().join(&binding.nvram);
-        match folder
-            .remove_file(&binding.nvram)
-            .and_then(|()| folder.sync())
-        {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::io("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
+        self.unbind(name, Encryption::ForTpm)
+    }
+
+    fn encrypt(
+        &self,
+        name: &str,
+        provider: &dyn KeyProvider,
+        key_id: &KeyId,
+    ) -> Result<(), StoreError> {
+        let encryption = Encryption::OfVm { tpm: false };
+        self.bind_plain(
+            name,
+            (encryption, TpmProvisioning::New),
+            &Contents::new(),
+            provider,
+            key_id,
+        )?;
+        Ok(())
+    }
+
+    fn decrypt(&self, name: &str) -> Result<(), StoreError> {
+        self.unbind(name, Encryption::OfVm { tpm: false })
     }
 
     fn snapshots(&self, name: &str) -> Result<Vec<SnapshotInfo>, StoreError> {
@@ -453,7 +502,7 @@ fn is_ours(vm: &str, file: &str) -> bool {
 }
 
 /// Snapshots need the VM's data key, so that no TPM comes or goes while there are any.
-fn refuse_with_snapshots(folder: &dyn Folder) -> Result<(), StoreError> {
+pub(crate) fn refuse_with_snapshots(folder: &dyn Folder) -> Result<(), StoreError> {
     match snapshots::ids(folder)?.len() {
         0 => Ok(()),
         count => Err(StoreError::HasSnapshots {

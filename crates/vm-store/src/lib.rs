@@ -30,7 +30,7 @@ mod vmx;
 mod tests;
 
 pub use backend::{LinuxBackend, SingleFileBackend};
-pub use binding::{TpmBinding, TpmProvisioning};
+pub use binding::{Encryption, TpmBinding, TpmProvisioning};
 pub use committer::{Committer, SaveResult, SharedVmFile};
 pub use contents::{Contents, SectionKind};
 pub use datastore::{Datastore, Deleted, NewVm, VmDescription};

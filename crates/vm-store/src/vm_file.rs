@@ -2,8 +2,9 @@
 
 use crate::{
     backend::{BackendFile, Folder},
-    binding::{self, TpmBinding},
+    binding::{self, Encryption, TpmBinding, TpmProvisioning},
     contents::{Contents, SectionKind},
+    directory,
     error::StoreError,
     identity::Identity,
     key_provider::{self, KeyId, KeyProvider, KeyProviderLookup},
@@ -18,6 +19,7 @@ use std::{
     sync::Arc,
 };
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// File whose lock says that a VM is open.
 pub(crate) const LOCK_NAME: &str = "vm.lock";
@@ -33,7 +35,7 @@ pub struct OpenOptions {
     pub rescue_older_slot: bool,
 }
 
-/// An open VM with a TPM. Dropping it gives the lock back.
+/// An open VM that is encrypted, usually for its TPM. Dropping it gives the lock back.
 #[derive(Debug)]
 pub struct VmFile {
     name: String,
@@ -183,6 +185,44 @@ impl VmFile {
         )?;
         let ids = snapshots::ids(&*self.folder)?;
         self.switch_over(&contents, binding, key, &ids)
+    }
+
+    /// Gives a VM that is encrypted for itself a TPM, another one, or none, and the data key anew: of a TPM that goes nothing can be
+    /// read any more. What else the `.nvram` holds stays. If this fails, everything is as before or as asked for, and opening the VM
+    /// cleans up. A VM with snapshots is refused, since they need the data key.
+    pub fn change_tpm(
+        self,
+        tpm: Option<(TpmProvisioning, Zeroizing<Vec<u8>>)>,
+        provider: &dyn KeyProvider,
+    ) -> Result<Self, StoreError> {
+        let path = self.vmx_path();
+        if !self.binding.encryption.is_of_vm() {
+            return Err(match tpm {
+                Some(_) => StoreError::HasTpm { path },
+                None => StoreError::NoTpm { path },
+            });
+        }
+        directory::refuse_with_snapshots(&*self.folder)?;
+        let key = DataKey::generate()?;
+        let mut binding = self.binding.clone();
+        binding.encryption = Encryption::OfVm { tpm: tpm.is_some() };
+        (binding.locator, binding.wrapped) =
+            key_provider::wrap_located(provider, &self.binding.locator.key_id, &key)
+                .map_err(StoreError::provider(&path))?;
+        let (_, mut contents, _) = Nvram::open(
+            &self.folder,
+            &self.binding.nvram,
+            &self.key,
+            &self.binding.identity,
+            false,
+        )?;
+        contents.remove(SectionKind::TPM_PERMANENT);
+        contents.remove(SectionKind::TPM_VOLATILE);
+        if let Some((provisioning, state)) = tpm {
+            binding.provisioning = provisioning;
+            contents.set(SectionKind::TPM_PERMANENT, state);
+        }
+        self.switch_over(&contents, binding, key, &[])
     }
 
     /// Replaces `.nvram`, and the files of `snapshots` sealed anew, together with `.vmx` (`docs/vm-file-format.md`, 1.1).

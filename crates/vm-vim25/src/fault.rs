@@ -130,7 +130,9 @@ pub(crate) fn of(error: &Error, about: &About) -> Box<Fault> {
             of_rules(failures, message, about)
         }
         Error::Power { is, .. } => power(*is, message, about),
-        Error::NoTpm { .. } => Fault::new("InvalidState", message),
+        Error::NoTpm { .. } | Error::Encryption { .. } | Error::NotEmpty { .. } => {
+            Fault::new("InvalidState", message)
+        }
         Error::KeyRequired {
             provider, key_id, ..
         } => key_required(Some((provider, key_id)), message),

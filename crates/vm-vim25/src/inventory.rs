@@ -8,11 +8,12 @@ use crate::value::{MoRef, Object};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 use vm_inventory::model::{Datastore, VCenter, VmId};
-use vm_inventory::{Name, VmView};
+use vm_inventory::{Name, VmFolder, VmView};
 
 pub(crate) const DATACENTER: &str = "Datacenter";
 pub(crate) const CLUSTER: &str = "Cluster";
 pub(crate) const POOL: &str = "Resources";
+pub(crate) const NETWORK: &str = "VM Network";
 
 macro_rules! fixed {
     ($($(#[doc = $doc:literal])* $name:ident = $kind:literal, $id:literal;)*) => {
@@ -31,7 +32,7 @@ fixed! {
     host_folder = "Folder", "group-h4";
     /// The folder of datastores.
     datastore_folder = "Folder", "group-s5";
-    /// The folder of networks, which is empty.
+    /// The folder of networks.
     network_folder = "Folder", "group-n6";
     /// The cluster.
     cluster = "ClusterComputeResource", "domain-c7";
@@ -39,6 +40,16 @@ fixed! {
     resource_pool = "ResourcePool", "resgroup-8";
     /// Its host.
     host = "HostSystem", "host-9";
+    /// The one network, to which nothing is connected.
+    network = "Network", "network-10";
+    /// Tells what VMs can be made of.
+    environment_browser = "EnvironmentBrowser", "envbrowser-11";
+    /// Knows roles, privileges and who has them.
+    authorization_manager = "AuthorizationManager", "AuthorizationManager";
+    /// Knows extensions, of which there are none.
+    extension_manager = "ExtensionManager", "ExtensionManager";
+    /// Knows licenses, of which none is needed.
+    license_manager = "LicenseManager", "LicenseManager";
     /// What clients begin with.
     service_instance = "ServiceInstance", "ServiceInstance";
     /// Logs in and out.
@@ -73,6 +84,21 @@ pub(crate) fn snapshot(id: Uuid) -> MoRef {
 
 pub(crate) fn datastore(name: &Name) -> MoRef {
     MoRef::new("Datastore", format!("datastore-{name}"))
+}
+
+/// Looks into a datastore.
+pub(crate) fn datastore_browser(name: &Name) -> MoRef {
+    MoRef::new("HostDatastoreBrowser", format!("datastoreBrowser-{name}"))
+}
+
+/// Looks into any of them.
+pub(crate) fn any_datastore_browser() -> MoRef {
+    MoRef::new("HostDatastoreBrowser", "datastoreBrowser")
+}
+
+/// A folder that was made through this API.
+pub(crate) fn own_folder(id: Uuid) -> MoRef {
+    MoRef::new("Folder", format!("group-f{id}"))
 }
 
 /// The folder with the VMs of a vApp.
@@ -116,6 +142,10 @@ pub(crate) struct World {
     pub(crate) vms: Vec<VmView>,
     /// Folders of vApps, by the vApp's identifier.
     folders: BTreeMap<Uuid, String>,
+    /// Folders that were made through this API.
+    own: BTreeMap<Uuid, VmFolder>,
+    /// The folders that VMs are in.
+    placed: BTreeMap<VmId, Uuid>,
 }
 
 impl World {
@@ -137,7 +167,30 @@ impl World {
             datastores,
             vms,
             folders,
+            own: BTreeMap::new(),
+            placed: BTreeMap::new(),
         }
+    }
+
+    /// The same with folders, and what is in them.
+    pub(crate) fn with_folders(
+        mut self,
+        folders: Vec<VmFolder>,
+        placed: BTreeMap<VmId, Uuid>,
+    ) -> Self {
+        self.own = folders.into_iter().map(|it| (it.id, it)).collect();
+        self.placed = placed;
+        self
+    }
+
+    /// The identifier of a folder that was made through this API.
+    pub(crate) fn own_folder(&self, of: &MoRef) -> Option<Uuid> {
+        let id = of
+            .id
+            .strip_prefix("group-f")
+            .filter(|_| of.kind == "Folder");
+        let id = Uuid::try_parse(id?).ok()?;
+        self.own.contains_key(&id).then_some(id)
     }
 
     /// The VM behind a reference.
@@ -173,6 +226,7 @@ impl World {
             (network_folder(), "network"),
             (cluster(), CLUSTER),
             (resource_pool(), POOL),
+            (network(), NETWORK),
         ];
         if let Some((_, name)) = fixed.iter().find(|(it, _)| it == of) {
             return Some((*name).to_owned());
@@ -183,6 +237,10 @@ impl World {
         match of.kind {
             "VirtualMachine" => self.vm(of).ok().map(|vm| vm.name.to_string()),
             "Datastore" => self.datastore(of).ok().map(|it| it.name.to_string()),
+            "Folder" if self.own_folder(of).is_some() => {
+                let own = self.own_folder(of).and_then(|id| self.own.get(&id));
+                own.map(|it| it.name.to_string())
+            }
             "Folder" => self
                 .folders
                 .iter()
@@ -208,6 +266,7 @@ impl World {
             (cluster(), host_folder()),
             (resource_pool(), cluster()),
             (host(), cluster()),
+            (network(), network_folder()),
         ];
         if let Some((_, parent)) = fixed.into_iter().find(|(it, _)| it == of) {
             return Some(parent);
@@ -217,13 +276,21 @@ impl World {
                 let vm = self.vm(of).ok()?;
                 Some(match &vm.vapp {
                     Some(vapp) => vapp_folder(vapp.id),
-                    None => vm_folder(),
+                    None => self.folder_or_root(self.placed.get(&vm.id).copied()),
                 })
             }
             "Datastore" => Some(datastore_folder()),
-            "Folder" if *of != root_folder() => Some(vm_folder()),
+            "Folder" if *of != root_folder() => {
+                let own = self.own_folder(of).and_then(|id| self.own.get(&id));
+                Some(self.folder_or_root(own.and_then(|it| it.parent)))
+            }
             _ => None,
         }
+    }
+
+    fn folder_or_root(&self, id: Option<Uuid>) -> MoRef {
+        id.filter(|id| self.own.contains_key(id))
+            .map_or_else(vm_folder, own_folder)
     }
 
     /// The entities that hang under one. Those of a datacenter are its folders, those of a cluster its host and pool.
@@ -252,10 +319,15 @@ impl World {
                 .map(|it| datastore(&it.name))
                 .collect();
         }
+        if *of == network_folder() {
+            return vec![network()];
+        }
         if of.kind == "Folder" {
             let folders = self.folders.keys().copied().map(vapp_folder);
+            let own = self.own.keys().copied().map(own_folder);
             return folders
                 .filter(|_| *of == vm_folder())
+                .chain(own.filter(|it| self.parent(it).as_ref() == Some(of)))
                 .chain(
                     self.vms
                         .iter()
@@ -345,6 +417,12 @@ pub(crate) mod tests {
             }))
             .unwrap()
         };
+        let folder = |number: u128, name: &str, parent: Option<Uuid>| -> VmFolder {
+            serde_json::from_value(json!({
+                "id": Uuid::from_u128(number), "vcenter": "vc01", "name": name, "parent": parent, "created": 1000,
+            }))
+            .unwrap()
+        };
         World::new(
             vcenter,
             vec![datastore("ds1", "vc01"), datastore("ds2", "vc02")],
@@ -352,7 +430,15 @@ pub(crate) mod tests {
                 vm(1, "demo", "vc01", false),
                 vm(2, "web", "vc01", true),
                 vm(3, "far", "vc02", false),
+                vm(4, "filed", "vc01", false),
             ],
+        )
+        .with_folders(
+            vec![
+                folder(11, "outer", None),
+                folder(12, "inner", Some(Uuid::from_u128(11))),
+            ],
+            BTreeMap::from([(VmId(Uuid::from_u128(4)), Uuid::from_u128(12))]),
         )
     }
 
@@ -360,7 +446,7 @@ pub(crate) mod tests {
     fn everything_is_found_from_the_root_and_hangs_where_it_says() {
         let world = world();
         let below = world.below(&root_folder());
-        assert_eq!(below.len(), 12);
+        assert_eq!(below.len(), 16);
         for it in &below {
             let parent = world.parent(it).unwrap();
             assert!(world.children(&parent).contains(it), "{it:?}");
@@ -381,6 +467,10 @@ pub(crate) mod tests {
             Some(vm(VmId(Uuid::from_u128(1))))
         );
         assert_eq!(world.at_path("Datacenter/vm/far"), None);
+        assert_eq!(
+            world.at_path("Datacenter/vm/outer/inner/filed"),
+            Some(vm(VmId(Uuid::from_u128(4))))
+        );
     }
 
     #[test]

@@ -172,11 +172,9 @@ impl Call {
     pub(crate) fn world(&self) -> Outcome<World> {
         let act = self.act()?;
         let read = || -> Result<World, Error> {
-            Ok(World::new(
-                self.vcenter.clone(),
-                act.datastores()?,
-                act.vms()?,
-            ))
+            let name = &self.vcenter.name;
+            let world = World::new(self.vcenter.clone(), act.datastores()?, act.vms()?);
+            Ok(world.with_folders(act.vm_folders(name)?, act.vms_in_folders(name)?))
         };
         read().map_err(|error| fault::of(&error, &About::default()))
     }
@@ -194,7 +192,10 @@ impl Call {
                 Err(error) => return Err(failed(error)),
             }
         }
-        Ok(World::new(self.vcenter.clone(), datastores, vms))
+        let name = &self.vcenter.name;
+        let folders = act.vm_folders(name).map_err(failed)?;
+        let placed = act.vms_in_folders(name).map_err(failed)?;
+        Ok(World::new(self.vcenter.clone(), datastores, vms).with_folders(folders, placed))
     }
 
     /// The fault for an error about an object.

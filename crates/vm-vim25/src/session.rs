@@ -3,6 +3,7 @@
 use crate::collector::{Filter, Pages};
 use crate::fault::{Fault, Outcome};
 use crate::inventory::World;
+use crate::methods::history::History;
 use crate::schema::schema;
 use crate::value::{MoRef, Object, Value};
 use sha2::{Digest as _, Sha256};
@@ -15,6 +16,8 @@ use vm_web::Sessions;
 
 /// Views, filters and collectors of one session.
 const MOST_OBJECTS: usize = 500;
+/// Collectors of tasks or events among them, as `maxCollector` tells: each keeps its filter.
+const MOST_HISTORIES: usize = 32;
 
 /// A session.
 #[derive(Debug)]
@@ -245,6 +248,7 @@ pub(crate) struct Made {
 pub(crate) struct Objects {
     views: BTreeMap<String, (MoRef, ViewOf)>,
     collectors: BTreeMap<String, Collector>,
+    histories: BTreeMap<String, (MoRef, History)>,
     made: u64,
 }
 
@@ -254,6 +258,7 @@ impl Default for Objects {
         Self {
             views: BTreeMap::new(),
             collectors: BTreeMap::from([(own, Collector::default())]),
+            histories: BTreeMap::new(),
             made: 0,
         }
     }
@@ -268,6 +273,7 @@ impl Objects {
                 .collectors
                 .values()
                 .any(|collector| collector.filters.contains_key(&of.id)),
+            "TaskHistoryCollector" | "EventHistoryCollector" => self.history(of).is_some(),
             _ => self.views.get(&of.id).is_some_and(|(it, _)| it == of),
         }
     }
@@ -302,7 +308,8 @@ impl Objects {
 
     fn name(&mut self, what: &str) -> Outcome<String> {
         let filters: usize = self.collectors.values().map(|it| it.filters.len()).sum();
-        if self.views.len() + self.collectors.len() + filters >= MOST_OBJECTS {
+        let made = self.views.len() + self.collectors.len() + self.histories.len() + filters;
+        if made >= MOST_OBJECTS {
             return Err(Fault::new(
                 "InvalidState",
                 format!(
@@ -325,6 +332,33 @@ impl Objects {
         if let Some((_, old)) = self.views.get_mut(&of.id) {
             *old = view;
         }
+    }
+
+    pub(crate) fn add_history(&mut self, kind: &'static str, history: History) -> Outcome<MoRef> {
+        if self.histories.len() >= MOST_HISTORIES {
+            return Err(Fault::new(
+                "InvalidState",
+                format!("a session has at most {MOST_HISTORIES} collectors; destroy some first"),
+            ));
+        }
+        let reference = MoRef::new(kind, self.name("history")?);
+        let made = (reference.clone(), history);
+        self.histories.insert(reference.id.clone(), made);
+        Ok(reference)
+    }
+
+    pub(crate) fn history(&self, of: &MoRef) -> Option<&History> {
+        let found = self.histories.get(&of.id);
+        found.filter(|(it, _)| it == of).map(|(_, history)| history)
+    }
+
+    pub(crate) fn history_mut(&mut self, of: &MoRef) -> Option<&mut History> {
+        let found = self.histories.get_mut(&of.id);
+        found.filter(|(it, _)| it == of).map(|(_, history)| history)
+    }
+
+    pub(crate) fn remove_history(&mut self, of: &MoRef) {
+        self.histories.remove(&of.id);
     }
 
     pub(crate) fn remove_view(&mut self, of: &MoRef) {

@@ -192,6 +192,8 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("add_tpm", "ReconfigVM_Task"),
     ("remove_tpm", "ReconfigVM_Task"),
     ("rekey_vm", "ReconfigVM_Task"),
+    ("encrypt_vm", "ReconfigVM_Task"),
+    ("decrypt_vm", "ReconfigVM_Task"),
     ("set_ek_certificate", "ReconfigVM_Task"),
     ("rename_vm", "Rename_Task"),
     ("power_on", "PowerOnVM_Task"),

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use vm_inventory::{Error, KeyUse, Name, ProviderStatus, ProviderView, Rekey, RekeyAll};
+use vm_inventory::{EncryptVm, Error, KeyUse, Name, ProviderStatus, ProviderView, Rekey, RekeyAll};
 
 /// The routes, to be merged into all of them.
 pub(crate) fn router() -> OpenApiRouter<Web> {
@@ -23,6 +23,8 @@ pub(crate) fn router() -> OpenApiRouter<Web> {
         .routes(routes!(set_certificate))
         .routes(routes!(rekey_all))
         .routes(routes!(rekey))
+        .routes(routes!(encrypt))
+        .routes(routes!(decrypt))
         .routes(routes!(unlock))
 }
 
@@ -146,6 +148,29 @@ async fn rekey(
     Body(request): Body<Rekey>,
 ) -> Result<Response, Problem> {
     api.accept(move |operations| operations.rekey_vm(&vm, request))
+        .await
+}
+
+/// Encrypts a VM that has no TPM.
+#[utoipa::path(post, path = "/v1/vms/{vm}/encrypt", tag = "VMs",
+    request_body = EncryptVm,
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn encrypt(
+    api: Api,
+    InPath(vm): InPath,
+    Body(request): Body<EncryptVm>,
+) -> Result<Response, Problem> {
+    api.accept(move |operations| operations.encrypt_vm(&vm, request))
+        .await
+}
+
+/// Ends the encryption of a VM that has no TPM.
+#[utoipa::path(post, path = "/v1/vms/{vm}/decrypt", tag = "VMs",
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
+    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn decrypt(api: Api, InPath(vm): InPath) -> Result<Response, Problem> {
+    api.accept(move |operations| operations.decrypt_vm(&vm))
         .await
 }
 

@@ -302,7 +302,12 @@ fn describe(found: &Examination) -> String {
         }
     }
     if let Some(tpm) = &found.tpm {
-        put("TPM", &tpm.provisioning);
+        let kind = if tpm.present {
+            &tpm.provisioning
+        } else {
+            "none; the VM itself is encrypted"
+        };
+        put("TPM", kind);
         put("key provider", &tpm.provider);
         put("key id", &tpm.key_id);
         put("key check value", &tpm.key_check);

@@ -12,7 +12,7 @@ use super::list::{List, Row, or_dash};
 use super::operate::each;
 use super::output;
 use super::profile::ProfileOption;
-use super::provider::{RekeyVm, Unlock, ended};
+use super::provider::{Decrypt, Encrypt, RekeyVm, Unlock, ended};
 use super::snapshot;
 use super::vm_settings::VmSettings;
 use crate::config::DataFolder;
@@ -45,6 +45,10 @@ enum Verb {
     Clone(Clone),
     /// Put a VM's data key under a new key of its provider, or of another one
     Rekey(RekeyVm),
+    /// Encrypt a VM that has no TPM; it stays encrypted if it gets a TPM and loses it again
+    Encrypt(Encrypt),
+    /// End the encryption of a VM that has no TPM
+    Decrypt(Decrypt),
     /// Unlock VMs whose key is back at its provider
     Unlock(Unlock),
     /// Delete VMs; what their TPMs hold is lost for good
@@ -170,6 +174,8 @@ impl Vm {
                 Verb::Stop(verb) => verb.execute(&client).await,
                 Verb::Clone(verb) => verb.execute(&client).await,
                 Verb::Rekey(verb) => verb.execute(&client).await,
+                Verb::Encrypt(verb) => verb.execute(&client).await,
+                Verb::Decrypt(verb) => verb.execute(&client).await,
                 Verb::Unlock(verb) => verb.execute(&client).await,
                 Verb::Delete(verb) => verb.execute(&client).await,
                 Verb::Snapshot(verb) => verb.execute(&client).await,
@@ -341,6 +347,9 @@ fn describe(vm: &VmView) -> String {
     }
     if let Some(key_id) = &vm.key_id {
         put("key id", key_id);
+    }
+    if vm.encrypted {
+        put("encrypted", "for itself, with or without a TPM");
     }
     if vm.snapshot_count > 0 {
         put("snapshots", &vm.snapshot_count.to_string());

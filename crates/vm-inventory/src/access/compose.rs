@@ -18,12 +18,12 @@ impl Scoped {
                 Part::New { vm, .. } => needs.extend(vm.tpm.then_some(Privilege::EncryptNew)),
                 Part::Copy { vm, .. } => {
                     let found = self.own_vm(vm)?;
-                    needs.extend(found.tpm.is_some().then_some(Privilege::Clone));
+                    needs.extend(found.is_encrypted().then_some(Privilege::Clone));
                     *vm = found.id.to_string();
                 }
                 Part::Move { vm, .. } => {
                     let found = self.own_vm(vm)?;
-                    needs.extend(found.tpm.is_some().then_some(Privilege::Migrate));
+                    needs.extend(found.is_encrypted().then_some(Privilege::Migrate));
                     *vm = found.id.to_string();
                 }
                 Part::Template { template, .. } => {

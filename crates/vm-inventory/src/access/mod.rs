@@ -3,6 +3,7 @@
 mod certificates;
 mod changes;
 mod compose;
+mod folders;
 mod infrastructure;
 
 mod packages;

@@ -152,7 +152,7 @@ impl Scoped {
     /// The operation's, or that the user may not do it.
     pub fn clone_vm(&self, source: &str, request: CloneVm) -> Result<Job> {
         let (vm, id) = self.vm_for(source, Right::Infrastructure)?;
-        self.need_for_tpm(vm.tpm.is_some(), Privilege::Clone)?;
+        self.need_for_tpm(vm.is_encrypted(), Privilege::Clone)?;
         self.act(|operations| operations.clone_vm(&id, request))
     }
 
@@ -277,7 +277,7 @@ impl Scoped {
     fn may_move_vm(&self, vm: &str, request: &MoveVm) -> Result<(String, MoveVm)> {
         let (vm, id) = self.vm_for(vm, Right::Build)?;
         let vapp = self.own_vapp(&request.vapp)?;
-        self.need_for_tpm(vm.tpm.is_some(), Privilege::Migrate)?;
+        self.need_for_tpm(vm.is_encrypted(), Privilege::Migrate)?;
         let exact = MoveVm {
             vapp: exact(&vapp),
             ..request.clone()
@@ -306,7 +306,7 @@ impl Scoped {
     /// What [`Self::import_vm`] asks for besides the operation's own rules.
     fn may_import(&self, vm: &str) -> Result<String> {
         let (vm, id) = self.vm_for(vm, Right::Infrastructure)?;
-        self.need_for_tpm(vm.tpm.is_some(), Privilege::RegisterVm)?;
+        self.need_for_tpm(vm.is_encrypted(), Privilege::RegisterVm)?;
         Ok(id)
     }
 

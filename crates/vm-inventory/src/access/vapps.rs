@@ -53,7 +53,7 @@ impl Scoped {
 
     fn has_tpm(&self, vapp: &Vapp) -> Result<bool> {
         let members = self.operations.members(vapp)?;
-        Ok(members.iter().any(|vm| vm.record.tpm.is_some()))
+        Ok(members.iter().any(|vm| vm.record.is_encrypted()))
     }
 
     fn forget_sources(&self, views: &mut [VappView]) {

@@ -3,7 +3,7 @@
 use super::{Right, Scoped};
 use crate::key_server::{KeyServer, Secret};
 use crate::model::Privilege;
-use crate::operation::{Job, KeyState, ProviderView, Relocate, VmHardware};
+use crate::operation::{EncryptVm, Job, KeyState, ProviderView, Relocate, VmHardware};
 use crate::{CloneVm, Name, Rekey, Result};
 
 impl Scoped {
@@ -14,7 +14,7 @@ impl Scoped {
     pub fn relocate_vm(&self, vm: &str, request: &Relocate) -> Result<Job> {
         let vm = self.own_vm(vm)?;
         self.principal.need(Right::Infrastructure)?;
-        self.need_for_tpm(vm.tpm.is_some(), Privilege::Migrate)?;
+        self.need_for_tpm(vm.is_encrypted(), Privilege::Migrate)?;
         self.act(|operations| operations.relocate_vm(&vm.id.to_string(), request))
     }
 
@@ -25,7 +25,7 @@ impl Scoped {
     pub fn clone_vm_to(&self, vm: &str, vcenter: &Name, request: &CloneVm) -> Result<Job> {
         let vm = self.own_vm(vm)?;
         self.principal.need(Right::Infrastructure)?;
-        self.need_for_tpm(vm.tpm.is_some(), Privilege::Clone)?;
+        self.need_for_tpm(vm.is_encrypted(), Privilege::Clone)?;
         self.act(|operations| operations.clone_vm_to(&vm.id.to_string(), vcenter, request))
     }
 
@@ -41,6 +41,31 @@ impl Scoped {
             self.principal.need(Right::Infrastructure)?;
         }
         self.act(|operations| operations.rekey_vm_under(&vm.id.to_string(), request, key_id))
+    }
+
+    /// See [`crate::Operations::encrypt_vm`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn encrypt_vm(&self, vm: &str, request: EncryptVm) -> Result<Job> {
+        let vm = self.own_vm(vm)?;
+        self.principal.need(Right::Build)?;
+        self.principal.need_privilege(Privilege::Encrypt)?;
+        if request.provider.is_some() || request.key_id.is_some() {
+            self.principal.need(Right::Infrastructure)?;
+        }
+        self.act(|operations| operations.encrypt_vm(&vm.id.to_string(), request))
+    }
+
+    /// See [`crate::Operations::decrypt_vm`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn decrypt_vm(&self, vm: &str) -> Result<Job> {
+        let vm = self.own_vm(vm)?;
+        self.principal.need(Right::Build)?;
+        self.principal.need_privilege(Privilege::Decrypt)?;
+        self.act(|operations| operations.decrypt_vm(&vm.id.to_string()))
     }
 
     /// See [`crate::Operations::vm_hardware`].

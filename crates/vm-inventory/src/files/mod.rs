@@ -20,9 +20,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 use vm_store::key_provider::{Flavour, NativeKeyProvider, ProviderFolder, unwrap_located};
 use vm_store::{
-    Contents, Datastore as _, FolderDatastore, Identity, KeyId, KeyLocator, KeyProvider,
-    KeyProviderError, KeyProviderLookup, LinuxBackend, NewVm, OpenOptions, SectionKind, SnapshotId,
-    StoreError, TpmBinding, TpmProvisioning, VmFile,
+    Contents, Datastore as _, Encryption, FolderDatastore, Identity, KeyId, KeyLocator,
+    KeyProvider, KeyProviderError, KeyProviderLookup, LinuxBackend, NewVm, OpenOptions,
+    SectionKind, SnapshotId, StoreError, TpmBinding, TpmProvisioning, VmFile,
 };
 
 /// The data folder, with its datastores open.
@@ -149,6 +149,12 @@ impl Files {
             TpmAction::Replace => TpmProvisioning::Replace,
             TpmAction::New | TpmAction::Remove => TpmProvisioning::New,
         });
+        let new = new.encrypted(match vm.encrypted {
+            true => Encryption::OfVm {
+                tpm: vm.tpm.is_some(),
+            },
+            false => Encryption::ForTpm,
+        });
         self.datastore(datastore)?
             .create(&new, contents, provider, key_id)?;
         Ok(())
@@ -241,7 +247,7 @@ impl Files {
     pub(crate) fn check_key(&self, vm: &Vm, datastore: &Datastore) -> Result<()> {
         let provider = self.provider_of(vm)?;
         let description = self.datastore(datastore)?.describe(vm.folder.as_str())?;
-        if let Some(binding) = &description.tpm {
+        if let Some(binding) = &description.binding {
             vm_store::key_provider::unwrap_located(&provider, &binding.locator, &binding.wrapped)?;
         }
         Ok(())
@@ -295,10 +301,10 @@ impl Files {
         }
     }
 
-    /// What ties a VM to its TPM, as its settings say; not verified. `None` for a VM without a TPM.
+    /// What ties a VM to its data key, as its settings say; not verified. `None` for a VM that is not encrypted.
     pub(crate) fn binding(&self, vm: &Vm, datastore: &Datastore) -> Result<Option<TpmBinding>> {
         let description = self.datastore(datastore)?.describe(vm.folder.as_str())?;
-        Ok(description.tpm)
+        Ok(description.binding)
     }
 
     /// Tries whether a key opens what it is to open, and writes nothing.

@@ -2,6 +2,7 @@
 
 use super::{Files, file_error};
 use crate::model::{Datastore, Vm};
+use crate::operation::TpmBytes;
 use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use uuid::Uuid;
 use vm_store::backend::{Backend as _, BackendFile, Folder};
-use vm_store::{Datastore as _, VmDescription, key_provider};
+use vm_store::{Datastore as _, KeyId, VmDescription, key_provider};
 
 /// What is copied at once.
 const CHUNK: usize = 1 << 20;
@@ -113,7 +114,7 @@ impl Files {
             .create_folder(&temporary)
             .map_err(|error| file_error(&location.path().join(&temporary), &error))?;
         let filled = (|| {
-            if let Some(binding) = &description.tpm {
+            if let Some(binding) = &description.binding {
                 copy_file(&*from, &binding.nvram, &*to, &binding.nvram)?;
             }
             for file in disk_names(&*from)? {
@@ -159,7 +160,7 @@ impl Files {
 
     /// Tries whether the vCenter `target` can open the VM: its provider of the same name has the same key. Writes nothing.
     pub(crate) fn trial_unwrap(&self, vm: &Vm, datastore: &Datastore, target: &Name) -> Result<()> {
-        let Some(binding) = self.description(vm, datastore)?.tpm else {
+        let Some(binding) = self.description(vm, datastore)?.binding else {
             return Ok(());
         };
         let mut there = vm.clone();
@@ -167,6 +168,39 @@ impl Files {
         let provider = self.provider_of(&there)?;
         key_provider::unwrap_located(&provider, &binding.locator, &binding.wrapped)?;
         Ok(())
+    }
+
+    /// Encrypts a VM for itself, under a key of its provider.
+    pub(crate) fn encrypt(&self, vm: &Vm, datastore: &Datastore, key_id: &KeyId) -> Result<()> {
+        let held = self.provider_of(vm)?.hold(key_id)?;
+        self.datastore(datastore)?
+            .encrypt(vm.folder.as_str(), &*held, key_id)?;
+        Ok(())
+    }
+
+    /// Ends that.
+    pub(crate) fn decrypt(&self, vm: &Vm, datastore: &Datastore) -> Result<()> {
+        self.datastore(datastore)?.decrypt(vm.folder.as_str())?;
+        Ok(())
+    }
+
+    /// Gives a VM that is encrypted for itself a TPM, or takes it away, under the key that it has.
+    pub(crate) fn change_tpm(
+        &self,
+        vm: &Vm,
+        datastore: &Datastore,
+        floor: u64,
+        state: Option<TpmBytes>,
+    ) -> Result<u64> {
+        let (file, _) = self.open(vm, datastore, Some(floor))?;
+        let held = self.provider_of(vm)?.hold(&file.binding().locator.key_id)?;
+        let state = state.map(|state| (vm_store::TpmProvisioning::New, state));
+        Ok(file.change_tpm(state, &*held)?.generation())
+    }
+
+    /// Whether the files of a VM say that it has a TPM.
+    pub(crate) fn has_tpm(&self, vm: &Vm, datastore: &Datastore) -> Result<bool> {
+        Ok(self.description(vm, datastore)?.tpm().is_some())
     }
 
     /// Gives a VM without a TPM one, under a new key of its provider.
@@ -190,7 +224,7 @@ impl Files {
 
     /// Takes the TPM from a VM, if its files have one.
     pub(crate) fn remove_tpm(&self, vm: &Vm, datastore: &Datastore) -> Result<()> {
-        if self.description(vm, datastore)?.tpm.is_some() {
+        if self.description(vm, datastore)?.tpm().is_some() {
             self.datastore(datastore)?.remove_tpm(vm.folder.as_str())?;
         }
         Ok(())

@@ -168,9 +168,9 @@ impl Record for Provider {
 }
 
 impl Provider {
-    /// Whether a VM has a TPM whose key is here.
+    /// Whether a VM is encrypted under a key that is here.
     pub(crate) fn holds_key_of(&self, vm: &Vm) -> bool {
-        vm.tpm.is_some() && vm.vcenter == self.vcenter && vm.provider.as_ref() == Some(&self.name)
+        vm.is_encrypted() && vm.vcenter == self.vcenter && vm.provider.as_ref() == Some(&self.name)
     }
 
     pub(crate) fn key_of(vcenter: &str, name: &str) -> String {
@@ -319,6 +319,9 @@ pub struct Vm {
     pub power: PowerState,
     /// The key provider that holds its key; `None` for a VM that is not encrypted.
     pub provider: Option<Name>,
+    /// Whether it is encrypted for itself, with a TPM or without; one that is encrypted for its TPM is so as long as it has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
     /// Its TPM.
     pub tpm: Option<VmTpm>,
     /// How its TPM is reached.
@@ -361,6 +364,11 @@ impl Record for Vm {
 impl Vm {
     pub(crate) fn key_of(id: VmId) -> String {
         format!("{}{id}", Self::PREFIX)
+    }
+
+    /// Whether its files are under a key: for its TPM, or for itself.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.tpm.is_some() || self.encrypted
     }
 
     /// The key of the record that keeps its name: in its vApp, or on its vCenter.

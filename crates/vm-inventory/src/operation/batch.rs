@@ -419,7 +419,7 @@ impl Operations {
                 self.files.take_in(staged, files, settings, &vm, at)?;
             }
             Work::Like(source, None) => {
-                self.files.create_plain(&vm, at)?;
+                self.create_without_tpm(&vm, at, &source.vm, item.new_key)?;
                 self.files
                     .copy_disks(&source.vm, &source.datastore, &vm, at)?;
                 notes.push(format!("{} has no TPM, like {}", vm.name, source.vm.name));
@@ -521,6 +521,7 @@ impl Operations {
                     transaction.put(&VmHardware {
                         vm: vm.id,
                         template: false,
+                        folder: None,
                         ..stored.record
                     })?;
                 }

@@ -3,7 +3,7 @@
 use super::{Job, Like, Operations, TpmBytes, lock, planned};
 use crate::files::contents;
 use crate::inventory::Transaction;
-use crate::model::{SourceVm, Timestamp, Vm, VmTpm};
+use crate::model::{Datastore, SourceVm, Timestamp, Vm, VmTpm};
 use crate::provisioning::{self, Operation, TpmAction, TpmProvisioning};
 use crate::task::Task;
 use crate::{Error, Name, Result};
@@ -54,6 +54,7 @@ impl Operations {
             hardware_version: source.record.hardware_version,
             guest: source.record.guest.clone(),
             provider: source.record.provider.clone(),
+            encrypted: source.record.encrypted,
             socket: source.record.socket,
             startup: source.record.startup,
         };
@@ -66,6 +67,8 @@ impl Operations {
         );
         if source.record.tpm.is_some() {
             self.require(&vm, &vcenter.record)?;
+        } else if vm.encrypted {
+            self.require_key(&vm, &vcenter.record)?;
         }
 
         let task = Task::of(Operation::VsphereClone.as_str(), &vm);
@@ -81,7 +84,7 @@ impl Operations {
             match source.tpm.as_ref().zip(action) {
                 None => {
                     this.report(&task, 50, "writing the files");
-                    this.files.create_plain(&vm, &datastore)?;
+                    this.create_without_tpm(&vm, &datastore, &source, false)?;
                     task.notes.push(format!("{} has no TPM, like {}", vm.name, source.name));
                 }
                 Some((_, TpmAction::Copy)) => {
@@ -125,6 +128,28 @@ impl Operations {
             }
             this.record_created(task, &vm)
         }))
+    }
+
+    /// Makes the files of a VM like another that has no TPM, encrypted if that one is.
+    pub(super) fn create_without_tpm(
+        &self,
+        vm: &Vm,
+        datastore: &Datastore,
+        source: &Vm,
+        new_key: bool,
+    ) -> Result<()> {
+        if !vm.encrypted {
+            return self.files.create_plain(vm, datastore);
+        }
+        let mut contents = self.contents_of(source)?;
+        // What an interrupted change of a TPM may have left.
+        contents.remove(SectionKind::TPM_PERMANENT);
+        if new_key {
+            return self.files.create(vm, datastore, &contents);
+        }
+        let at = self.datastore_of(source)?;
+        self.files
+            .create_like(vm, datastore, &contents, source, &at)
     }
 
     /// What a VM has on stable storage, whether it runs or not.

@@ -129,6 +129,7 @@ impl Operations {
             hardware_version,
             guest,
             provider,
+            encrypted: false,
             socket: request.socket,
             startup: !request.no_startup,
         };

@@ -75,8 +75,7 @@ impl Operations {
                 this.add_tpm(task, after, profile.as_deref())
             } else {
                 this.report(&task, 50, "removing the TPM");
-                let datastore = this.datastore_of(&vm.record)?;
-                this.files.remove_tpm(&vm.record, &datastore)?;
+                this.destroy_tpm(&vm.record)?;
                 let entry = this.journal_entry(task.id)?;
                 this.record_edit(task, &vm.record, None, entry.as_ref())
             }
@@ -161,14 +160,26 @@ impl Operations {
         }
         let mut after = record.clone();
         if request.present {
-            after.provider = request
-                .provider
-                .clone()
-                .or_else(|| vcenter.default_provider.clone());
+            if record.encrypted {
+                if request.provider.is_some() && request.provider != record.provider {
+                    return Err(Error::BadValue(format!(
+                        "the VM {} is encrypted already, under a key of {}; re-key it, or leave the provider out",
+                        record.name,
+                        record.provider.as_ref().map_or("", Name::as_str)
+                    )));
+                }
+            } else {
+                after.provider = request
+                    .provider
+                    .clone()
+                    .or_else(|| vcenter.default_provider.clone());
+            }
             self.check_requirements(&mut failures, &after, &vcenter, false)?;
         } else {
             after.tpm = None;
-            after.provider = None;
+            if !record.encrypted {
+                after.provider = None;
+            }
             if !request.confirm {
                 failures.push(Failure::of(
                     Rule::Confirmation,
@@ -196,20 +207,31 @@ impl Operations {
         let state = self.install(&mut vm, TpmAction::New, state)?;
         self.report(&task, 80, "writing the files");
         let datastore = self.datastore_of(&vm)?;
-        self.files
-            .add_tpm(&vm, &datastore, &contents(state, None))?;
-        task.notes.push(format!(
-            "{} has a new TPM; its files are encrypted from now on, its disks are not",
-            vm.name
-        ));
+        if vm.encrypted {
+            let floor = self.inventory.generation_floor(vm.id)?;
+            self.files.change_tpm(&vm, &datastore, floor, Some(state))?;
+            task.notes.push(format!(
+                "{} has a new TPM, under the key that the VM has",
+                vm.name
+            ));
+        } else {
+            self.files
+                .add_tpm(&vm, &datastore, &contents(state, None))?;
+            task.notes.push(format!(
+                "{} has a new TPM; its files are encrypted from now on, its disks are not",
+                vm.name
+            ));
+        }
         let task = task.succeeded();
         let mut transaction = Transaction::default();
         if let Some(entry) = self.journal_entry(task.id)? {
             transaction.remove(&entry);
         }
         transaction.put(&vm)?;
-        // The files begin to count anew.
-        transaction.remove_key(GenerationFloor::key_of(vm.id));
+        if !vm.encrypted {
+            // The files begin to count anew.
+            transaction.remove_key(GenerationFloor::key_of(vm.id));
+        }
         Lineage::begin(
             &mut transaction,
             &vm,
@@ -236,9 +258,11 @@ impl Operations {
         }
         let mut vm = before.clone();
         vm.tpm = None;
-        vm.provider = None;
+        if !vm.encrypted {
+            vm.provider = None;
+            transaction.remove_key(GenerationFloor::key_of(vm.id));
+        }
         transaction.put(&vm)?;
-        transaction.remove_key(GenerationFloor::key_of(vm.id));
         if before.tpm.is_some() {
             Lineage::end(&self.inventory, &mut transaction, vm.id, Timestamp::now())?;
             task.notes.push(format!(
@@ -252,6 +276,19 @@ impl Operations {
         Ok(task)
     }
 
+    /// Takes the TPM out of the files of a VM, if they have one.
+    fn destroy_tpm(&self, vm: &Vm) -> Result<()> {
+        let datastore = self.datastore_of(vm)?;
+        if !vm.encrypted {
+            return self.files.remove_tpm(vm, &datastore);
+        }
+        if self.files.has_tpm(vm, &datastore)? {
+            let floor = self.inventory.generation_floor(vm.id)?;
+            self.files.change_tpm(vm, &datastore, floor, None)?;
+        }
+        Ok(())
+    }
+
     /// After an interruption or a failure: a VM that was getting a TPM has none, one that was losing it has lost it.
     pub(super) fn settle_edit(
         &self,
@@ -261,8 +298,25 @@ impl Operations {
         task: Option<Task>,
     ) -> Result<()> {
         let task = task.unwrap_or_else(|| Task::of("edit_tpm", before));
-        let datastore = self.datastore_of(before)?;
-        self.files.remove_tpm(before, &datastore)?;
+        if before.encrypted && !add && self.files.has_tpm(before, &self.datastore_of(before)?)? {
+            // Its key could not be had, or it was not come to that: the TPM is there as it was.
+            let error = Error::Interrupted("the VM has its TPM, remove it again");
+            let task = match task.is_finished() {
+                true => task,
+                false => task.failed(&error),
+            };
+            let mut transaction = Transaction::default();
+            transaction.remove(entry);
+            transaction.put(&task)?;
+            return self.inventory.commit(transaction);
+        }
+        if let Err(error) = self.destroy_tpm(before) {
+            if !before.encrypted {
+                return Err(error);
+            }
+            // Nothing uses what is there: another TPM takes its place.
+            tracing::warn!(vm = %before.name, "a TPM that nobody has stays in the files: {error}");
+        }
         let failed = add.then(|| {
             if task.is_finished() {
                 task.clone()

@@ -21,6 +21,9 @@ pub struct VmHardware {
     /// A vSphere template: VMs are cloned from it, and it is not powered on.
     #[serde(default)]
     pub template: bool,
+    /// The folder that it is in; that of all VMs if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<uuid::Uuid>,
 }
 
 impl Record for VmHardware {
@@ -43,6 +46,7 @@ impl VmHardware {
             memory_mb: 1024,
             annotation: String::new(),
             template: false,
+            folder: None,
         }
     }
 

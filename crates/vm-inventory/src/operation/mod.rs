@@ -14,6 +14,8 @@ mod create;
 mod delete;
 mod device_keys;
 mod edit_tpm;
+mod encrypt;
+mod folders;
 mod hardware;
 mod ovf_export;
 mod ovf_import;
@@ -52,6 +54,8 @@ pub use cloud::{CreateCatalog, CreateVdc, UserView, VdcView};
 pub use compose::{Compose, Part};
 pub use create::CreateVm;
 pub use edit_tpm::EditTpm;
+pub use encrypt::EncryptVm;
+pub use folders::{StoredFile, VmFolder};
 pub use hardware::VmHardware;
 pub use ovf_export::{Export, ExportPackage};
 pub use ovf_import::ImportPackage;
@@ -549,6 +553,20 @@ impl Operations {
 
     /// Checks the rules for a VM that is to get or to carry a TPM.
     fn require(&self, vm: &Vm, vcenter: &VCenter) -> Result<()> {
+        self.require_some(vm, vcenter, |_| true)
+    }
+
+    /// Checks those of these rules that hold for any encrypted VM.
+    fn require_key(&self, vm: &Vm, vcenter: &VCenter) -> Result<()> {
+        self.require_some(vm, vcenter, requirements::Rule::is_about_keys)
+    }
+
+    fn require_some(
+        &self,
+        vm: &Vm,
+        vcenter: &VCenter,
+        applies: impl Fn(requirements::Rule) -> bool,
+    ) -> Result<()> {
         let provider = match &vm.provider {
             Some(name) => Some(
                 self.inventory
@@ -565,7 +583,7 @@ impl Operations {
             }),
             None => None,
         };
-        let failures = requirements::check(&Candidate {
+        let mut failures = requirements::check(&Candidate {
             firmware: vm.firmware,
             hardware_version: vm.hardware_version,
             guest: &vm.guest,
@@ -573,6 +591,7 @@ impl Operations {
             version: vcenter.version,
             provider: state,
         });
+        failures.retain(|failure| applies(failure.rule));
         if failures.is_empty() {
             Ok(())
         } else {
@@ -656,6 +675,7 @@ fn planned(name: Name, vcenter: &VCenter, datastore: &Datastore, folder: Name, l
         hardware_version,
         guest,
         provider,
+        encrypted,
         socket,
         startup,
     } = like;
@@ -672,6 +692,7 @@ fn planned(name: Name, vcenter: &VCenter, datastore: &Datastore, folder: Name, l
         guest,
         power: crate::model::PowerState::Off,
         provider,
+        encrypted,
         tpm: None,
         socket,
         startup,
@@ -686,6 +707,7 @@ struct Like {
     hardware_version: u16,
     guest: crate::guest::GuestOs,
     provider: Option<Name>,
+    encrypted: bool,
     socket: crate::model::SocketKind,
     startup: bool,
 }

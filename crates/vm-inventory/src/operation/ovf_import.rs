@@ -236,6 +236,7 @@ impl Operations {
             hardware_version,
             guest,
             provider: action.and_then(|_| vcenter.default_provider.clone()),
+            encrypted: false,
             socket: SocketKind::default(),
             startup: true,
         };

@@ -99,7 +99,9 @@ impl Operations {
         let datastore = self.placed(place, &source_datastore)?;
         let new_key = crossing && !needs.provider;
         let provider = match action {
-            Some(_) if new_key => place.vcenter.default_provider.clone(),
+            _ if new_key && (action.is_some() || source.encrypted) => {
+                place.vcenter.default_provider.clone()
+            }
             _ => source.provider.clone(),
         };
         let mut vm = if moves {
@@ -114,6 +116,7 @@ impl Operations {
                 hardware_version: source.hardware_version,
                 guest: source.guest.clone(),
                 provider,
+                encrypted: source.encrypted,
                 socket: source.socket,
                 startup: source.startup,
             };
@@ -132,6 +135,14 @@ impl Operations {
                 .iter()
                 .any(|failure| failure.rule == Rule::ProviderOnTarget);
             self.check_requirements(&mut failures, &vm, &place.vcenter, missing_already)?;
+        } else if vm.encrypted {
+            let missing_already = failures
+                .iter()
+                .any(|failure| failure.rule == Rule::ProviderOnTarget);
+            let mut found = Vec::new();
+            self.check_requirements(&mut found, &vm, &place.vcenter, missing_already)?;
+            found.retain(|failure| failure.rule.is_about_keys());
+            failures.append(&mut found);
         }
         plan.failures.extend(
             failures
@@ -182,7 +193,7 @@ impl Operations {
                 ),
             ));
         }
-        if source.tpm.is_none() {
+        if !source.is_encrypted() {
             return Ok(());
         }
         if needs.provider

@@ -33,6 +33,10 @@ impl Operations {
         let task = self.record_task("power_on", &vm)?;
         Ok(self.job(task, vec![busy], move |this, mut task| {
             if vm.record.tpm.is_none() {
+                if vm.record.encrypted {
+                    this.report(&task, 20, "trying the key");
+                    this.need_key_of(&vm.record)?;
+                }
                 task.notes.push(format!(
                     "{} has no TPM: it counts as running, and nothing answers for it",
                     vm.record.name

@@ -76,7 +76,7 @@ impl Operations {
         Ok(())
     }
 
-    /// The VMs and VMs of templates under a provider.
+    /// The VMs, VMs of templates and unregistered VMs whose files are there under a provider.
     fn users_of(&self, provider: &Provider) -> Result<Vec<Name>> {
         let needs = |vm: &Vm| {
             vm.vcenter == provider.vcenter && vm.provider.as_ref() == Some(&provider.name)
@@ -90,6 +90,9 @@ impl Operations {
         for template in self.templates()? {
             names.extend(template.vms.into_iter().filter(needs).map(|vm| vm.name));
         }
+        // They come back with the key that they left with.
+        let unregistered = self.unregistered_vms()?.into_iter();
+        names.extend(unregistered.filter(needs).map(|vm| vm.name));
         Ok(names)
     }
 

@@ -58,6 +58,14 @@ impl Operations {
                     tracing::warn!(vm = %before.name, "the change of a TPM was interrupted");
                     self.settle_edit(&entry, before, *add, task.map(|stored| stored.record))?;
                 }
+                Intent::Encrypt { vm } => {
+                    tracing::warn!(vm = %vm.name, "a change of encryption was interrupted");
+                    // A VM whose files cannot be read now keeps no other from its work.
+                    let task = task.map(|stored| stored.record);
+                    if let Err(error) = self.settle_encryption(&entry, vm, task) {
+                        tracing::error!(vm = %vm.name, "that is tried again at the next start: {error}");
+                    }
+                }
                 Intent::Rekey {
                     vm,
                     provider,
@@ -126,6 +134,9 @@ impl Operations {
                 Intent::Remove { .. } => return Ok(()),
                 Intent::EditTpm { before, add } => {
                     return self.settle_edit(&entry, before, *add, Some(failed.clone()));
+                }
+                Intent::Encrypt { vm } => {
+                    return self.settle_encryption(&entry, vm, Some(failed.clone()));
                 }
                 Intent::Rekey {
                     vm,

@@ -158,7 +158,7 @@ impl Operations {
             transaction.put(&task)?;
             this.inventory.commit(transaction)?;
             this.tell_files(&vm);
-            if vm.tpm.is_some() {
+            if vm.is_encrypted() {
                 this.find_out_lock(&vm);
             }
             Ok(task)
@@ -167,6 +167,18 @@ impl Operations {
 }
 
 impl Operations {
+    /// The VMs that were taken out of the inventory and whose files are still there.
+    pub(super) fn unregistered_vms(&self) -> Result<Vec<Vm>> {
+        let mut there = Vec::new();
+        for stored in self.inventory.all::<Unregistered>()? {
+            let vm = stored.record.vm;
+            if self.files.holds(&vm, &self.datastore_of(&vm)?)? {
+                there.push(vm);
+            }
+        }
+        Ok(there)
+    }
+
     /// That nothing else is made of the files of a VM, or is about to be, or they are about to go.
     fn check_unused(&self, id: VmId, folder: &Name) -> Result<()> {
         for template in self.inventory.all::<Template>()? {
@@ -180,7 +192,9 @@ impl Operations {
         }
         for entry in self.inventory.all::<JournalEntry>()? {
             let busy = match &entry.record.intent {
-                Intent::Create { vm } | Intent::Delete { vm } => vm.id == id,
+                Intent::Create { vm } | Intent::Delete { vm } | Intent::Encrypt { vm } => {
+                    vm.id == id
+                }
                 Intent::Make { vms, .. } => vms.iter().any(|vm| vm.id == id),
                 Intent::Remove { left } => left.vms.iter().any(|vm| vm.id == id),
                 _ => false,
@@ -214,7 +228,7 @@ fn described(found: &VmDescription, datastore: &Datastore, folder: &Name) -> Res
         Some(locator) => Some(locator.provider.parse()?),
         None => None,
     };
-    let tpm = found.tpm.as_ref().map(|binding| VmTpm {
+    let tpm = found.tpm().map(|binding| VmTpm {
         origin: match binding.provisioning {
             TpmProvisioning::New => TpmAction::New,
             TpmProvisioning::Copy => TpmAction::Copy,
@@ -248,6 +262,10 @@ fn described(found: &VmDescription, datastore: &Datastore, folder: &Name) -> Res
         guest: setting("guestOS").parse().map_err(|_| wrong("guestOS"))?,
         power: PowerState::Off,
         provider,
+        encrypted: found
+            .binding
+            .as_ref()
+            .is_some_and(|binding| binding.encryption.is_of_vm()),
         tpm,
         socket: SocketKind::default(),
         startup: true,

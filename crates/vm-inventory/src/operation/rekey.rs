@@ -82,7 +82,7 @@ impl Operations {
             None => None,
         };
         let (vm, busy) = self.occupy_vm(reference, "being re-keyed")?;
-        if vm.record.tpm.is_none() {
+        if !vm.record.is_encrypted() {
             return Err(Error::NoTpm {
                 vm: vm.record.name.clone(),
             });
@@ -91,7 +91,11 @@ impl Operations {
         let mut changed = vm.record.clone();
         changed.provider = request.provider.or(changed.provider);
         let vcenter = self.inventory.vcenter(vm.record.vcenter.as_str())?.record;
-        self.require(&changed, &vcenter)?;
+        if changed.tpm.is_some() {
+            self.require(&changed, &vcenter)?;
+        } else {
+            self.require_key(&changed, &vcenter)?;
+        }
         let to = changed.provider.ok_or_else(|| Error::Tpm {
             vm: vm.record.name.clone(),
             reason: "the inventory names no key provider for it".to_owned(),
@@ -346,7 +350,7 @@ impl Operations {
     ) -> Result<()> {
         let stored = self.find_template(&template.id.to_string())?;
         let mut changed = stored.record.clone();
-        for vm in changed.vms.iter_mut().filter(|vm| vm.tpm.is_some()) {
+        for vm in changed.vms.iter_mut().filter(|vm| vm.is_encrypted()) {
             if self.is_under(vm, provider, key_id)? {
                 vm.provider = Some(provider.clone());
             }

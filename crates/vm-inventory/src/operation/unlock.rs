@@ -23,7 +23,7 @@ impl Operations {
                 hint: "a VM that runs is not locked",
             });
         }
-        if vm.record.tpm.is_none() {
+        if !vm.record.is_encrypted() {
             return Err(Error::NoTpm {
                 vm: vm.record.name.clone(),
             });
@@ -101,6 +101,15 @@ impl Operations {
     fn while_idle<T>(&self, vm: VmId, record: impl FnOnce() -> T) -> Option<T> {
         let busy = lock(&self.busy);
         (!busy.contains_key(&vm)).then(record)
+    }
+
+    /// Tries the key of a VM; one whose key cannot be had is recorded as locked.
+    pub(super) fn need_key_of(&self, vm: &Vm) -> Result<()> {
+        let tried = self.try_key_of(vm, &mut BTreeMap::new());
+        if let Err(error) = &tried {
+            self.note_lock(vm.id, error);
+        }
+        tried.map(|_| ())
     }
 
     /// Tries the key of a VM that has just come, and records what came of it.

@@ -383,6 +383,7 @@ impl Operations {
                 None => "ubuntu64Guest".parse().map_err(Error::BadValue)?,
             },
             provider: action.and_then(|_| vcenter.default_provider.clone()),
+            encrypted: false,
             socket: SocketKind::default(),
             startup: true,
         };

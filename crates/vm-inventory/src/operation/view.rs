@@ -41,6 +41,9 @@ pub struct VmView {
     pub guest: GuestOs,
     /// The key provider that holds its key.
     pub provider: Option<Name>,
+    /// Whether it is encrypted for itself, and so stays encrypted without a TPM.
+    #[serde(default)]
+    pub encrypted: bool,
     /// How its TPM is reached.
     pub socket: SocketKind,
     /// When it was made.
@@ -185,6 +188,7 @@ impl Operations {
             hardware_version: vm.hardware_version,
             guest: vm.guest,
             provider: vm.provider,
+            encrypted: vm.encrypted,
             socket: vm.socket,
             created: vm.created,
             snapshot_count: snapshots.snapshots.len(),

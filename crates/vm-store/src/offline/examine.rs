@@ -77,6 +77,8 @@ pub struct Finding {
 /// What `.vmx` says about the TPM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TpmReport {
+    /// Whether there is one; if not, the VM is encrypted for itself.
+    pub present: bool,
     /// How it came to be.
     pub provisioning: String,
     /// The file of its state.
@@ -300,10 +302,11 @@ fn read_settings(
     }
     let binding = match TpmBinding::read(&settings, &path) {
         Ok(Some(binding)) => binding,
-        Ok(None) => return found.note(&file, "the VM has no TPM"),
+        Ok(None) => return found.note(&file, "the VM has no TPM and is not encrypted"),
         Err(error) => return found.damage(&file, error),
     };
     found.tpm = Some(TpmReport {
+        present: binding.encryption.has_tpm(),
         provisioning: binding.provisioning.to_string(),
         nvram: binding.nvram.clone(),
         generation_floor: binding.generation_floor,

@@ -1,11 +1,11 @@
 //! Files written by every format version that was ever released: they open for ever.
 //!
 //! A new fixture is written only when VM_STORE_WRITE_FIXTURE names the folder for it, which must not exist; that of a snapshot when
-//! VM_STORE_WRITE_SNAPSHOT_FIXTURE does.
+//! VM_STORE_WRITE_SNAPSHOT_FIXTURE does, one of version 2 when VM_STORE_WRITE_FIXTURE_2 does.
 
 use super::*;
 use crate::{
-    Datastore, LinuxBackend, NewSnapshot, OpenOptions, StoreError, TpmProvisioning,
+    Datastore, Encryption, LinuxBackend, NewSnapshot, OpenOptions, StoreError, TpmProvisioning,
     nvram::Nvram,
     seal::{self, DataKey},
     snapshots, vm_file,
@@ -95,6 +95,42 @@ fn files_of_version_1_open() {
     file.close().unwrap();
     let (file, found) = open(scratch.path()).unwrap();
     assert_eq!((file.generation(), found), (3, contents(9, 5000)));
+}
+
+/// Files of version 2: a VM that is encrypted for itself and has no TPM.
+#[test]
+fn files_of_version_2_open() {
+    let scratch = tempfile::tempdir().unwrap();
+    let stored = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/tests/data/v2");
+    fs::create_dir(scratch.path().join("vm")).unwrap();
+    for name in ["kp1.provider.json", "vm/vm.vmx", "vm/vm.nvram"] {
+        fs::copy(stored.join(name), scratch.path().join(name)).unwrap();
+    }
+    let (file, found) = open(scratch.path()).unwrap();
+    assert_eq!(file.binding().encryption, Encryption::OfVm { tpm: false });
+    assert_eq!(file.settings().get("vtpm.format"), Some("2"));
+    assert_eq!(found, Contents::new());
+}
+
+#[test]
+fn a_fixture_of_version_2_is_written_when_asked_for() {
+    let Some(target) = std::env::var_os("VM_STORE_WRITE_FIXTURE_2") else {
+        return;
+    };
+    let target = PathBuf::from(target);
+    fs::create_dir_all(&target).unwrap();
+    let provider = ProviderFolder::open(&LinuxBackend, &target)
+        .unwrap()
+        .create("kp1", Flavour::Native)
+        .unwrap();
+    provider.mark_backed_up().unwrap();
+    let ring = ring(provider);
+    let (provider, key_id) = the_key(&ring);
+    let store = FolderDatastore::open(&LinuxBackend, &target).unwrap();
+    store.create_plain(&NewVm::new("vm").unwrap()).unwrap();
+    store.encrypt("vm", &*provider, &key_id).unwrap();
+    let folder = LinuxBackend.open_folder(&target.join("vm")).unwrap();
+    folder.remove_file(vm_file::LOCK_NAME).unwrap();
 }
 
 #[test]

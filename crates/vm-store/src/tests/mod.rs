@@ -1,6 +1,7 @@
 //! Tests over whole files: power cuts, damage, keys, life of VMs.
 
 mod damage;
+mod encryption;
 mod fixtures;
 mod keys;
 mod offline;

@@ -198,9 +198,9 @@ fn deleting_and_adding_survive_every_power_cut() {
             }
             let plain = store.describe("plain").unwrap();
             if removed {
-                assert!(plain.tpm.is_none());
+                assert!(plain.binding.is_none());
             }
-            if plain.tpm.is_some() {
+            if plain.tpm().is_some() {
                 let (_, found) = store.open("plain", &ring, &OpenOptions::default()).unwrap();
                 assert_eq!(found, contents(2, 100));
             }

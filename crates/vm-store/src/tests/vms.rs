@@ -192,7 +192,7 @@ fn an_open_vm_is_locked_for_everybody_else() {
     is_locked(second.edit("a", &[("x", Some("y"))]));
     is_locked(second.remove_tpm("a"));
     // Reading what it is needs no lock.
-    assert!(second.describe("a").unwrap().tpm.is_some());
+    assert!(second.describe("a").unwrap().tpm().is_some());
     drop(file);
     assert!(
         second

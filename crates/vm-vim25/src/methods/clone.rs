@@ -1,10 +1,10 @@
 //! Clones: the TPM is copied or replaced.
 
 use super::Request;
-use super::create::{Hardware, change_hardware, check_folder, name, or_undone};
-use super::locator;
+use super::create::{Hardware, change_hardware, name, or_undone};
 use super::power::target;
 use super::reconfigure::{Spec, Steps};
+use super::{folders, locator};
 use crate::arguments::Read as _;
 use crate::fault::{About, Fault, Outcome};
 use crate::inventory;
@@ -57,8 +57,9 @@ pub(super) fn clone(request: &Request<'_>) -> Outcome<Option<Value>> {
     if !there.has(&folder) {
         return Err(Fault::object_not_found(&folder));
     }
-    check_folder(&folder)?;
+    let folder = folders::of_vms(there, &folder)?;
     locator::check_place(there, location)?;
+    let folder = locator::folder(there, location)?.unwrap_or(folder);
     let clone = CloneVm {
         name: name.clone(),
         tpm,
@@ -110,7 +111,9 @@ pub(super) fn clone(request: &Request<'_>) -> Outcome<Option<Value>> {
                 }
             });
             let made = work.run(job, &about)?.vm;
-            finish(work, &made.to_string(), then, &about)?;
+            let id = made.to_string();
+            or_undone(work, &id, folders::put(work, &id, folder, &about))?;
+            finish(work, &id, then, &about)?;
             Ok(Some(inventory::vm(made).into()))
         },
     )?;

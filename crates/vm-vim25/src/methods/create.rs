@@ -1,33 +1,34 @@
 //! New VMs.
 
-use super::Request;
 use super::reconfigure::{Crypto, Spec, TpmChange, given_key};
+use super::{Request, folders};
 use crate::arguments::Read as _;
 use crate::fault::{About, Fault, Outcome};
 use crate::inventory::{self, World};
 use crate::server::Work;
-use crate::value::{MoRef, Value};
+use crate::value::Value;
 use crate::xml::Element;
 use vm_inventory::model::Firmware;
 use vm_inventory::{CreateVm, Error, Name, ReconfigureVm};
 
 pub(super) fn create(request: &Request<'_>) -> Outcome<Option<Value>> {
     let world = request.world()?;
-    check_folder(&request.this)?;
+    let folder = folders::of_vms(world, &request.this)?;
     check_place(request, world)?;
     let config = request.object("config")?;
     let spec = Spec::read(config)?;
     let name = name(config.text_of("name").unwrap_or_default(), "config.name")?;
+    // A VM that gets a TPM is encrypted for it.
+    let mut encrypt = None;
     let (tpm, provider, key) = match (spec.tpm.clone(), spec.crypto.clone()) {
         (None, None | Some(Crypto::Nothing)) => (false, None, None),
         (Some(TpmChange::Add), None | Some(Crypto::Nothing)) => (true, None, None),
         (Some(TpmChange::Add), Some(Crypto::Encrypt(key))) => {
             (true, key.provider.clone(), key.id.clone())
         }
-        (None, Some(Crypto::Encrypt(_))) => {
-            return Err(Fault::not_supported(
-                "a VM is encrypted here because of its TPM; add a VirtualTPM too, or leave the encryption out",
-            ));
+        (None, Some(Crypto::Encrypt(key))) => {
+            encrypt = Some(key);
+            (false, None, None)
         }
         (Some(TpmChange::Remove | TpmChange::Edit(_)), _) => {
             return Err(device_fault("a new VM has no device to change"));
@@ -82,6 +83,11 @@ pub(super) fn create(request: &Request<'_>) -> Outcome<Option<Value>> {
                 if let Some(key) = key {
                     given_key(work, &vm, None, &key, false, &about)?;
                 }
+                if let Some(key) = encrypt {
+                    let job = work.act.encrypt_vm(&vm, key.request());
+                    work.run(job, &key.about(&about))?;
+                }
+                folders::put(work, &vm, folder, &about)?;
                 change_hardware(work, &vm, &hardware, &about)
             };
             or_undone(work, &vm, finish())?;
@@ -130,18 +136,6 @@ pub(super) fn change_hardware(
         work.run(work.act.reconfigure_vm(vm, change), about)?;
     }
     Ok(())
-}
-
-/// VMs are made in the one folder for VMs: what is in the folder of a vApp, its organization decides.
-pub(super) fn check_folder(folder: &MoRef) -> Outcome<()> {
-    if *folder == inventory::vm_folder() {
-        return Ok(());
-    }
-    let fault = Fault::new(
-        "InvalidFolder",
-        "VMs are made in the folder vm of the datacenter; the folders in it belong to vApps",
-    );
-    Err(fault.with("target", folder.clone()))
 }
 
 /// The pool and host that a request names are there.

@@ -1,8 +1,8 @@
 //! What is done with entities besides making, changing and ending them: names, templates, the guest, the hardware version.
 
-use super::Request;
 use super::create::name;
 use super::power::{one, target};
+use super::{Request, folders};
 use crate::arguments::Read as _;
 use crate::fault::{About, Fault, Outcome};
 use crate::inventory;
@@ -12,6 +12,9 @@ use vm_inventory::ReconfigureVm;
 use vm_inventory::model::PowerState;
 
 pub(super) fn rename(request: &Request<'_>) -> Outcome<Option<Value>> {
+    if let Some(folder) = folders::target(request)? {
+        return folders::rename(request, folder);
+    }
     let text = inventory::decoded(request.text("newName")?);
     let new = name(&text, "newName")?;
     if request.this.kind != "VirtualMachine" {
@@ -134,8 +137,8 @@ pub(super) fn unregister(request: &Request<'_>) -> Outcome<Option<Value>> {
 }
 
 pub(super) fn register(request: &Request<'_>) -> Outcome<Option<Value>> {
-    super::create::check_folder(&request.this)?;
     let world = request.world()?;
+    let into = folders::of_vms(world, &request.this)?;
     super::create::check_place(request, world)?;
     let path = request.text("path")?.trim().to_owned();
     let wrong = || {
@@ -186,10 +189,16 @@ pub(super) fn register(request: &Request<'_>) -> Outcome<Option<Value>> {
                     .mark_vm(&vm.to_string(), true)
                     .map_err(|error| crate::fault::of(&error, &about))?;
             }
+            folders::put(work, &vm.to_string(), into, &about)?;
             Ok(Some(inventory::vm(vm).into()))
         },
     )?;
     Ok(Some(task))
+}
+
+/// No extension is registered here.
+pub(super) fn no_extension(_: &Request<'_>) -> Outcome<Option<Value>> {
+    Ok(None)
 }
 
 /// Nothing here has performance counters.

@@ -3,7 +3,7 @@
 use super::Request;
 use crate::arguments::Read as _;
 use crate::fault::Outcome;
-use crate::inventory;
+use crate::inventory::{self, World};
 use crate::server::Call;
 use crate::tasks::AnyTask;
 use crate::value::{MoRef, Object, Value};
@@ -85,19 +85,21 @@ pub(crate) fn latest(call: &Call) -> Outcome<Option<Value>> {
 
 pub(super) fn query(request: &Request<'_>) -> Outcome<Option<Value>> {
     let filter = request.object("filter")?;
-    let about = match filter.child("entity") {
-        Some(entity) => {
-            let root = entity.reference("entity")?;
-            let recursion = entity.text_of("recursion").unwrap_or_default().trim();
-            root.map(|root| (root, recursion.to_owned()))
-        }
-        None => None,
+    let shown = matching(request.call, request.world()?, filter)?;
+    Ok(Some(Value::objects("Event", shown)))
+}
+
+/// The entities that a filter is about; `None` if it does not say.
+pub(super) fn among(world: &World, filter: &Element) -> Outcome<Option<Vec<MoRef>>> {
+    let Some(entity) = filter.child("entity") else {
+        return Ok(None);
     };
-    let world = request.world()?;
-    let among = about.map(|(root, recursion)| {
+    let recursion = entity.text_of("recursion").unwrap_or_default().trim();
+    let root = entity.reference("entity")?;
+    Ok(root.map(|root| {
         let mut among = Vec::new();
         if recursion != "self" {
-            among = match recursion.as_str() {
+            among = match recursion {
                 "children" => world.children(&root),
                 _ => world.below(&root),
             };
@@ -106,7 +108,12 @@ pub(super) fn query(request: &Request<'_>) -> Outcome<Option<Value>> {
             among.push(root);
         }
         among
-    });
+    }))
+}
+
+/// The events that a filter lets through, the oldest first.
+pub(super) fn matching(call: &Call, world: &World, filter: &Element) -> Outcome<Vec<Object>> {
+    let among = among(world, filter)?;
     let users: Vec<&str> = filter
         .child("userName")
         .into_iter()
@@ -128,7 +135,7 @@ pub(super) fn query(request: &Request<'_>) -> Outcome<Option<Value>> {
         .and_then(|most| usize::try_from(most).ok())
         .unwrap_or(MOST)
         .min(MOST);
-    let mut found = events(request.call)?;
+    let mut found = events(call)?;
     found.retain(|event| {
         (kinds.is_empty() || kinds.iter().any(|kind| is_meant(kind)))
             && (users.is_empty() || users.contains(&event.user.as_str()))
@@ -139,11 +146,11 @@ pub(super) fn query(request: &Request<'_>) -> Outcome<Option<Value>> {
                 .is_none_or(|among| event.entity.as_ref().is_some_and(|it| among.contains(it)))
     });
     let surplus = found.len().saturating_sub(most);
-    let shown = found.into_iter().skip(surplus).map(|event| event.info);
-    Ok(Some(Value::objects("Event", shown)))
+    let shown = found.into_iter().skip(surplus);
+    Ok(shown.map(|event| event.info).collect())
 }
 
-fn time(filter: &Element, name: &str) -> Option<Timestamp> {
+pub(super) fn time(filter: &Element, name: &str) -> Option<Timestamp> {
     let text = filter.child("time")?.text_of(name)?.trim();
     crate::value::read_time(text)
 }

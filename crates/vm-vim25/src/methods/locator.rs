@@ -6,6 +6,7 @@ use crate::fault::{self, About, Fault, Outcome};
 use crate::inventory::World;
 use crate::properties::instance_uuid;
 use crate::xml::Element;
+use uuid::Uuid;
 use vm_inventory::Name;
 
 /// The vCenter that a request means, which is one of this product, with what it has.
@@ -32,7 +33,9 @@ pub(super) fn other(request: &Request<'_>, service: &Element) -> Outcome<World> 
     check_credential(request, service)?;
     let datastores = act.datastores().map_err(failed)?;
     let vms = act.vms().map_err(failed)?;
-    Ok(World::new(vcenter, datastores, vms))
+    let folders = act.vm_folders(&vcenter.name).map_err(failed)?;
+    let placed = act.vms_in_folders(&vcenter.name).map_err(failed)?;
+    Ok(World::new(vcenter, datastores, vms).with_folders(folders, placed))
 }
 
 /// The vCenter's name in `https://HOST/NAME/sdk`; `None` if the address names none.
@@ -83,10 +86,15 @@ pub(super) fn check_place(world: &World, spec: &Element) -> Outcome<()> {
             return Err(Fault::object_not_found(&named));
         }
     }
-    if let Some(folder) = spec.reference("folder")? {
-        super::create::check_folder(&folder)?;
-    }
     Ok(())
+}
+
+/// The folder that a specification names: `None` if it names none.
+pub(super) fn folder(world: &World, spec: &Element) -> Outcome<Option<Option<Uuid>>> {
+    match spec.reference("folder")? {
+        Some(folder) => super::folders::of_vms(world, &folder).map(Some),
+        None => Ok(None),
+    }
 }
 
 #[cfg(test)]

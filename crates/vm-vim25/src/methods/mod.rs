@@ -1,10 +1,15 @@
 //! What can be called: one table of methods, each with the function that does it.
 
+pub(crate) mod authorization;
+mod browser;
 mod clone;
 mod create;
 pub(crate) mod crypto;
 mod entity;
+mod environment;
 pub(crate) mod events;
+mod folders;
+pub(crate) mod history;
 mod locator;
 pub(crate) mod options;
 mod power;
@@ -160,6 +165,110 @@ pub(crate) const METHODS: &[(&str, &str, Function)] = &[
         snapshots::remove,
     ),
     ("Task", "CancelTask", tasks::cancel),
+    ("Folder", "CreateFolder", folders::create),
+    ("Folder", "MoveIntoFolder_Task", folders::move_into),
+    ("Datacenter", "PowerOnMultiVM_Task", power::on_several),
+    (
+        "TaskManager",
+        "CreateCollectorForTasks",
+        history::create_for_tasks,
+    ),
+    (
+        "EventManager",
+        "CreateCollectorForEvents",
+        history::create_for_events,
+    ),
+    (
+        "HistoryCollector",
+        "SetCollectorPageSize",
+        history::set_page_size,
+    ),
+    ("HistoryCollector", "RewindCollector", history::rewind),
+    ("HistoryCollector", "ResetCollector", history::reset),
+    ("HistoryCollector", "DestroyCollector", history::destroy),
+    ("TaskHistoryCollector", "ReadNextTasks", history::next),
+    (
+        "TaskHistoryCollector",
+        "ReadPreviousTasks",
+        history::previous,
+    ),
+    ("EventHistoryCollector", "ReadNextEvents", history::next),
+    (
+        "EventHistoryCollector",
+        "ReadPreviousEvents",
+        history::previous,
+    ),
+    (
+        "EnvironmentBrowser",
+        "QueryConfigOptionDescriptor",
+        environment::descriptors,
+    ),
+    (
+        "EnvironmentBrowser",
+        "QueryConfigOption",
+        environment::option,
+    ),
+    (
+        "EnvironmentBrowser",
+        "QueryConfigOptionEx",
+        environment::option_ex,
+    ),
+    (
+        "EnvironmentBrowser",
+        "QueryConfigTarget",
+        environment::target,
+    ),
+    (
+        "EnvironmentBrowser",
+        "QueryTargetCapabilities",
+        environment::capabilities,
+    ),
+    (
+        "HostDatastoreBrowser",
+        "SearchDatastore_Task",
+        browser::search,
+    ),
+    (
+        "HostDatastoreBrowser",
+        "SearchDatastoreSubFolders_Task",
+        browser::search_below,
+    ),
+    (
+        "AuthorizationManager",
+        "RetrieveAllPermissions",
+        authorization::all_permissions,
+    ),
+    (
+        "AuthorizationManager",
+        "RetrieveEntityPermissions",
+        authorization::entity_permissions,
+    ),
+    (
+        "AuthorizationManager",
+        "RetrieveRolePermissions",
+        authorization::role_permissions,
+    ),
+    (
+        "AuthorizationManager",
+        "HasPrivilegeOnEntity",
+        authorization::on_entity,
+    ),
+    (
+        "AuthorizationManager",
+        "HasPrivilegeOnEntities",
+        authorization::on_entities,
+    ),
+    (
+        "AuthorizationManager",
+        "HasUserPrivilegeOnEntities",
+        authorization::of_user_on_entities,
+    ),
+    (
+        "AuthorizationManager",
+        "FetchUserPrivilegeOnEntities",
+        authorization::privileges_of_user,
+    ),
+    ("ExtensionManager", "FindExtension", entity::no_extension),
     ("EventManager", "QueryEvents", events::query),
     (
         "PerformanceManager",
@@ -361,7 +470,7 @@ pub(crate) fn answer(
     // Only of these kinds nothing is in the inventory.
     let world = match this.kind {
         "ServiceInstance" | "SessionManager" | "Task" | "PropertyCollector" | "PropertyFilter"
-        | "OptionManager" | "TaskManager" => None,
+        | "OptionManager" => None,
         "VirtualMachine" if is_alone(asked) => Some(call.world_of([&this])?),
         _ => Some(call.world()?),
     };

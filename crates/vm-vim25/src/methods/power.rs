@@ -1,9 +1,10 @@
 //! Power of VMs, their end, and the keys of locked ones.
 
-use super::Request;
+use super::{Request, folders};
+use crate::arguments::Read as _;
 use crate::fault::{self, About, Fault, Outcome};
 use crate::inventory;
-use crate::value::Value;
+use crate::value::{Object, Value};
 use vm_inventory::model::PowerState;
 use vm_inventory::{Error, Job, VmView};
 
@@ -64,6 +65,77 @@ pub(super) fn on(request: &Request<'_>) -> Outcome<Option<Value>> {
     )
 }
 
+/// Powers several VMs on, each by a task of its own.
+pub(super) fn on_several(request: &Request<'_>) -> Outcome<Option<Value>> {
+    let world = request.world()?;
+    let mut vms = Vec::new();
+    for of in request.args.references("vm")? {
+        vms.push((of.clone(), world.vm(&of)?.clone()));
+    }
+    let mut attempted = Vec::new();
+    let mut refused = Vec::new();
+    for (of, vm) in vms {
+        let template = request
+            .call
+            .act()?
+            .vm_hardware(&vm.id.to_string())
+            .is_ok_and(|hardware| hardware.template);
+        if template || vm.power == PowerState::On {
+            let fault = match template {
+                true => Fault::not_supported("a template cannot be powered on"),
+                false => Fault::new("InvalidPowerState", format!("{} is powered on", vm.name))
+                    .with(
+                        "requestedState",
+                        Value::choice("VirtualMachinePowerState", "poweredOn"),
+                    )
+                    .with(
+                        "existingState",
+                        Value::choice("VirtualMachinePowerState", "poweredOn"),
+                    ),
+            };
+            refused.push(
+                Object::new("ClusterNotAttemptedVmInfo")
+                    .with("vm", of)
+                    .with("fault", fault),
+            );
+            continue;
+        }
+        let about = About {
+            object: Some(of.clone()),
+            wants: Some(PowerState::On),
+            ..About::default()
+        };
+        let id = vm.id.to_string();
+        let task = request
+            .call
+            .start("PowerOnVM_Task", &of, vm.name.as_str(), move |work| {
+                work.run(work.act.power_on(&id, false), &about)?;
+                Ok(None)
+            })?;
+        attempted.push(
+            Object::new("ClusterAttemptedVmInfo")
+                .with("vm", of)
+                .with("task", task),
+        );
+    }
+    let result = Object::new("ClusterPowerOnVmResult")
+        .with(
+            "attempted",
+            Value::objects("ClusterAttemptedVmInfo", attempted),
+        )
+        .with(
+            "notAttempted",
+            Value::objects("ClusterNotAttemptedVmInfo", refused),
+        );
+    let task = request.call.start(
+        "PowerOnMultiVM_Task",
+        &request.this,
+        inventory::DATACENTER,
+        move |_| Ok(Some(result.into())),
+    )?;
+    Ok(Some(task))
+}
+
 pub(super) fn off(request: &Request<'_>) -> Outcome<Option<Value>> {
     one(
         request,
@@ -86,6 +158,9 @@ pub(super) fn reset(request: &Request<'_>) -> Outcome<Option<Value>> {
 }
 
 pub(super) fn destroy(request: &Request<'_>) -> Outcome<Option<Value>> {
+    if let Some(folder) = folders::target(request)? {
+        return folders::destroy(request, folder);
+    }
     if request.this.kind != "VirtualMachine" {
         let name = request.world()?.name(&request.this).unwrap_or_default();
         let message = if request.this == inventory::root_folder() {

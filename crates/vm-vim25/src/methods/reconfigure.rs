@@ -12,7 +12,7 @@ use crate::xml::Element;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use vm_inventory::model::PowerState;
-use vm_inventory::{EditTpm, Name, ReconfigureVm, Rekey, VmView};
+use vm_inventory::{EditTpm, EncryptVm, Name, ReconfigureVm, Rekey, VmView};
 
 /// What a configuration says, as far as it is read here.
 #[derive(Clone, Debug)]
@@ -200,11 +200,52 @@ pub(super) fn reconfigure(request: &Request<'_>) -> Outcome<Option<Value>> {
     Ok(Some(task))
 }
 
+/// A change of whether a VM is encrypted for itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Encryption {
+    Begin(Key),
+    End,
+}
+
+impl Encryption {
+    fn take(&self, work: &Work, vm: &str, about: &About) -> Outcome<()> {
+        let job = match self {
+            Self::Begin(key) => work.act.encrypt_vm(vm, key.request()),
+            Self::End => work.act.decrypt_vm(vm),
+        };
+        work.run(job, about)?;
+        Ok(())
+    }
+}
+
+impl Key {
+    /// What faults tell of it.
+    pub(super) fn about(&self, about: &About) -> About {
+        let Some(provider) = &self.provider else {
+            return about.clone();
+        };
+        About {
+            key: Some((provider.to_string(), self.id.clone().unwrap_or_default())),
+            ..about.clone()
+        }
+    }
+
+    /// The request to encrypt a VM under it.
+    pub(super) fn request(&self) -> EncryptVm {
+        EncryptVm {
+            provider: self.provider.clone(),
+            key_id: self.id.clone(),
+        }
+    }
+}
+
 /// What a change of a VM takes, in its order.
 pub(super) struct Steps {
     edit: Option<EditTpm>,
     /// The key that the VM goes under.
     rekey: Option<(Key, bool)>,
+    /// Whether it is encrypted for itself from now on, or not any more.
+    encryption: Option<Encryption>,
     /// The certificates that the TPM's endorsement keys are to have (DER each).
     certificates: Vec<Vec<u8>>,
     /// What the VM is made for: changed before its TPM, put back if that is refused.
@@ -218,6 +259,7 @@ impl Steps {
     /// Refuses what makes no sense for the VM as it is.
     pub(super) fn of(vm: &VmView, spec: Spec) -> Outcome<Self> {
         let present = vm.tpm.present;
+        let encrypted = present || vm.encrypted;
         let remove = EditTpm {
             present: false,
             provider: None,
@@ -228,6 +270,7 @@ impl Steps {
         let mut steps = Self {
             edit: None,
             rekey: None,
+            encryption: None,
             certificates: Vec::new(),
             settings: ReconfigureVm::default(),
             before: ReconfigureVm::default(),
@@ -254,6 +297,11 @@ impl Steps {
             (Some(TpmChange::Add), crypto) => {
                 let key = match crypto {
                     None | Some(Crypto::Nothing) => Key::default(),
+                    Some(_) if encrypted => {
+                        return Err(wrong(
+                            "the VM is encrypted already; change its keys and its TPM one after the other",
+                        ));
+                    }
                     Some(Crypto::Encrypt(key)) => key,
                     Some(_) => return Err(wrong("the VM is not encrypted yet")),
                 };
@@ -266,29 +314,40 @@ impl Steps {
                     steps.rekey = Some((key, false));
                 }
             }
-            (Some(TpmChange::Remove), None | Some(Crypto::Nothing | Crypto::Decrypt)) => {
+            (Some(TpmChange::Remove), Some(Crypto::Decrypt)) => {
                 steps.edit = Some(remove);
+                // One that is encrypted for its TPM is not any more without it.
+                steps.encryption = vm.encrypted.then_some(Encryption::End);
+            }
+            (Some(TpmChange::Remove), None | Some(Crypto::Nothing)) => {
+                steps.edit = Some(remove);
+            }
+            (Some(TpmChange::Remove), Some(_)) if vm.encrypted => {
+                return Err(wrong(
+                    "change the TPM of the VM and its keys one after the other",
+                ));
             }
             (Some(TpmChange::Remove), Some(_)) => {
                 return Err(wrong("the VM is not encrypted any more without its TPM"));
             }
             (None, None | Some(Crypto::Nothing)) => {}
-            (None, Some(Crypto::Recrypt { key, deep })) if present => {
+            (None, Some(Crypto::Recrypt { key, deep })) if encrypted => {
                 steps.rekey = Some((key, deep));
             }
-            (None, Some(Crypto::Encrypt(_))) if present => {
+            (None, Some(Crypto::Encrypt(_))) if encrypted => {
                 return Err(Fault::new("InvalidState", "the VM is encrypted already"));
             }
-            (None, Some(Crypto::Encrypt(_))) => {
-                return Err(Fault::not_supported(
-                    "a VM is encrypted here because of its TPM; add a VirtualTPM in the same request",
-                ));
+            (None, Some(Crypto::Encrypt(key))) => {
+                steps.encryption = Some(Encryption::Begin(key));
             }
             (None, Some(Crypto::Decrypt)) if present => {
                 return Err(Fault::new(
                     "InvalidState",
                     "a VM with a TPM is encrypted; remove the TPM in the same request",
                 ));
+            }
+            (None, Some(Crypto::Decrypt)) if encrypted => {
+                steps.encryption = Some(Encryption::End);
             }
             (None, Some(Crypto::Decrypt | Crypto::Recrypt { .. })) => {
                 return Err(Fault::new("InvalidState", "the VM is not encrypted"));
@@ -350,6 +409,13 @@ impl Steps {
         let added = self.edit.as_ref().is_some_and(|edit| edit.present);
         if !removed && let Some(edit) = &self.edit {
             work.run(work.act.edit_tpm(vm, edit), about)?;
+        }
+        if let Some(encryption) = &self.encryption {
+            let named = match encryption {
+                Encryption::Begin(key) => key.about(about),
+                Encryption::End => about.clone(),
+            };
+            encryption.take(work, vm, &named)?;
         }
         if let Some((key, deep)) = &self.rekey {
             let rekeyed = given_key(
@@ -479,6 +545,24 @@ mod tests {
         assert_eq!(
             kind(&vm, &crypto("CryptoSpecEncrypt", "cryptoKeyId")),
             "InvalidState"
+        );
+        // A VM without a TPM is encrypted for itself.
+        let own = VmView {
+            encrypted: true,
+            provider: vm.provider.clone(),
+            ..plain.clone()
+        };
+        let encrypt = crypto("CryptoSpecEncrypt", "cryptoKeyId");
+        let decrypt = "<crypto xsi:type='CryptoSpecDecrypt'/>";
+        assert_eq!(kind(&plain, &encrypt), "fine");
+        assert_eq!(kind(&own, &encrypt), "InvalidState");
+        assert_eq!(kind(&own, decrypt), "fine");
+        assert_eq!(kind(&plain, decrypt), "InvalidState");
+        assert_eq!(kind(&vm, decrypt), "InvalidState");
+        assert_eq!(kind(&own, &add), "fine");
+        assert_eq!(
+            kind(&own, &crypto("CryptoSpecDeepRecrypt", "newKeyId")),
+            "fine"
         );
         assert_eq!(
             kind(&plain, &(add + &crypto("CryptoSpecEncrypt", "cryptoKeyId"))),

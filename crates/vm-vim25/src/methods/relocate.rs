@@ -23,6 +23,7 @@ pub(super) fn relocate(request: &Request<'_>) -> Outcome<Option<Value>> {
     };
     locator::check_place(there, spec)?;
     let datastore = locator::datastore(there, spec)?;
+    let folder = locator::folder(there, spec)?;
     let to = there.vcenter.name.clone();
     let crossing = to != vm.vcenter;
     if let Some(crypto) = spec.child("cryptoSpec")
@@ -48,15 +49,18 @@ pub(super) fn relocate(request: &Request<'_>) -> Outcome<Option<Value>> {
         &request.this,
         vm.name.as_str(),
         move |work| {
-            if stays {
-                // It is there already: among the host and pool that there are nothing else can be meant.
-                return Ok(None);
+            // One that stays is there already: among the host and pool that there are nothing else can be meant.
+            if !stays {
+                let request = Relocate {
+                    vcenter: Some(to),
+                    datastore,
+                };
+                work.run(work.act.relocate_vm(&id, &request), &about)?;
             }
-            let request = Relocate {
-                vcenter: Some(to),
-                datastore,
-            };
-            work.run(work.act.relocate_vm(&id, &request), &about)?;
+            if let Some(folder) = folder {
+                let placed = work.act.place_vm(&id, folder);
+                placed.map_err(|error| crate::fault::of(&error, &about))?;
+            }
             // On another vCenter the VM is another object, which the caller is told.
             Ok(crossing.then(|| Value::from(moved)))
         },

@@ -40,7 +40,7 @@ pub(super) fn property(
             "datastoreFolder" => Some(inventory::datastore_folder().into()),
             "networkFolder" => Some(inventory::network_folder().into()),
             "datastore" => Some(datastores(world)),
-            "network" => Some(Value::refs([])),
+            "network" => Some(Value::refs([inventory::network()])),
             "configuration" => Some(
                 Object::new("DatacenterConfigInfo")
                     .with(
@@ -54,8 +54,9 @@ pub(super) fn property(
         "ClusterComputeResource" => match name {
             "host" => Some(Value::refs([inventory::host()])),
             "resourcePool" => Some(inventory::resource_pool().into()),
+            "environmentBrowser" => Some(inventory::environment_browser().into()),
             "datastore" => Some(datastores(world)),
-            "network" => Some(Value::refs([])),
+            "network" => Some(Value::refs([inventory::network()])),
             "summary" => Some(
                 Object::new("ClusterComputeResourceSummary")
                     .with("numHosts", 1)
@@ -72,6 +73,23 @@ pub(super) fn property(
             "owner" => Some(inventory::cluster().into()),
             "vm" => Some(Value::refs(world.vms.iter().map(|vm| inventory::vm(vm.id)))),
             "resourcePool" => Some(Value::refs([])),
+            "runtime" => Some(
+                Object::new("ResourcePoolRuntimeInfo")
+                    .with("memory", usage())
+                    .with("cpu", usage())
+                    .with(
+                        "overallStatus",
+                        Value::choice("ManagedEntityStatus", "green"),
+                    )
+                    .into(),
+            ),
+            "config" => Some(
+                Object::new("ResourceConfigSpec")
+                    .with("entity", inventory::resource_pool())
+                    .with("cpuAllocation", allocation())
+                    .with("memoryAllocation", allocation())
+                    .into(),
+            ),
             "summary" => Some(
                 Object::new("ResourcePoolSummary")
                     .with("name", inventory::POOL)
@@ -80,10 +98,48 @@ pub(super) fn property(
             _ => None,
         },
         "HostSystem" => host(world, name),
+        "Network" => match name {
+            "summary" => Some(
+                Object::new("NetworkSummary")
+                    .with("network", inventory::network())
+                    .with("name", inventory::NETWORK)
+                    .with("accessible", true)
+                    .with("ipPoolName", "")
+                    .into(),
+            ),
+            "host" => Some(Value::refs([inventory::host()])),
+            "vm" => Some(Value::refs([])),
+            _ => None,
+        },
         "Datastore" => datastore(call, world, of, world.datastore(of)?, name)?,
         _ => return Err(Fault::object_not_found(of)),
     };
     Ok(own.or_else(|| common(call, world, of, name)))
+}
+
+/// What a pool uses of processors or memory, which nothing here does.
+fn usage() -> Object {
+    Object::new("ResourcePoolResourceUsage")
+        .with("reservationUsed", 0i64)
+        .with("reservationUsedForVm", 0i64)
+        .with("unreservedForPool", 0i64)
+        .with("unreservedForVm", 0i64)
+        .with("overallUsage", 0i64)
+        .with("maxUsage", 0i64)
+}
+
+/// What a pool may use: as much as there is.
+fn allocation() -> Object {
+    Object::new("ResourceAllocationInfo")
+        .with("reservation", 0i64)
+        .with("expandableReservation", true)
+        .with("limit", -1i64)
+        .with(
+            "shares",
+            Object::new("SharesInfo")
+                .with("shares", 4000)
+                .with("level", Value::choice("SharesLevel", "normal")),
+        )
 }
 
 fn datastores(world: &World) -> Value {
@@ -136,6 +192,24 @@ fn host(world: &World, name: &str) -> Option<Value> {
         "summary" => Some(
             Object::new("HostListSummary")
                 .with("host", inventory::host())
+                .with(
+                    "hardware",
+                    Object::new("HostHardwareSummary")
+                        .with("vendor", "vtpm")
+                        .with("model", "vtpm")
+                        .with(
+                            "uuid",
+                            super::instance_uuid(&format!("host of {}", world.vcenter.name)),
+                        )
+                        .with("memorySize", 0i64)
+                        .with("cpuModel", "")
+                        .with("cpuMhz", 0)
+                        .with("numCpuPkgs", 1i16)
+                        .with("numCpuCores", 1i16)
+                        .with("numCpuThreads", 1i16)
+                        .with("numNics", 0)
+                        .with("numHBAs", 0),
+                )
                 .with("runtime", runtime())
                 .with(
                     "config",
@@ -154,8 +228,9 @@ fn host(world: &World, name: &str) -> Option<Value> {
                 .into(),
         ),
         "vm" => Some(Value::refs(world.vms.iter().map(|vm| inventory::vm(vm.id)))),
+        "datastoreBrowser" => Some(inventory::any_datastore_browser().into()),
         "datastore" => Some(datastores(world)),
-        "network" => Some(Value::refs([])),
+        "network" => Some(Value::refs([inventory::network()])),
         _ => None,
     }
 }
@@ -205,6 +280,7 @@ fn datastore(
                 .with("nativeSnapshotSupported", false)
                 .into(),
         ),
+        "browser" => Some(inventory::datastore_browser(&datastore.name).into()),
         "vm" => Some(Value::refs(world.vms_on(&datastore.name))),
         _ => None,
     })

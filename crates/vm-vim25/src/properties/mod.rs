@@ -3,7 +3,7 @@
 mod entity;
 mod vm;
 
-pub(crate) use vm::{TPM_KEY, of_snapshot, settings_path};
+pub(crate) use vm::{TPM_KEY, capability, guest_name, of_snapshot, settings_path};
 
 use crate::fault::{Fault, Outcome};
 use crate::inventory::{self, World};
@@ -12,6 +12,9 @@ use crate::server::Call;
 use crate::tasks::AnyTask;
 use crate::value::{MoRef, Object, Value};
 use vm_inventory::model::Timestamp;
+
+/// Collectors of tasks or events that a session may have, among other things.
+const MOST_COLLECTORS: i32 = 32;
 
 /// Whether there is such an object.
 pub(crate) fn exists(call: &Call, world: Option<&World>, of: &MoRef) -> bool {
@@ -27,13 +30,27 @@ pub(crate) fn exists(call: &Call, world: Option<&World>, of: &MoRef) -> bool {
         inventory::event_manager(),
         inventory::performance_manager(),
         inventory::custom_fields_manager(),
+        inventory::environment_browser(),
+        inventory::authorization_manager(),
+        inventory::extension_manager(),
+        inventory::license_manager(),
+        inventory::any_datastore_browser(),
     ];
     if fixed.contains(of) {
         return true;
     }
     match of.kind {
         "Task" => AnyTask::find(call, of).is_ok(),
-        "ContainerView" | "ListView" | "PropertyCollector" | "PropertyFilter" => call
+        "HostDatastoreBrowser" => world.is_some_and(|world| {
+            let mut browsers = world.datastores.iter();
+            browsers.any(|it| inventory::datastore_browser(&it.name) == *of)
+        }),
+        "ContainerView"
+        | "ListView"
+        | "PropertyCollector"
+        | "PropertyFilter"
+        | "TaskHistoryCollector"
+        | "EventHistoryCollector" => call
             .login
             .as_ref()
             .is_some_and(|login| login.objects().has(of)),
@@ -71,7 +88,7 @@ pub(crate) fn property(
         }
         "TaskManager" => match name {
             "recentTask" => Some(Value::refs(AnyTask::recent(call)?)),
-            "maxCollector" => Some(0.into()),
+            "maxCollector" => Some(MOST_COLLECTORS.into()),
             _ => None,
         },
         "Task" => match name {
@@ -91,7 +108,54 @@ pub(crate) fn property(
         },
         "EventManager" => match name {
             "latestEvent" => crate::methods::events::latest(call)?,
-            "maxCollector" => Some(0.into()),
+            "maxCollector" => Some(MOST_COLLECTORS.into()),
+            _ => None,
+        },
+        "TaskHistoryCollector" | "EventHistoryCollector" => match name {
+            "latestPage" => Some(crate::methods::history::latest_page(
+                call,
+                world.ok_or_else(missing)?,
+                of,
+            )?),
+            "initialized" => Some(true.into()),
+            _ => None,
+        },
+        "AuthorizationManager" => match name {
+            "roleList" => Some(Value::objects(
+                "AuthorizationRole",
+                crate::methods::authorization::roles(),
+            )),
+            "privilegeList" => Some(Value::objects(
+                "AuthorizationPrivilege",
+                crate::methods::authorization::privileges(),
+            )),
+            _ => None,
+        },
+        "ExtensionManager" => match name {
+            "extensionList" => Some(Value::objects("Extension", [])),
+            _ => None,
+        },
+        "LicenseManager" => match name {
+            "sourceAvailable" => Some(true.into()),
+            "licensedEdition" => Some("".into()),
+            "licenses" => Some(Value::objects("LicenseManagerLicenseInfo", [])),
+            _ => None,
+        },
+        "EnvironmentBrowser" => match name {
+            "datastoreBrowser" => Some(inventory::any_datastore_browser().into()),
+            _ => None,
+        },
+        "HostDatastoreBrowser" => match name {
+            "datastore" => {
+                let mut all = world.ok_or_else(missing)?.datastores.clone();
+                all.retain(|it| {
+                    let own = inventory::datastore_browser(&it.name);
+                    *of == inventory::any_datastore_browser() || *of == own
+                });
+                Some(Value::refs(
+                    all.iter().map(|it| inventory::datastore(&it.name)),
+                ))
+            }
             _ => None,
         },
         "PerformanceManager" | "CustomFieldsManager" => match name {
@@ -135,9 +199,12 @@ pub(crate) fn content(call: &Call) -> Object {
         .with("about", about(call))
         .with("setting", inventory::option_manager())
         .with("sessionManager", inventory::session_manager())
+        .with("authorizationManager", inventory::authorization_manager())
         .with("perfManager", inventory::performance_manager())
         .with("eventManager", inventory::event_manager())
         .with("taskManager", inventory::task_manager())
+        .with("extensionManager", inventory::extension_manager())
+        .with("licenseManager", inventory::license_manager())
         .with("customFieldsManager", inventory::custom_fields_manager())
         .with("searchIndex", inventory::search_index())
         .with("cryptoManager", inventory::crypto_manager())

@@ -41,6 +41,7 @@ pub(super) fn property(
                 .into(),
         ),
         "capability" => Some(capability().into()),
+        "environmentBrowser" => Some(inventory::environment_browser().into()),
         "resourcePool" => {
             let hardware = call
                 .act()?
@@ -268,7 +269,7 @@ fn number_of(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-fn capability() -> Object {
+pub(crate) fn capability() -> Object {
     Object::new("VirtualMachineCapability")
         .with("snapshotOperationsSupported", true)
         .with("multipleSnapshotsSupported", true)
@@ -402,6 +403,7 @@ mod tests {
             memory_mb: 4,
             annotation: String::new(),
             template: false,
+            folder: None,
         };
         for object in [runtime(vm), summary(vm, &hardware), capability()] {
             assert_eq!(object.strangers(), Vec::<String>::new());

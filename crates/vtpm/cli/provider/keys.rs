@@ -1,7 +1,7 @@
-//! `vtpm provider keys|forget-keys|rekey` and `vtpm vm rekey|unlock`: the life of keys.
+//! `vtpm provider keys|forget-keys|rekey` and `vtpm vm rekey|encrypt|decrypt|unlock`: the life of keys.
 
 use clap::Args;
-use vm_inventory::{KeyUse, Name, Rekey, RekeyAll};
+use vm_inventory::{EncryptVm, KeyUse, Name, Rekey, RekeyAll};
 use vm_web::api::{Accepted, Forgotten, OnVCenter};
 
 use super::key_server::at_vcenter;
@@ -61,6 +61,30 @@ pub(crate) struct RekeyVm {
     /// Make the data key anew too, and seal all files under it; the VM has to be off
     #[arg(long)]
     deep: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Encrypt {
+    /// Name or id
+    vm: String,
+    /// Take the key from this provider [default: that of the vCenter]
+    #[arg(long, value_name = "NAME")]
+    provider: Option<Name>,
+    /// Take this key of it [default: a new one]
+    #[arg(long, value_name = "ID")]
+    key_id: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Decrypt {
+    /// Name or id
+    vm: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -135,6 +159,26 @@ impl RekeyVm {
         };
         let accepted: Accepted = client.post(&path, &request).await?;
         ended(client, accepted, self.json, "re-keyed").await
+    }
+}
+
+impl Encrypt {
+    pub(crate) async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let path = format!("/v1/vms/{}/encrypt", component(&self.vm));
+        let request = EncryptVm {
+            provider: self.provider,
+            key_id: self.key_id,
+        };
+        let accepted: Accepted = client.post(&path, &request).await?;
+        ended(client, accepted, self.json, "encrypted").await
+    }
+}
+
+impl Decrypt {
+    pub(crate) async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let path = format!("/v1/vms/{}/decrypt", component(&self.vm));
+        let accepted: Accepted = client.post(&path, &OnVCenter::default()).await?;
+        ended(client, accepted, self.json, "decrypted").await
     }
 }
 

@@ -19,7 +19,7 @@ use vm_store::backend::read_named;
 use vm_web::api::{BackUp, BackedUp, Password, Restore as RestoreRequest};
 use zeroize::Zeroizing;
 
-pub(crate) use keys::{RekeyVm, Unlock, ended};
+pub(crate) use keys::{Decrypt, Encrypt, RekeyVm, Unlock, ended};
 
 use super::client::{Client, Refusal, component, set_up};
 use super::list::{List, Row, yes_or_no};

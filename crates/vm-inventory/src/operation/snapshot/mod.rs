@@ -400,6 +400,7 @@ impl Operations {
             | Intent::Make { .. }
             | Intent::Remove { .. }
             | Intent::EditTpm { .. }
+            | Intent::Encrypt { .. }
             | Intent::Rekey { .. }
             | Intent::RekeyAll { .. } => return Ok(()),
         }
