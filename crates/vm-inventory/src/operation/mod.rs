@@ -14,6 +14,7 @@ mod create;
 mod delete;
 mod device_keys;
 mod edit_tpm;
+mod foresee;
 mod hardware;
 mod ovf_export;
 mod ovf_import;

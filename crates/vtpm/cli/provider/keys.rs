@@ -7,7 +7,7 @@ use vm_web::api::{Accepted, Forgotten, OnVCenter};
 use super::key_server::at_vcenter;
 use crate::cli::client::{Client, component};
 use crate::cli::list::{List, Row, yes_or_no};
-use crate::cli::operate::each;
+use crate::cli::operate::{How, each, operate, report};
 use crate::cli::output;
 
 #[derive(Args, Debug)]
@@ -61,9 +61,8 @@ pub(crate) struct RekeyVm {
     /// Make the data key anew too, and seal all files under it; the VM has to be off
     #[arg(long)]
     deep: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 #[derive(Args, Debug)]
@@ -71,9 +70,8 @@ pub(crate) struct Unlock {
     /// Names or ids
     #[arg(required = true)]
     vms: Vec<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 impl Keys {
@@ -122,7 +120,8 @@ impl RekeyProvider {
             deep: self.deep,
         };
         let accepted: Accepted = client.post(&path, &request).await?;
-        ended(client, accepted, self.json, "re-keyed").await
+        let task = client.wait(accepted).await?;
+        report(&task, self.json, "re-keyed")
     }
 }
 
@@ -133,8 +132,7 @@ impl RekeyVm {
             provider: self.provider,
             deep: self.deep,
         };
-        let accepted: Accepted = client.post(&path, &request).await?;
-        ended(client, accepted, self.json, "re-keyed").await
+        operate(client, &path, &request, self.how, "re-keyed").await
     }
 }
 
@@ -142,27 +140,8 @@ impl Unlock {
     pub(crate) async fn execute(self, client: &Client) -> anyhow::Result<()> {
         each(&self.vms, async |vm| {
             let path = format!("/v1/vms/{}/unlock", component(vm));
-            let accepted: Accepted = client.post(&path, &OnVCenter::default()).await?;
-            ended(client, accepted, self.json, "unlocked").await
+            operate(client, &path, &OnVCenter::default(), self.how, "unlocked").await
         })
         .await
     }
-}
-
-/// Waits for a task and says what came of it.
-pub(crate) async fn ended(
-    client: &Client,
-    accepted: Accepted,
-    json: bool,
-    done: &str,
-) -> anyhow::Result<()> {
-    let task = client.wait(accepted).await?;
-    if json {
-        return output::json(&task);
-    }
-    output::line(format!("{}: {done}", task.vm_name))?;
-    for note in &task.notes {
-        output::line(format!("  {note}"))?;
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@ mod compositions;
 mod copies;
 mod crashes;
 mod creation;
+mod foreseen;
 mod inventory;
 mod keys;
 mod packages;
