@@ -3,12 +3,11 @@
 //! Each is begun as it is: every check is made, and where it would record its task it ends ([`Operations::would`]). So nothing is
 //! foreseen by other rules than those that decide.
 
-use super::plan::refused;
 use super::{CreateVm, Effects, Fate, Job, Operations, Preview, Rekey, TakeSnapshot, VmPreview};
 use crate::model::{NameHolder, PowerState, Record as _, Vm};
 use crate::provisioning::{Operation, TpmAction};
-use crate::requirements::{Failure, Rule};
-use crate::{Error, Name, Result, acting};
+use crate::requirements::Failure;
+use crate::{Error, Result, acting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -254,17 +253,9 @@ fn unchanged(vm: Vm) -> VmPreview {
 
 /// A refusal as the rules that are not met; what is no rule stays an error.
 fn failures_of(error: Error) -> Result<Vec<Failure>> {
-    let one =
-        |rule, vm: &Name, error: &Error| vec![Failure::of(rule, error.to_string()).for_vm(vm)];
-    Ok(match &error {
-        Error::Rules { failures, .. } => failures.clone(),
-        Error::Requirements { vm, failures } => {
-            let failures = failures.iter().cloned();
-            failures.map(|failure| failure.for_vm(vm)).collect()
-        }
-        Error::Provisioning { vm, refusal } => vec![refused(refusal).for_vm(vm)],
-        Error::Power { vm, .. } => one(Rule::PowerState, vm, &error),
-        Error::Exists { name, .. } => one(Rule::Place, name, &error),
-        _ => return Err(error),
-    })
+    let failures = error.failures();
+    if failures.is_empty() {
+        return Err(error);
+    }
+    Ok(failures)
 }

@@ -478,11 +478,7 @@ impl Needs {
 }
 
 pub(super) fn refused(refusal: &Refusal) -> Failure {
-    let rule = match refusal {
-        Refusal::NotAllowed { .. } => Rule::TpmChoice,
-        Refusal::TemplateDecides { .. } | Refusal::NoDecision { .. } => Rule::TemplateDecides,
-    };
-    Failure::of(rule, refusal.to_string())
+    Failure::of(refusal.rule(), refusal.to_string())
 }
 
 /// What stands in the place of a VM's id where operations keep each other away from something else.
