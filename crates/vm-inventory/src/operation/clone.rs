@@ -5,6 +5,7 @@ use super::plan::Wanted;
 use super::{Job, Operations, Preview, TpmBytes, lock};
 use crate::model::{SourceVm, Timestamp, Vm, VmId, VmTpm};
 use crate::provisioning::{Operation, TpmAction, TpmProvisioning};
+use crate::requirements::Rule;
 use crate::task::TargetKind;
 use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,18 @@ impl Operations {
     /// Every rule that is not met; then nothing was changed.
     pub fn clone_vm(self: &Arc<Self>, source: &str, request: &CloneVm) -> Result<Job> {
         let id = VmId::random();
-        self.accept(|this| this.plan_clone(id, source, request))
+        self.accept(|this| {
+            let plan = this.plan_clone(id, source, request)?;
+            match (plan.failures.as_slice(), plan.items.as_slice()) {
+                // A name that is taken, and nothing else, has an error of its own.
+                ([only], [item]) if only.rule == Rule::Place => Err(Error::Exists {
+                    what: "VM",
+                    name: item.vm.name.clone(),
+                    place: format!("vCenter {}", item.vm.vcenter),
+                }),
+                _ => Ok(plan),
+            }
+        })
     }
 
     /// What [`Self::clone_vm`] would do.
