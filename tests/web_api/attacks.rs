@@ -27,7 +27,8 @@ fn body_for(method: &str, path: &str) -> Option<Value> {
             _,
             "/v1/providers/{name}/certificate"
             | "/v1/vcenters/{name}/ca/certificate"
-            | "/v1/vms/{vm}/ek/certificate",
+            | "/v1/vms/{vm}/ek/certificate"
+            | "/v1/vms/{vm}/device-keys/certificate",
         ) => json!({"certificate": "x"}),
         (_, "/v1/vcenters/{vcenter}/trust" | "/v1/datastores/{datastore}/share") => {
             json!({"vcenter": "vc01"})
