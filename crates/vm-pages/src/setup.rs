@@ -348,7 +348,7 @@ fn carry_out(scoped: &Scoped, what: &str, fields: &Fields) -> Result<(), Problem
             let version = fields.text("version").unwrap_or_default();
             scoped.create_vcenter(CreateVCenter {
                 name: name()?,
-                version: version.parse().map_err(|error| wrong(format!("{error}")))?,
+                version: version.parse().map_err(wrong)?,
             })?;
         }
         "trust" => scoped.trust(
