@@ -1,11 +1,13 @@
-//! Where things are on this machine: the data folder of the daemon and its socket.
+//! Where things are: the data folder of the daemon and its socket on this machine, or a daemon elsewhere.
 
 use std::env;
 use std::path::PathBuf;
 
 use clap::Args;
 
-/// Names the folder that holds everything the daemon keeps; flattened into each verb that talks to the daemon.
+use crate::cli::server::ServerArgs;
+
+/// Names the folder that holds everything the daemon keeps; flattened into each verb that needs it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DataFolder {
     /// Folder of the daemon: inventory, key providers, datastores, sockets
@@ -37,4 +39,13 @@ impl DataFolder {
     pub(crate) fn socket(&self) -> PathBuf {
         self.path().join("vtpm.sock")
     }
+}
+
+/// Says which daemon a verb talks to: the one of a data folder on this machine, or one elsewhere.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Daemon {
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }

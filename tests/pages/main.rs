@@ -10,4 +10,5 @@ mod support;
 mod intruders;
 mod keyboard;
 mod looks;
+mod setup;
 mod visitor;

@@ -12,7 +12,7 @@ fn body_for(method: &str, path: &str) -> Option<Value> {
     let name = json!({"name": "loot"});
     Some(match (method, path) {
         ("GET" | "DELETE", _) => return None,
-        (_, "/v1/vms/{vm}/power") => json!({"action": "on"}),
+        (_, "/v1/vms/{vm}/power" | "/v1/vapps/{vapp}/power") => json!({"action": "on"}),
         (_, "/v1/vms/{vm}/clone" | "/v1/vms/{vm}/snapshots") => name,
         (_, "/v1/vms/{vm}/move") => json!({"vapp": "acme-shop"}),
         (_, "/v1/vms/{vm}/import") => json!({"name": "loot", "vdc": "vdc1"}),

@@ -12,5 +12,6 @@ mod attacks;
 mod bad_input;
 mod clients;
 mod description;
+mod elsewhere;
 mod users;
 mod without_a_daemon;

@@ -205,6 +205,12 @@ fn draft(key: &str, value: &[u8]) -> Result<Option<AuditEntry>> {
     Ok(None)
 }
 
+/// How many entries were written.
+pub(crate) fn written(inventory: &Inventory) -> Result<u64> {
+    let head = inventory.find::<AuditHead>(&head_key())?;
+    Ok(head.map_or(0, |stored| stored.record.number))
+}
+
 /// Looks through the whole chain.
 pub(crate) fn check(inventory: &Inventory) -> Result<AuditCheck> {
     let head = inventory.find::<AuditHead>(&head_key())?;

@@ -3,7 +3,7 @@
 use crate::engine::EngineError;
 use crate::model::{PowerState, Role, VmId};
 use crate::provisioning::Refusal;
-use crate::requirements::Failure;
+use crate::requirements::{Failure, Rule};
 use crate::{Name, NameError};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -417,6 +417,25 @@ impl Error {
             | Self::Format { .. }
             | Self::Engine(_)
             | Self::Internal(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// The rules that are not met, where that is why something is refused.
+    #[must_use]
+    pub fn failures(&self) -> Vec<Failure> {
+        let one = |rule, vm: &Name| vec![Failure::of(rule, self.to_string()).for_vm(vm)];
+        match self {
+            Self::Rules { failures, .. } => failures.clone(),
+            Self::Requirements { vm, failures } => {
+                let failures = failures.iter().cloned();
+                failures.map(|failure| failure.for_vm(vm)).collect()
+            }
+            Self::Provisioning { vm, refusal } => {
+                vec![Failure::of(refusal.rule(), refusal.to_string()).for_vm(vm)]
+            }
+            Self::Power { vm, .. } => one(Rule::PowerState, vm),
+            Self::Exists { .. } => vec![Failure::of(Rule::Place, self.to_string())],
+            _ => Vec::new(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! an [`Operation`], or the reverse, fails the tests.
 
 use crate::VcVersion;
+use crate::requirements::Rule;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -241,6 +242,17 @@ pub enum Refusal {
         /// The operation.
         operation: Operation,
     },
+}
+
+impl Refusal {
+    /// The rule that is not met.
+    #[must_use]
+    pub fn rule(&self) -> Rule {
+        match self {
+            Self::NotAllowed { .. } => Rule::TpmChoice,
+            Self::TemplateDecides { .. } | Self::NoDecision { .. } => Rule::TemplateDecides,
+        }
+    }
 }
 
 fn list(actions: &[TpmAction]) -> String {

@@ -340,7 +340,10 @@ impl World {
         target: &str,
         tpm: Option<TpmProvisioning>,
     ) -> Task {
-        done(self.operations.clone_vm(source, clone_request(target, tpm)))
+        done(
+            self.operations
+                .clone_vm(source, &clone_request(target, tpm)),
+        )
     }
 
     /// The seed of a VM's TPM, as its file has it.
@@ -401,6 +404,7 @@ pub(crate) fn clone_request(target: &str, tpm: Option<TpmProvisioning>) -> Clone
     CloneVm {
         name: name(target),
         tpm,
+        vcenter: None,
         datastore: None,
     }
 }

@@ -15,31 +15,30 @@ const ON_PAGE: usize = 100;
 
 #[derive(Deserialize)]
 pub(crate) struct Part {
-    #[serde(default)]
-    page: usize,
+    /// Only entries before this one.
+    before: Option<u64>,
     #[serde(default)]
     check: bool,
 }
 
 pub(crate) async fn show(visitor: Visitor, Query(part): Query<Part>) -> Result<Response, Refusal> {
-    let Part { page, check } = part;
+    let Part { before, check } = part;
     let system = visitor.principal.is_system();
-    let (entries, total, checked) = visitor
+    let (mut entries, checked) = visitor
         .look(move |scoped| {
-            let mut entries = scoped.audit(0, usize::MAX)?;
-            let total = entries.len();
-            entries.reverse();
-            let shown = entries.into_iter().skip(page.saturating_mul(ON_PAGE));
-            let shown: Vec<_> = shown.take(ON_PAGE).collect();
+            let entries = scoped.audit_before(before, ON_PAGE.saturating_add(1))?;
             // The chain is one for all organizations.
             let checked = if check && system {
                 Some(scoped.check_audit()?)
             } else {
                 None
             };
-            Ok((shown, total, checked))
+            Ok((entries, checked))
         })
         .await?;
+    let more = entries.len() > ON_PAGE;
+    entries.truncate(ON_PAGE);
+    let last = entries.last().map(|entry| entry.number);
     let rows = html! {
         @for entry in &entries {
             tr {
@@ -70,7 +69,6 @@ pub(crate) async fn show(visitor: Visitor, Query(part): Query<Part>) -> Result<R
         "Notes",
         "Hash",
     ];
-    let last = total.div_ceil(ON_PAGE).saturating_sub(1);
     let body = html! {
         div.title {
             h1 { "Audit log" }
@@ -79,14 +77,13 @@ pub(crate) async fn show(visitor: Visitor, Query(part): Query<Part>) -> Result<R
         p.lead { "Every operation on a TPM or a key, each entry with the hash of the one before it." }
         @if let Some(check) = &checked { (outcome(check)) }
         section.card aria-labelledby="entries" {
-            h2 #entries { (parts::count(total, "entry", "entries")) }
+            h2 #entries { "Entries" }
             @if entries.is_empty() { (parts::empty("Nothing is written here.", "")) } @else { (parts::table("Entries", &heads, &rows)) }
-            @if last > 0 {
+            @if before.is_some() || more {
                 nav.pages aria-label="Pages" {
                     ul {
-                        @if page > 0 { li { a href={ "?page=" (page - 1) } { "Newer" } } }
-                        li { "page " (page + 1) " of " (last + 1) }
-                        @if page < last { li { a href={ "?page=" (page + 1) } { "Older" } } }
+                        @if before.is_some() { li { a href="/ui/audit" { "Newest" } } }
+                        @if let Some(last) = last.filter(|_| more) { li { a href={ "?before=" (last) } { "Older" } } }
                     }
                 }
             }

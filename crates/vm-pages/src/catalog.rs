@@ -1,7 +1,6 @@
 //! The pages of a catalog and of a template.
 
 use crate::chrome::{Place, Section};
-use crate::fields::FORM_TOKEN;
 use crate::parts::{self, Tone, badge};
 use crate::refusal::Refusal;
 use crate::visitor::Visitor;
@@ -27,12 +26,7 @@ pub(crate) async fn show(
         .await?;
     let address = catalog_operations::address(&catalog);
     let button = |operation: &str, words: &str| {
-        html! {
-            li { form method="post" action={ (address) "/do/" (operation) } {
-                input type="hidden" name=(FORM_TOKEN) value=(visitor.form_token);
-                button type="submit" { (words) }
-            } }
-        }
+        html! { li { a.button href={ (address) "/do/" (operation) } { (words) } } }
     };
     let rows = html! {
         @for it in &templates {
@@ -53,12 +47,13 @@ pub(crate) async fn show(
                     @if catalog.subscription.is_some() { (button("sync", "Take over what is offered")) }
                     @else if catalog.published { (button("unpublish", "End publishing")) }
                     @else { (button("publish", "Publish")) }
+                    @if catalog.subscription.is_none() { li { a.button href={ (address) "/upload" } { "Upload a package" } } }
                 }
             }
         }
         section.card aria-labelledby="templates" {
             h2 #templates { "Templates" }
-            @if templates.is_empty() { (parts::empty("It has no templates.", "«Capture as template» on the page of a vApp makes one; `vtpm template import` takes a package.")) }
+            @if templates.is_empty() { (parts::empty("It has no templates.", "«Capture as template» on the page of a vApp makes one; «Upload a package» takes an OVA.")) }
             @else { (parts::table("Templates", &["Template", "Origin", "TPM of instances", "VMs", "Made"], &rows)) }
         }
         section.card aria-labelledby="facts" {
@@ -112,6 +107,7 @@ pub(crate) async fn show_template(
         nav.operations aria-label="Operations" {
             ul {
                 @if visitor.may(Right::Build) { li { a.button.primary href={ "/ui/templates/" (template.id) "/do/instantiate" } { "Instantiate" } } }
+                @if visitor.may(Right::Catalogs) { li { a.button href={ "/ui/templates/" (template.id) "/package" } { "Download as OVA" } } }
                 @if visitor.may(Right::Catalogs) { li { a.button.danger href={ "/ui/templates/" (template.id) "/do/delete" } { "Delete" } } }
             }
         }

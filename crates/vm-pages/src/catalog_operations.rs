@@ -8,9 +8,9 @@ use crate::visitor::Visitor;
 use crate::{operate, parts};
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
+use maud::html;
 use vm_inventory::model::{Catalog, Template};
-use vm_inventory::provisioning::TpmAction;
-use vm_inventory::{Effects, Error, Instantiate, Job, Preview, Right, Scoped, VmPreview};
+use vm_inventory::{Error, Instantiate, Job, Preview, Right, Scoped};
 use vm_web::Problem;
 
 /// A catalog that the visitor sees.
@@ -30,6 +30,67 @@ pub(crate) fn address(catalog: &Catalog) -> String {
         parts::path(catalog.organization.as_str()),
         parts::path(catalog.name.as_str())
     )
+}
+
+/// Shows what publishing a catalog, ending that, or taking over what a followed one offers would do.
+pub(crate) async fn look_at_catalog(
+    visitor: Visitor,
+    Path((organization, name, operation)): Path<(String, String, String)>,
+) -> Result<Response, Refusal> {
+    let asked = operation.clone();
+    let (catalog, look, offer) = visitor
+        .look(move |scoped| {
+            let catalog = found(scoped, &organization, &name)?;
+            let exact = format!("{}/{}", catalog.organization, catalog.name);
+            let (look, offer) = match asked.as_str() {
+                "publish" | "unpublish" => {
+                    let offer = scoped.preview_publish_catalog(&exact, asked == "publish")?;
+                    (Preview::nothing(&asked), Some(offer))
+                }
+                "sync" => (scoped.preview_sync_catalog(&exact)?, None),
+                _ => return Err(operate::unknown(&asked)),
+            };
+            Ok((catalog, look, offer))
+        })
+        .await?;
+    let (title, verb, lead) = match operation.as_str() {
+        "publish" => (
+            "Publish",
+            "Publish it",
+            "Other organizations may follow it: they get TPMs of their own.",
+        ),
+        "unpublish" => (
+            "End publishing of",
+            "End it",
+            "Nobody follows it any more; what was taken over stays.",
+        ),
+        _ => (
+            "Take over what is offered to",
+            "Take it over",
+            "It becomes what the catalog that it follows offers.",
+        ),
+    };
+    let here = address(&catalog);
+    let form = Form {
+        lead,
+        ..Form::new(
+            format!("{title} {}", catalog.name),
+            verb,
+            format!("{here}/do/{operation}"),
+            (catalog.name.to_string(), here),
+        )
+    };
+    let offered = html! {
+        @if let Some(offer) = offer.filter(|offer| offer.catalog.published) {
+            h3 { (parts::count(offer.templates.len(), "template is", "templates are")) " offered" }
+            ul { @for template in &offer.templates { li { (template) } } }
+            @if !offer.withheld.is_empty() {
+                h3 { (parts::count(offer.withheld.len(), "template is", "templates are")) " withheld" }
+                ul { @for withheld in &offer.withheld { li { (withheld.to_string()) } } }
+            }
+        }
+    };
+    Ok(form.previewed_with(&visitor, &Fields::default(), &look, &offered))
 }
 
 /// Publishes a catalog, ends that, or takes over what a followed one offers.
@@ -160,13 +221,10 @@ fn read(operation: &str, fields: &Fields) -> Result<Request, Problem> {
     Ok(match operation {
         "instantiate" => {
             let standalone = fields.is_ticked("standalone");
-            let vdc = fields.owned("vdc").filter(|_| !standalone);
-            let organization = vdc.as_deref().and_then(|vdc| vdc.split_once('/'));
-            let organization = organization.map(|(organization, _)| organization.parse());
             Request::Instantiate(Instantiate {
                 name: fields.needed("name", "Name of the vApp")?,
-                vdc,
-                organization: organization.transpose().map_err(Error::from)?,
+                organization: fields.organization_of("vdc")?.filter(|_| !standalone),
+                vdc: fields.owned("vdc").filter(|_| !standalone),
                 tpm: None,
                 standalone,
                 vm: None,
@@ -183,26 +241,7 @@ fn look(scoped: &Scoped, template: &Template, request: &Request) -> Result<Previ
         Request::Instantiate(request) => {
             scoped.preview_instantiate(&template.id.to_string(), request)
         }
-        Request::Delete => Ok(Preview {
-            operation: "delete_template".to_owned(),
-            possible: true,
-            failures: Vec::new(),
-            vms: template
-                .vms
-                .iter()
-                .map(|vm| {
-                    let action = vm.tpm.as_ref().map(|_| TpmAction::Remove);
-                    VmPreview {
-                        source: Some(vm.name.clone()),
-                        vm: None,
-                        tpm: action,
-                        vcenter: vm.vcenter.clone(),
-                        provider: vm.provider.clone(),
-                        effects: Effects::of(action, false),
-                    }
-                })
-                .collect(),
-        }),
+        Request::Delete => scoped.preview_delete_template(&template.id.to_string()),
     }
 }
 

@@ -14,14 +14,16 @@ pub(crate) enum Section {
     Tasks,
     Events,
     Providers,
+    Setup,
     Audit,
 }
 
-const SECTIONS: [(Section, &str, &str); 5] = [
+const SECTIONS: [(Section, &str, &str); 6] = [
     (Section::Inventory, "Inventory", "/ui/"),
     (Section::Tasks, "Tasks", "/ui/tasks"),
     (Section::Events, "Events", "/ui/events"),
     (Section::Providers, "Key providers", "/ui/providers"),
+    (Section::Setup, "Setup", "/ui/setup"),
     (Section::Audit, "Audit log", "/ui/audit"),
 ];
 

@@ -72,6 +72,13 @@ impl Fields {
             .ok_or_else(|| wrong(format!("fill in the field «{label}»")))
     }
 
+    /// The organization of a virtual data center that was chosen from a list, which says `ORGANIZATION/NAME`.
+    pub(crate) fn organization_of(&self, field: &str) -> Result<Option<Name>, Problem> {
+        let chosen = self.text(field).and_then(|vdc| vdc.split_once('/'));
+        let organization = chosen.map(|(organization, _)| organization.parse());
+        Ok(organization.transpose().map_err(Error::from)?)
+    }
+
     /// One of a fixed set of words, or a number.
     pub(crate) fn choice<T: DeserializeOwned>(&self, field: &str) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(field) else {

@@ -7,7 +7,7 @@ use crate::{parts, preview};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use vm_inventory::Preview;
+use vm_inventory::{Name, Preview};
 use vm_web::Problem;
 
 /// How a field is filled in.
@@ -20,6 +20,10 @@ pub(crate) enum Kind {
     Radio(&'static [(&'static str, &'static str, &'static str)]),
     /// A box to tick.
     Tick,
+    /// What nobody may read over a shoulder.
+    Password,
+    /// A file of the visitor's machine.
+    File,
 }
 
 pub(crate) struct Field {
@@ -66,6 +70,15 @@ pub(crate) const COPY_OR_REPLACE: Kind = Kind::Radio(&[
     ),
 ]);
 
+/// What is said where VMs and vApps are powered and deleted.
+pub(crate) struct Leads {
+    pub(crate) on: &'static str,
+    pub(crate) off: &'static str,
+    pub(crate) delete: &'static str,
+    /// What has to be ticked before it is deleted.
+    pub(crate) lost: &'static str,
+}
+
 /// One operation as a form.
 pub(crate) struct Form {
     pub(crate) title: String,
@@ -82,6 +95,8 @@ pub(crate) struct Form {
     /// What the last button says.
     pub(crate) verb: &'static str,
     pub(crate) danger: bool,
+    /// Whether it is done without a preview: no TPM is touched.
+    pub(crate) at_once: bool,
 }
 
 impl Form {
@@ -103,13 +118,41 @@ impl Form {
             confirm: None,
             verb,
             danger: false,
+            at_once: false,
         }
+    }
+
+    /// What can be done with a VM as with a vApp: power, and the end.
+    pub(crate) fn of_anything(
+        operation: &str,
+        name: &Name,
+        leads: &Leads,
+        blank: impl Fn(String, &'static str) -> Self,
+    ) -> Option<Self> {
+        Some(match operation {
+            "power-on" => Self {
+                lead: leads.on,
+                ..blank(format!("Power {name} on"), "Power on")
+            },
+            "power-off" => Self {
+                lead: leads.off,
+                ..blank(format!("Power {name} off"), "Power off")
+            },
+            "delete" => Self {
+                lead: leads.delete,
+                confirm: Some(leads.lost),
+                danger: true,
+                ..blank(format!("Delete {name}"), "Delete it")
+            },
+            _ => return None,
+        })
     }
 
     fn wrap(&self, visitor: &Visitor, status: StatusCode, body: &Markup) -> Response {
         let (name, address) = &self.of;
         let mut above = vec![match self.section {
             Section::Providers => ("Key providers", "/ui/providers"),
+            Section::Setup => ("Setup", "/ui/setup"),
             _ => ("Inventory", "/ui/"),
         }];
         if above.iter().all(|(_, known)| known != address) {
@@ -126,7 +169,7 @@ impl Form {
 
     /// The form to be filled in.
     pub(crate) fn ask(&self, visitor: &Visitor, filled: &Fields) -> Response {
-        let body = html! { section.card { (self.fill_in(visitor, filled, "Preview")) } };
+        let body = html! { section.card { (self.fill_in(visitor, filled, self.first_verb())) } };
         self.wrap(visitor, StatusCode::OK, &body)
     }
 
@@ -142,17 +185,29 @@ impl Form {
         let body = html! {
             (parts::refused(problem))
             @if self.fields.is_empty() { p { a.button href=(self.of.1) { "Back" } } }
-            @else { section.card { (self.fill_in(visitor, filled, "Preview")) } }
+            @else { section.card { (self.fill_in(visitor, filled, self.first_verb())) } }
         };
         self.wrap(visitor, status, &body)
     }
 
     /// What it would do, with the button that does it.
     pub(crate) fn previewed(&self, visitor: &Visitor, filled: &Fields, look: &Preview) -> Response {
+        self.previewed_with(visitor, filled, look, &html! {})
+    }
+
+    /// The same, with what else there is to say.
+    pub(crate) fn previewed_with(
+        &self,
+        visitor: &Visitor,
+        filled: &Fields,
+        look: &Preview,
+        more: &Markup,
+    ) -> Response {
         let body = html! {
             section.card aria-labelledby="preview" {
                 h2 #preview { "What it will do" }
                 (preview::show(look))
+                (more)
                 @if look.possible {
                     form method="post" action=(self.address) {
                         input type="hidden" name=(FORM_TOKEN) value=(visitor.form_token);
@@ -183,15 +238,20 @@ impl Form {
         self.wrap(visitor, StatusCode::OK, &body)
     }
 
+    fn first_verb(&self) -> &'static str {
+        if self.at_once { self.verb } else { "Preview" }
+    }
+
     fn hidden_fields(&self) -> Markup {
         html! { @for (name, value) in &self.hidden { input type="hidden" name=(name) value=(value); } }
     }
 
     fn fill_in(&self, visitor: &Visitor, filled: &Fields, button: &str) -> Markup {
         html! {
-            form method="post" action=(self.address) {
+            @let with_file = self.fields.iter().any(|field| matches!(field.kind, Kind::File));
+            form method="post" action=(self.address) enctype=[with_file.then_some("multipart/form-data")] {
                 input type="hidden" name=(FORM_TOKEN) value=(visitor.form_token);
-                input type="hidden" name="step" value="preview";
+                input type="hidden" name="step" value=(if self.at_once { "start" } else { "preview" });
                 (self.hidden_fields())
                 @for field in &self.fields { (one(field, filled)) }
                 div.actions {
@@ -224,6 +284,20 @@ fn one(field: &Field, filled: &Fields) -> Markup {
     match &field.kind {
         Kind::Text => input("text"),
         Kind::Number => input("number"),
+        Kind::Password => html! {
+            div.field {
+                label for=(id) { (field.label) }
+                input id=(id) name=(field.name) type="password" required[field.required] aria-describedby=[described] autocomplete="new-password";
+                (hint)
+            }
+        },
+        Kind::File => html! {
+            div.field {
+                label for=(id) { (field.label) }
+                input id=(id) name=(field.name) type="file" required[field.required] aria-describedby=[described];
+                (hint)
+            }
+        },
         Kind::Choice(choices) => html! {
             div.field {
                 label for=(id) { (field.label) }

@@ -53,7 +53,10 @@ pub(crate) async fn show(visitor: Visitor) -> Result<Response, Refusal> {
             h1 { "Inventory" }
             div.actions {
                 @if visitor.may(Right::Infrastructure) { a.button href="/ui/new/vm" { "New VM" } }
-                @if visitor.may(Right::Build) && !all.vdcs.is_empty() { a.button href="/ui/new/vapp" { "New vApp" } }
+                @if visitor.may(Right::Build) && !all.vdcs.is_empty() {
+                    a.button href="/ui/new/vapp" { "New vApp" }
+                    a.button href="/ui/new/package" { "New vApp of a package" }
+                }
             }
         }
         ul.figures {
@@ -70,12 +73,12 @@ pub(crate) async fn show(visitor: Visitor) -> Result<Response, Refusal> {
                 ul.tree { @for vcenter in &all.vcenters { (vcenter_of(vcenter, &all)) } }
             }
         } @else if visitor.principal.is_system() {
-            section.card { (parts::empty("There is no vCenter yet.", "Make one with `vtpm vcenter add`.")) }
+            section.card { (parts::empty("There is no vCenter yet.", "«Setup» makes one.")) }
         }
         section.card aria-labelledby="organizations" {
             h2 #organizations { "Organizations" }
             @if all.organizations.is_empty() {
-                (parts::empty("There is no organization yet.", "Make one with `vtpm org add NAME`, and its share of a vCenter with `vtpm vdc add`."))
+                (parts::empty("There is no organization yet.", "«Setup» makes one, and its share of a vCenter."))
             } @else {
                 ul.tree { @for organization in &all.organizations { (organization_of(organization, &all)) } }
             }

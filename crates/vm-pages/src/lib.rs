@@ -20,10 +20,12 @@ mod inventory;
 mod lineage;
 mod login;
 mod operate;
+mod packages;
 mod parts;
 mod preview;
 mod providers;
 mod refusal;
+mod setup;
 mod sight;
 mod snapshots;
 mod tasks;
@@ -86,8 +88,16 @@ pub fn router(web: Web, sight: Arc<dyn Sight>) -> Router {
         .route("/ui/catalogs/{organization}/{catalog}", get(catalog::show))
         .route(
             "/ui/catalogs/{organization}/{catalog}/do/{operation}",
-            post(catalog_operations::act_on_catalog),
+            get(catalog_operations::look_at_catalog).post(catalog_operations::act_on_catalog),
         )
+        .route("/ui/vms/{vm}/package", get(packages::download_vm))
+        .route("/ui/vapps/{vapp}/package", get(packages::download_vapp))
+        .route(
+            "/ui/templates/{template}/package",
+            get(packages::download_template),
+        )
+        .route("/ui/setup", get(setup::show))
+        .route("/ui/setup/do/{what}", get(setup::ask).post(setup::act))
         .route("/ui/templates/{template}", get(catalog::show_template))
         .route(
             "/ui/templates/{template}/do/{operation}",
@@ -108,8 +118,24 @@ pub fn router(web: Web, sight: Arc<dyn Sight>) -> Router {
         .route("/ui/{*rest}", get(nothing_here))
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        // Packages are streams with limits of their own.
+        .merge(uploads())
         .layer(from_fn(guard::protect))
         .with_state(Pages { web, sight })
+}
+
+fn uploads() -> Router<Pages> {
+    Router::new()
+        .route(
+            "/ui/new/package",
+            get(packages::ask_for_vapp).post(packages::take_vapp),
+        )
+        .route(
+            "/ui/catalogs/{organization}/{catalog}/upload",
+            get(packages::ask_for_template).post(packages::take_template),
+        )
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::disable())
 }
 
 async fn nothing_here() -> refusal::Refusal {

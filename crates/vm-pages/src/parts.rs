@@ -165,6 +165,17 @@ fn labelled(heads: &[&str], rows: &str) -> Markup {
     PreEscaped(text)
 }
 
+/// Links to the parts of a list, if it has more than one.
+pub(crate) fn pages(pages: usize, at: usize) -> Markup {
+    html! {
+        @if pages > 1 {
+            nav.pages aria-label="Pages" {
+                ul { @for number in 0..pages { li { a href={ "?page=" (number) } aria-current=[(number == at).then_some("page")] { (number + 1) } } } }
+            }
+        }
+    }
+}
+
 /// Why something was refused, with each rule that is not met.
 pub(crate) fn refused(problem: &Problem) -> Markup {
     html! {

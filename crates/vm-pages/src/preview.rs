@@ -3,49 +3,24 @@
 use crate::parts::{self, Tone, badge};
 use maud::{Markup, html};
 use vm_inventory::provisioning::TpmAction;
-use vm_inventory::{Effects, Fate, Name, Preview, VmPreview, VmView};
-
-/// A preview of what is done to one VM, for operations that the inventory has none of.
-pub(crate) fn of_one(
-    operation: &str,
-    vm: &VmView,
-    after: Option<Name>,
-    action: Option<TpmAction>,
-    drops_snapshots: bool,
-) -> Preview {
-    let action = action.filter(|_| vm.tpm.present);
-    Preview {
-        operation: operation.to_owned(),
-        possible: true,
-        failures: Vec::new(),
-        vms: vec![VmPreview {
-            source: Some(vm.name.clone()),
-            vm: after,
-            tpm: action,
-            vcenter: vm.vcenter.clone(),
-            provider: vm.provider.clone(),
-            effects: Effects::of(action, drops_snapshots && vm.snapshot_count > 0),
-        }],
-    }
-}
+use vm_inventory::{Effects, Fate, Preview, VmPreview, VmView};
 
 /// A preview of what leaves every TPM as it is.
 pub(crate) fn of_kept<'a>(operation: &str, vms: impl Iterator<Item = &'a VmView>) -> Preview {
-    let kept = |vm: &VmView| {
-        of_one(
-            operation,
-            vm,
-            Some(vm.name.clone()),
-            Some(TpmAction::Copy),
-            false,
-        )
-        .vms
-    };
+    let kept = vms.map(|vm| {
+        let action = vm.tpm.present.then_some(TpmAction::Copy);
+        VmPreview {
+            source: Some(vm.name.clone()),
+            vm: Some(vm.name.clone()),
+            tpm: action,
+            vcenter: vm.vcenter.clone(),
+            provider: vm.provider.clone(),
+            effects: Effects::of(action, false),
+        }
+    });
     Preview {
-        operation: operation.to_owned(),
-        possible: true,
-        failures: Vec::new(),
-        vms: vms.flat_map(kept).collect(),
+        vms: kept.collect(),
+        ..Preview::nothing(operation)
     }
 }
 
@@ -105,6 +80,7 @@ fn fate(fate: Fate) -> Markup {
     match fate {
         Fate::Kept => badge(Tone::Good, "kept"),
         Fate::Lost => badge(Tone::Bad, "lost"),
+        Fate::Reverted => badge(Tone::Warn, "as it was then"),
         Fate::New => badge(Tone::Info, "new"),
         Fate::None => html! { span.soft { "none" } },
     }

@@ -100,6 +100,7 @@ fn actions(visitor: &Visitor, view: &VappView) -> Markup {
                 @for (operation, words, _) in all.iter().filter(|(.., shown)| *shown) {
                     li { a.button.danger[*operation == "delete"] href={ "/ui/vapps/" (view.vapp.id) "/do/" (operation) } { (words) } }
                 }
+                @if build { li { a.button href={ "/ui/vapps/" (view.vapp.id) "/package" } { "Download as OVA" } } }
             }
         }
     }
@@ -125,10 +126,6 @@ fn members(view: &VappView, page: usize) -> Markup {
     let pages = view.vms.len().div_ceil(ON_PAGE);
     html! {
         (parts::table("VMs", &["VM", "State", "TPM", "Key name", "Key provider"], &rows))
-        @if pages > 1 {
-            nav.pages aria-label="Pages" {
-                ul { @for number in 0..pages { li { a href={ "?page=" (number) } aria-current=[(number == page).then_some("page")] { (number + 1) } } } }
-            }
-        }
+        (parts::pages(pages, page))
     }
 }

@@ -2,11 +2,11 @@
 
 use crate::choices::{self, choices};
 use crate::fields::{Fields, Posted};
-use crate::form::{COPY_OR_REPLACE, Field, Form, Kind};
+use crate::form::{COPY_OR_REPLACE, Field, Form, Kind, Leads};
+use crate::operate;
 use crate::refusal::Refusal;
 use crate::visitor::Visitor;
 use crate::vm_operations::machine_fields;
-use crate::{operate, preview};
 use axum::extract::Path;
 use axum::response::Response;
 use vm_inventory::model::PowerState;
@@ -16,6 +16,13 @@ use vm_inventory::{
     VappView,
 };
 use vm_web::Problem;
+
+const LEADS: Leads = Leads {
+    on: "Every VM that is off is powered on.",
+    off: "Every TPM is shut down in good order first.",
+    delete: "The vApp goes, with its VMs, their TPMs and snapshots.",
+    lost: "What their TPMs hold is lost for good",
+};
 
 /// An operation, filled in.
 pub(crate) enum Request {
@@ -160,21 +167,7 @@ fn form(operation: &str, view: &VappView, around: &Around) -> Option<Form> {
             ]),
             ..blank(format!("Capture {name}"), "Capture it")
         },
-        "power-on" => Form {
-            lead: "Every VM with a TPM is powered on.",
-            ..blank(format!("Power {name} on"), "Power on")
-        },
-        "power-off" => Form {
-            lead: "Every TPM is shut down in good order first.",
-            ..blank(format!("Power {name} off"), "Power off")
-        },
-        "delete" => Form {
-            lead: "The vApp goes, with its VMs, their TPMs and snapshots.",
-            confirm: Some("What their TPMs hold is lost for good"),
-            danger: true,
-            ..blank(format!("Delete {name}"), "Delete it")
-        },
-        _ => return None,
+        _ => return Form::of_anything(operation, name, &LEADS, blank),
     })
 }
 
@@ -240,11 +233,7 @@ fn look(scoped: &Scoped, view: &VappView, request: &Request) -> Result<Preview, 
         Request::Move(request) => scoped.preview_move_vapp(&id, request),
         Request::Capture(request) => scoped.preview_capture(request),
         Request::Delete => scoped.preview_delete_vapp(&id),
-        Request::Power(to) => {
-            let turned = view.vms.iter();
-            let turned = turned.filter(|vm| vm.tpm.present && vm.power != *to);
-            Ok(preview::of_kept("power_vapp", turned))
-        }
+        Request::Power(to) => scoped.preview_power_vapp(&id, *to),
     }
 }
 
@@ -299,14 +288,10 @@ pub(crate) async fn new(posted: Posted) -> Result<Response, Refusal> {
 }
 
 fn read_new(fields: &Fields) -> Result<CreateVapp, Problem> {
-    let vdc = fields.owned("vdc");
-    // The list says ORGANIZATION/NAME.
-    let organization = vdc.as_deref().and_then(|vdc| vdc.split_once('/'));
-    let organization = organization.map(|(organization, _)| organization.parse());
     Ok(CreateVapp {
         name: fields.needed("vapp", "Name of the vApp")?,
-        organization: organization.transpose().map_err(Error::from)?,
-        vdc,
+        organization: fields.organization_of("vdc")?,
+        vdc: fields.owned("vdc"),
         vms: vec![item(fields)?],
     })
 }

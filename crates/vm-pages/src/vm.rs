@@ -139,6 +139,7 @@ fn actions(visitor: &Visitor, vm: &VmView) -> Markup {
                 @for (operation, words, _) in all.iter().filter(|(.., shown)| *shown) {
                     li { a.button.danger[matches!(*operation, "delete" | "remove-tpm")] href={ "/ui/vms/" (vm.id) "/do/" (operation) } { (words) } }
                 }
+                @if build { li { a.button href={ "/ui/vms/" (vm.id) "/package" } { "Download as OVA" } } }
             }
         }
     }

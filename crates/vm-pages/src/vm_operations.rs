@@ -2,17 +2,18 @@
 
 use crate::choices::{self, choices};
 use crate::fields::{Fields, Posted};
-use crate::form::{COPY_OR_REPLACE, Field, Form, Kind};
+use crate::form::{COPY_OR_REPLACE, Field, Form, Kind, Leads};
+use crate::operate;
 use crate::refusal::Refusal;
 use crate::visitor::Visitor;
-use crate::{operate, preview};
 use axum::extract::{Path, Query};
 use axum::response::Response;
 use serde::Deserialize;
-use vm_inventory::provisioning::{TpmAction, TpmProvisioning};
+use vm_inventory::model::PowerState;
+use vm_inventory::provisioning::TpmProvisioning;
 use vm_inventory::{
-    Capture, CloneVm, CreateVm, EditTpm, Effects, Error, Import, Job, MoveVm, Name, Preview, Rekey,
-    Right, Scoped, TakeSnapshot, VmPreview, VmView,
+    Capture, CloneVm, CreateVm, EditTpm, Error, Import, Job, MoveVm, Name, Preview, Rekey, Right,
+    Scoped, TakeSnapshot, VmView,
 };
 use vm_web::Problem;
 
@@ -21,6 +22,13 @@ pub(crate) struct Which {
     #[serde(default)]
     snapshot: String,
 }
+
+const LEADS: Leads = Leads {
+    on: "The TPM answers on its socket when it is done.",
+    off: "The TPM is shut down in good order first.",
+    delete: "The VM goes, with its TPM and its snapshots.",
+    lost: "What its TPM holds is lost for good",
+};
 
 /// An operation, filled in.
 pub(crate) enum Request {
@@ -33,8 +41,8 @@ pub(crate) enum Request {
     Forget(String),
     Rekey(Rekey),
     EditTpm(EditTpm),
-    PowerOn(bool),
-    PowerOff,
+    /// With or without older files.
+    Power(PowerState, bool),
     Unlock,
     Delete,
 }
@@ -42,6 +50,7 @@ pub(crate) enum Request {
 /// What there is to choose from, as far as the visitor may know it.
 #[derive(Default)]
 struct Around {
+    vcenters: Vec<String>,
     datastores: Vec<String>,
     providers: Vec<String>,
     vdcs: Vec<String>,
@@ -61,7 +70,7 @@ pub(crate) async fn ask(
     let request = read(&operation, &vm, &fields);
     let look = move |scoped: &Scoped| {
         let request = request.map_err(|problem| Error::BadValue(problem.detail))?;
-        look(scoped, &vm, &request)
+        look(scoped, &vm.id.to_string(), &request)
     };
     Ok(operate::ask(visitor, form, look).await)
 }
@@ -74,11 +83,12 @@ pub(crate) async fn act(
     let (vm, form) = prepared(&posted.visitor, vm, operation.clone(), snapshot).await?;
     let request = read(&operation, &vm, &posted.fields);
     let id = vm.id.to_string();
+    let looked_at = id.clone();
     Ok(operate::act(
         posted,
         form,
         request,
-        move |scoped, request| look(scoped, &vm, request),
+        move |scoped, request| look(scoped, &looked_at, request),
         move |scoped, request| start(scoped, &id, request),
     )
     .await)
@@ -107,8 +117,9 @@ async fn prepared(
 fn around(scoped: &Scoped, vm: &VmView, system: bool) -> Result<Around, Error> {
     let mut around = Around::default();
     if system {
+        let vcenters = scoped.vcenters()?.into_iter();
+        around.vcenters = vcenters.map(|it| it.name.to_string()).collect();
         let stores = scoped.datastores()?.into_iter();
-        let stores = stores.filter(|it| it.vcenters.contains(&vm.vcenter));
         around.datastores = stores.map(|it| it.name.to_string()).collect();
         // Who may not see key providers has none to choose from.
         let providers = scoped.providers().unwrap_or_default().into_iter();
@@ -158,13 +169,21 @@ fn form(operation: &str, vm: &VmView, around: &Around, snapshot: String) -> Opti
     };
     Some(match operation {
         "clone" => Form {
-            lead: "The clone stands beside vApps, on the same vCenter; it is off.",
+            lead: "The clone stands beside vApps; it is off.",
             fields: with_tpm(vec![
                 new_name("Name of the clone"),
                 Field::new(
+                    "vcenter",
+                    "vCenter",
+                    choices(Some("that of the source"), &around.vcenters),
+                ),
+                Field::new(
                     "datastore",
                     "Datastore",
-                    choices(Some("that of the source"), &around.datastores),
+                    choices(
+                        Some("that of the source, if the vCenter sees it"),
+                        &around.datastores,
+                    ),
                 ),
             ]),
             ..blank(format!("Clone {name}"), "Clone it")
@@ -262,7 +281,6 @@ fn form(operation: &str, vm: &VmView, around: &Around, snapshot: String) -> Opti
             ..blank(format!("Remove the TPM of {name}"), "Remove the TPM")
         },
         "power-on" => Form {
-            lead: "The TPM answers on its sockets afterwards.",
             fields: vec![
                 Field::new(
                     "accept_rollback",
@@ -271,23 +289,13 @@ fn form(operation: &str, vm: &VmView, around: &Around, snapshot: String) -> Opti
                 )
                 .hint("Monotonic counters and failed authorizations since then are forgotten."),
             ],
-            ..blank(format!("Power {name} on"), "Power on")
-        },
-        "power-off" => Form {
-            lead: "The TPM is shut down in good order first.",
-            ..blank(format!("Power {name} off"), "Power off")
+            ..Form::of_anything(operation, name, &LEADS, blank)?
         },
         "unlock" => Form {
             lead: "Asks the key provider for the key again.",
             ..blank(format!("Unlock {name}"), "Unlock it")
         },
-        "delete" => Form {
-            lead: "The VM goes, with its TPM and its snapshots.",
-            confirm: Some("What its TPM holds is lost for good"),
-            danger: true,
-            ..blank(format!("Delete {name}"), "Delete it")
-        },
-        _ => return None,
+        _ => return Form::of_anything(operation, name, &LEADS, blank),
     })
 }
 
@@ -298,6 +306,7 @@ fn read(operation: &str, vm: &VmView, fields: &Fields) -> Result<Request, Proble
         "clone" => Request::Clone(CloneVm {
             name: fields.needed("name", "Name of the clone")?,
             tpm: tpm?,
+            vcenter: fields.name("vcenter")?,
             datastore: fields.name("datastore")?,
         }),
         "move" => Request::Move(MoveVm {
@@ -336,57 +345,36 @@ fn read(operation: &str, vm: &VmView, fields: &Fields) -> Result<Request, Proble
             // Nothing is started without the box, and the preview is about everything else.
             confirm: operation == "remove-tpm",
         }),
-        "power-on" => Request::PowerOn(fields.is_ticked("accept_rollback")),
-        "power-off" => Request::PowerOff,
+        "power-on" => Request::Power(PowerState::On, fields.is_ticked("accept_rollback")),
+        "power-off" => Request::Power(PowerState::Off, false),
         "unlock" => Request::Unlock,
         "delete" => Request::Delete,
         _ => return Err(operate::unknown(operation).into()),
     })
 }
 
-fn look(scoped: &Scoped, vm: &VmView, request: &Request) -> Result<Preview, Error> {
-    let id = vm.id.to_string();
-    let stays = |operation: &str| {
-        preview::of_one(
-            operation,
-            vm,
-            Some(vm.name.clone()),
-            Some(TpmAction::Copy),
-            false,
-        )
-    };
-    Ok(match request {
-        Request::Clone(request) => {
-            let action = request.tpm.unwrap_or(TpmProvisioning::Copy).into();
-            preview::of_one(
-                "vsphere_clone",
-                vm,
-                Some(request.name.clone()),
-                Some(action),
-                false,
-            )
+fn look(scoped: &Scoped, id: &str, request: &Request) -> Result<Preview, Error> {
+    match request {
+        Request::Clone(request) => scoped.preview_clone_vm(id, request),
+        Request::Move(request) => scoped.preview_move_vm(id, request),
+        Request::Import(request) => scoped.preview_import_vm(id, request),
+        Request::Capture(request) => scoped.preview_capture(request),
+        Request::Snapshot(request) => scoped.preview_take_snapshot(id, request),
+        Request::Revert(snapshot) => scoped.preview_revert_vm(id, snapshot),
+        Request::Forget(snapshot) => scoped.preview_forget_snapshot(id, snapshot),
+        Request::Rekey(request) => scoped.preview_rekey_vm(id, request),
+        Request::EditTpm(request) => scoped.preview_edit_tpm(id, request),
+        Request::Power(power, accept_rollback) => {
+            scoped.preview_power(id, *power, *accept_rollback)
         }
-        Request::Move(request) => scoped.preview_move_vm(&id, request)?,
-        Request::Import(request) => scoped.preview_import_vm(&id, request)?,
-        Request::Capture(request) => scoped.preview_capture(request)?,
-        Request::EditTpm(request) => scoped.preview_edit_tpm(&id, request)?,
-        Request::Revert(snapshot) | Request::Forget(snapshot) => {
-            let tree = scoped.snapshots(&id)?;
-            tree.find(snapshot)?;
-            stays("snapshot")
-        }
-        Request::Delete => preview::of_one("delete_vm", vm, None, Some(TpmAction::Remove), true),
-        Request::Snapshot(_)
-        | Request::Rekey(_)
-        | Request::PowerOn(_)
-        | Request::PowerOff
-        | Request::Unlock => stays("change"),
-    })
+        Request::Unlock => scoped.preview_unlock_vm(id),
+        Request::Delete => scoped.preview_delete_vm(id),
+    }
 }
 
 fn start(scoped: &Scoped, id: &str, request: Request) -> Result<Job, Error> {
     match request {
-        Request::Clone(request) => scoped.clone_vm(id, request),
+        Request::Clone(request) => scoped.clone_vm(id, &request),
         Request::Move(request) => scoped.move_vm(id, &request),
         Request::Import(request) => scoped.import_vm(id, &request),
         Request::Capture(request) => scoped.capture(&request),
@@ -395,8 +383,8 @@ fn start(scoped: &Scoped, id: &str, request: Request) -> Result<Job, Error> {
         Request::Forget(snapshot) => scoped.forget_snapshot(id, &snapshot),
         Request::Rekey(request) => scoped.rekey_vm(id, request),
         Request::EditTpm(request) => scoped.edit_tpm(id, &request),
-        Request::PowerOn(accept_rollback) => scoped.power_on(id, accept_rollback),
-        Request::PowerOff => scoped.power_off(id),
+        Request::Power(PowerState::On, accept_rollback) => scoped.power_on(id, accept_rollback),
+        Request::Power(PowerState::Off, _) => scoped.power_off(id),
         Request::Unlock => scoped.unlock_vm(id),
         Request::Delete => scoped.delete_vm(id),
     }
@@ -454,7 +442,7 @@ pub(crate) async fn new(posted: Posted) -> Result<Response, Refusal> {
         posted,
         form,
         request,
-        |_, request| Ok(look_at_new(request)),
+        |scoped, request| scoped.preview_create_vm(request),
         |scoped, request| scoped.create_vm(request),
     )
     .await)
@@ -471,25 +459,4 @@ fn read_new(fields: &Fields) -> Result<CreateVm, Problem> {
         guest: fields.choice("guest")?,
         ..CreateVm::named(name)
     })
-}
-
-fn look_at_new(request: &CreateVm) -> Preview {
-    let action = request.tpm.then_some(TpmAction::New);
-    Preview {
-        operation: "create_vm".to_owned(),
-        possible: true,
-        failures: Vec::new(),
-        vms: request
-            .vcenter
-            .iter()
-            .map(|vcenter| VmPreview {
-                source: None,
-                vm: Some(request.name.clone()),
-                tpm: action,
-                vcenter: vcenter.clone(),
-                provider: request.provider.clone(),
-                effects: Effects::of(action, false),
-            })
-            .collect(),
-    }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use utoipa::ToSchema;
-use vm_inventory::model::Role;
-use vm_inventory::{CreateVm, Name, Principal, Task};
+use vm_inventory::model::{PowerState, Role};
+use vm_inventory::{CreateVm, Error, Name, Principal, Task};
 
 /// A list, in an object so that members can be added later.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -49,6 +49,19 @@ pub struct ChangePower {
     /// Take files that are older than they were known to be.
     #[serde(default)]
     pub accept_rollback: bool,
+}
+
+impl ChangePower {
+    /// What is wanted.
+    pub(crate) fn wanted(self) -> Result<PowerState, Error> {
+        match self.action {
+            PowerAction::On => Ok(PowerState::On),
+            PowerAction::Off if self.accept_rollback => Err(Error::BadValue(
+                "accept_rollback belongs to powering on; leave it out".to_owned(),
+            )),
+            PowerAction::Off => Ok(PowerState::Off),
+        }
+    }
 }
 
 /// A request to add a datastore.

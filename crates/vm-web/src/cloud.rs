@@ -3,7 +3,7 @@
 //! With `?preview=true` a request that would start a task answers what it would do instead.
 
 use crate::Problem;
-use crate::api::{Accepted, CreateUser, Items, Named, Page, Publish, WithVCenter};
+use crate::api::{Accepted, ChangePower, CreateUser, Items, Named, Page, Publish, WithVCenter};
 use crate::paging::Paging;
 use crate::routes::{Answer, Api, Body, InPath, Web, created};
 use axum::Json;
@@ -44,6 +44,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(list_vapps, create_vapp).layer(DefaultBodyLimit::max(VAPP_LIMIT)))
         .routes(routes!(show_vapp, delete_vapp))
         .routes(routes!(add_to_vapp).layer(DefaultBodyLimit::max(VAPP_LIMIT)))
+        .routes(routes!(power_vapp))
         .routes(routes!(copy_vapp))
         .routes(routes!(move_vapp))
         .routes(routes!(move_vm))
@@ -63,7 +64,7 @@ struct Options {
 }
 
 /// Whether to look only; what is wrong with the query is a problem document.
-struct LookOnly(bool);
+pub(crate) struct LookOnly(bool);
 
 impl<S: Send + Sync> FromRequestParts<S> for LookOnly {
     type Rejection = Problem;
@@ -78,7 +79,7 @@ impl<S: Send + Sync> FromRequestParts<S> for LookOnly {
 
 impl Api {
     /// Starts a job, or says what it would do.
-    async fn accept_or_look<R: Send + 'static>(
+    pub(crate) async fn accept_or_look<R: Send + 'static>(
         &self,
         LookOnly(look): LookOnly,
         request: R,
@@ -238,19 +239,36 @@ async fn create_catalog(api: Api, Body(request): Body<CreateCatalog>) -> Result<
 /// Publishes a catalog, or ends that.
 #[utoipa::path(post, path = "/v1/catalogs/{catalog}/publish", tag = "Templates",
     request_body = Publish,
-    params(("catalog" = String, Path, description = "A name or `ORGANIZATION/NAME` (escaped)")),
+    params(("catalog" = String, Path, description = "A name or `ORGANIZATION/NAME` (escaped)"),
+        ("preview" = Option<bool>, Query, description = "Only say what would be offered and what withheld")),
     responses((status = 200, body = Offer, description = "As asked for")))]
-async fn publish(api: Api, InPath(catalog): InPath, Body(request): Body<Publish>) -> Answer<Offer> {
-    let offer =
-        api.blocking(move |operations| operations.publish_catalog(&catalog, request.published));
+async fn publish(
+    api: Api,
+    InPath(catalog): InPath,
+    LookOnly(look): LookOnly,
+    Body(request): Body<Publish>,
+) -> Answer<Offer> {
+    let offer = api.blocking(move |operations| match look {
+        true => operations.preview_publish_catalog(&catalog, request.published),
+        false => operations.publish_catalog(&catalog, request.published),
+    });
     Ok(Json(offer.await?))
 }
 
 /// Takes over what a followed catalog offers.
 #[utoipa::path(post, path = "/v1/catalogs/{catalog}/sync", tag = "Templates",
-    params(("catalog" = String, Path, description = "A name or `ORGANIZATION/NAME` (escaped)")),
-    responses((status = 202, body = Items<Task>, description = "Accepted, one task for each template")))]
-async fn sync(api: Api, InPath(catalog): InPath) -> Result<Response, Problem> {
+    params(("catalog" = String, Path, description = "A name or `ORGANIZATION/NAME` (escaped)"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Items<Task>, description = "Accepted, one task for each template")))]
+async fn sync(
+    api: Api,
+    InPath(catalog): InPath,
+    LookOnly(look): LookOnly,
+) -> Result<Response, Problem> {
+    if look {
+        let preview = api.blocking(move |operations| operations.preview_sync_catalog(&catalog));
+        return Ok(Json(preview.await?).into_response());
+    }
     let jobs = api
         .blocking(move |operations| operations.sync_catalog(&catalog))
         .await?;
@@ -307,11 +325,21 @@ async fn show_template(api: Api, InPath(template): InPath) -> Answer<Template> {
 
 /// Deletes a template.
 #[utoipa::path(delete, path = "/v1/templates/{template}", tag = "Templates",
-    params(("template" = String, Path, description = "A name, `CATALOG/NAME` (escaped) or an id")),
-    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
-async fn delete_template(api: Api, InPath(template): InPath) -> Result<Response, Problem> {
-    api.accept(move |operations| operations.delete_template(&template))
-        .await
+    params(("template" = String, Path, description = "A name, `CATALOG/NAME` (escaped) or an id"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn delete_template(
+    api: Api,
+    InPath(template): InPath,
+    look: LookOnly,
+) -> Result<Response, Problem> {
+    api.accept_or_look(
+        look,
+        template,
+        |operations, template| operations.delete_template(template),
+        |operations, template| operations.preview_delete_template(template),
+    )
+    .await
 }
 
 /// Makes a vApp or a VM of a template.
@@ -404,6 +432,34 @@ async fn add_to_vapp(
         (vapp, request.items),
         |operations, (vapp, items)| operations.add_to_vapp(vapp, items),
         |operations, (vapp, items)| operations.preview_add_to_vapp(vapp, items),
+    )
+    .await
+}
+
+/// Powers every VM of a vApp on or off.
+#[utoipa::path(post, path = "/v1/vapps/{vapp}/power", tag = "vApps",
+    request_body = ChangePower,
+    params(("vapp" = String, Path, description = "A name, `ORGANIZATION/NAME` (escaped) or an id"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn power_vapp(
+    api: Api,
+    InPath(vapp): InPath,
+    look: LookOnly,
+    Body(request): Body<ChangePower>,
+) -> Result<Response, Problem> {
+    let power = request.wanted()?;
+    if request.accept_rollback {
+        return Err(Error::BadValue(
+            "older files are accepted VM by VM; leave accept_rollback out".to_owned(),
+        )
+        .into());
+    }
+    api.accept_or_look(
+        look,
+        vapp,
+        move |operations, vapp| operations.power_vapp(vapp, power),
+        move |operations, vapp| operations.preview_power_vapp(vapp, power),
     )
     .await
 }

@@ -128,9 +128,7 @@ impl From<Error> for Problem {
             _ => (status, kind, title),
         };
         let mut problem = Self::new(status, kind, title, error.to_string());
-        if let Error::Requirements { failures, .. } | Error::Rules { failures, .. } = error {
-            problem.failures = failures;
-        }
+        problem.failures = error.failures();
         problem
     }
 }

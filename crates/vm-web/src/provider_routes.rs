@@ -2,6 +2,7 @@
 
 use crate::Problem;
 use crate::api::{Accepted, CertificateRequest, Forgotten, Items, OnVCenter, SetCertificate};
+use crate::cloud::LookOnly;
 use crate::routes::{Answer, Api, Body, InPath, Web};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -10,7 +11,9 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use vm_inventory::{EncryptVm, Error, KeyUse, Name, ProviderStatus, ProviderView, Rekey, RekeyAll};
+use vm_inventory::{
+    EncryptVm, Error, KeyUse, Name, Preview, ProviderStatus, ProviderView, Rekey, RekeyAll,
+};
 
 /// The routes, to be merged into all of them.
 pub(crate) fn router() -> OpenApiRouter<Web> {
@@ -140,15 +143,22 @@ async fn rekey_all(
 /// Re-keys a VM.
 #[utoipa::path(post, path = "/v1/vms/{vm}/rekey", tag = "VMs",
     request_body = Rekey,
-    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
-    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn rekey(
     api: Api,
     InPath(vm): InPath,
+    look: LookOnly,
     Body(request): Body<Rekey>,
 ) -> Result<Response, Problem> {
-    api.accept(move |operations| operations.rekey_vm(&vm, request))
-        .await
+    api.accept_or_look(
+        look,
+        (vm, request),
+        |operations, (vm, request)| operations.rekey_vm(vm, request.clone()),
+        |operations, (vm, request)| operations.preview_rekey_vm(vm, request),
+    )
+    .await
 }
 
 /// Encrypts a VM that has no TPM.
@@ -176,11 +186,17 @@ async fn decrypt(api: Api, InPath(vm): InPath) -> Result<Response, Problem> {
 
 /// Unlocks a VM whose key is back.
 #[utoipa::path(post, path = "/v1/vms/{vm}/unlock", tag = "VMs",
-    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
-    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
-async fn unlock(api: Api, InPath(vm): InPath) -> Result<Response, Problem> {
-    api.accept(move |operations| operations.unlock_vm(&vm))
-        .await
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn unlock(api: Api, InPath(vm): InPath, look: LookOnly) -> Result<Response, Problem> {
+    api.accept_or_look(
+        look,
+        vm,
+        |operations, vm| operations.unlock_vm(vm),
+        |operations, vm| operations.preview_unlock_vm(vm),
+    )
+    .await
 }
 
 fn parsed(name: &str) -> Result<Name, Problem> {

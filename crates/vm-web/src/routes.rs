@@ -1,10 +1,10 @@
 //! Which request does what.
 
 use crate::api::{
-    self, Accepted, BackUp, BackedUp, ChangePower, CreateDatastore, Items, Page, PowerAction,
-    Restore,
+    self, Accepted, BackUp, BackedUp, ChangePower, CreateDatastore, Items, Page, Restore,
 };
 use crate::caller::{Caller, Entrance, Gate};
+use crate::cloud::LookOnly;
 use crate::events::Events;
 use crate::paging::{Listed, Paging, cut, first, gone};
 use crate::repeat::{self, Turns};
@@ -25,14 +25,15 @@ use serde::de::DeserializeOwned;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
-use vm_inventory::model::{Datastore, VCenter};
+use vm_inventory::model::{Datastore, PowerState, VCenter};
 use vm_inventory::{
     AdoptTpm, CloneVm, CreateProvider, CreateVCenter, CreateVm, Error, Job, Name, Once, Operations,
-    ProviderView, RequestKey, RestoreProvider, Scoped, SnapshotTree, TakeSnapshot, Task, TaskId,
-    VmView,
+    Preview, ProviderView, RequestKey, RestoreProvider, Scoped, SnapshotTree, TakeSnapshot, Task,
+    TaskId, VmView,
 };
 
 /// Requests are small; a restore carries a backup of at most 1 MiB in base64, and a TPM is smaller.
@@ -53,6 +54,7 @@ pub struct Web {
     pub(crate) sessions: Sessions,
     pub(crate) events: Events,
     pub(crate) turns: Turns,
+    pub(crate) room: Arc<Semaphore>,
 }
 
 impl Web {
@@ -65,6 +67,7 @@ impl Web {
             jobs,
             sessions,
             turns: Turns::default(),
+            room: crate::packages::room(),
         }
     }
 
@@ -435,52 +438,83 @@ async fn adopt_tpm(api: Api, Body(request): Body<api::AdoptTpm>) -> Result<Respo
 /// Makes a VM outside vApps.
 #[utoipa::path(post, path = "/v1/vms", tag = "VMs",
     request_body = CreateVm,
-    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
-async fn create_vm(api: Api, Body(request): Body<CreateVm>) -> Result<Response, Problem> {
-    api.accept(|operations| operations.create_vm(request)).await
+    params(("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn create_vm(
+    api: Api,
+    look: LookOnly,
+    Body(request): Body<CreateVm>,
+) -> Result<Response, Problem> {
+    api.accept_or_look(
+        look,
+        request,
+        |operations, request| operations.create_vm(request.clone()),
+        |operations, request| operations.preview_create_vm(request),
+    )
+    .await
 }
 
 /// Deletes a VM and its TPM.
 #[utoipa::path(delete, path = "/v1/vms/{vm}", tag = "VMs",
-    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
-    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
-async fn delete_vm(api: Api, InPath(vm): InPath) -> Result<Response, Problem> {
-    api.accept(move |operations| operations.delete_vm(&vm))
-        .await
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
+async fn delete_vm(api: Api, InPath(vm): InPath, look: LookOnly) -> Result<Response, Problem> {
+    api.accept_or_look(
+        look,
+        vm,
+        |operations, vm| operations.delete_vm(vm),
+        |operations, vm| operations.preview_delete_vm(vm),
+    )
+    .await
 }
 
 /// Powers a VM on or off.
 #[utoipa::path(post, path = "/v1/vms/{vm}/power", tag = "VMs",
     request_body = ChangePower,
-    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
-    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn change_power(
     api: Api,
     InPath(vm): InPath,
+    look: LookOnly,
     Body(request): Body<ChangePower>,
 ) -> Result<Response, Problem> {
-    api.accept(move |operations| match request.action {
-        PowerAction::On => operations.power_on(&vm, request.accept_rollback),
-        PowerAction::Off if request.accept_rollback => Err(Error::BadValue(
-            "accept_rollback belongs to powering on; leave it out".to_owned(),
-        )),
-        PowerAction::Off => operations.power_off(&vm),
-    })
+    let power = request.wanted()?;
+    api.accept_or_look(
+        look,
+        (vm, request.accept_rollback),
+        move |operations, (vm, accept_rollback)| match power {
+            PowerState::On => operations.power_on(vm, *accept_rollback),
+            PowerState::Off => operations.power_off(vm),
+        },
+        move |operations, (vm, accept_rollback)| {
+            operations.preview_power(vm, power, *accept_rollback)
+        },
+    )
     .await
 }
 
 /// Clones a VM, by the rules of vSphere.
 #[utoipa::path(post, path = "/v1/vms/{vm}/clone", tag = "VMs",
     request_body = CloneVm,
-    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
-    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn clone_vm(
     api: Api,
     InPath(vm): InPath,
+    look: LookOnly,
     Body(request): Body<CloneVm>,
 ) -> Result<Response, Problem> {
-    api.accept(move |operations| operations.clone_vm(&vm, request))
-        .await
+    api.accept_or_look(
+        look,
+        (vm, request),
+        |operations, (vm, request)| operations.clone_vm(vm, request),
+        |operations, (vm, request)| operations.preview_clone_vm(vm, request),
+    )
+    .await
 }
 
 /// Snapshots of a VM.
@@ -497,41 +531,62 @@ async fn list_snapshots(api: Api, InPath(vm): InPath) -> Answer<SnapshotTree> {
 /// Takes a snapshot.
 #[utoipa::path(post, path = "/v1/vms/{vm}/snapshots", tag = "VMs",
     request_body = TakeSnapshot,
-    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
-    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn take_snapshot(
     api: Api,
     InPath(vm): InPath,
+    look: LookOnly,
     Body(request): Body<TakeSnapshot>,
 ) -> Result<Response, Problem> {
-    api.accept(move |operations| operations.take_snapshot(&vm, request))
-        .await
+    api.accept_or_look(
+        look,
+        (vm, request),
+        |operations, (vm, request)| operations.take_snapshot(vm, request.clone()),
+        |operations, (vm, request)| operations.preview_take_snapshot(vm, request),
+    )
+    .await
 }
 
 /// Removes a snapshot.
 #[utoipa::path(delete, path = "/v1/vms/{vm}/snapshots/{snapshot}", tag = "VMs",
     params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
-        ("snapshot" = String, Path, description = "A name or an id")),
-    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+        ("snapshot" = String, Path, description = "A name or an id"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn forget_snapshot(
     api: Api,
-    InPath((vm, snapshot)): InPath<(String, String)>,
+    InPath(named): InPath<(String, String)>,
+    look: LookOnly,
 ) -> Result<Response, Problem> {
-    api.accept(move |operations| operations.forget_snapshot(&vm, &snapshot))
-        .await
+    api.accept_or_look(
+        look,
+        named,
+        |operations, (vm, snapshot)| operations.forget_snapshot(vm, snapshot),
+        |operations, (vm, snapshot)| operations.preview_forget_snapshot(vm, snapshot),
+    )
+    .await
 }
 
 /// Goes back to a snapshot.
 #[utoipa::path(post, path = "/v1/vms/{vm}/snapshots/{snapshot}/revert", tag = "VMs",
     params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
-        ("snapshot" = String, Path, description = "A name or an id")),
-    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+        ("snapshot" = String, Path, description = "A name or an id"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn revert_vm(
     api: Api,
-    InPath((vm, snapshot)): InPath<(String, String)>,
+    InPath(named): InPath<(String, String)>,
+    look: LookOnly,
 ) -> Result<Response, Problem> {
-    api.accept(move |operations| operations.revert_vm(&vm, &snapshot))
-        .await
+    api.accept_or_look(
+        look,
+        named,
+        |operations, (vm, snapshot)| operations.revert_vm(vm, snapshot),
+        |operations, (vm, snapshot)| operations.preview_revert_vm(vm, snapshot),
+    )
+    .await
 }
 
 /// Tasks, the newest first.

@@ -8,13 +8,13 @@ use vm_web::api::Items;
 
 use super::client::{Client, talk};
 use super::output;
-use crate::config::DataFolder;
+use crate::config::Daemon;
 
 /// Read and check the audit log
 #[derive(Args, Debug)]
 pub(crate) struct Audit {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -37,7 +37,7 @@ struct Options {
 impl Audit {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        talk(&self.data, |client| async move {
+        talk(&self.daemon, |client| async move {
             match verb {
                 Verb::List(options) => list(&client, options.json).await,
                 Verb::Verify(options) => verify(&client, options.json).await,

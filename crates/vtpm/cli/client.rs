@@ -1,9 +1,10 @@
-//! A client of the daemon's HTTP API on its unix socket: the only way in for the verbs.
+//! A client of the daemon's HTTP API, on its unix socket or elsewhere over TLS: the only way in for the verbs.
 
 use std::fmt;
 use std::io::{ErrorKind, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -28,7 +29,7 @@ use vm_web::{PipeBody, Problem};
 
 use super::server::Server;
 use super::{Threads, runtime};
-use crate::config::DataFolder;
+use crate::config::Daemon;
 use crate::daemon::Direct;
 
 /// An answer larger than this is not one of ours.
@@ -73,22 +74,41 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// Runs the part of a verb that talks to the daemon, and turns refusals into exit codes.
-pub(crate) fn talk<F>(data: &DataFolder, verb: impl FnOnce(Client) -> F) -> anyhow::Result<ExitCode>
+pub(crate) fn talk<F>(daemon: &Daemon, verb: impl FnOnce(Client) -> F) -> anyhow::Result<ExitCode>
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let way = Way::Socket(data.socket());
-    exit_code(runtime(Threads::One)?.block_on(verb(Client { way })))
+    exit_code(runtime(Threads::One)?.block_on(async {
+        match daemon.server.named_or_usual() {
+            Some(url) => visit(daemon, &url, verb).await,
+            None => {
+                let way = Way::Socket(daemon.data.socket());
+                verb(Client { way }).await
+            }
+        }
+    }))
+}
+
+/// Runs a verb at a daemon elsewhere.
+async fn visit<F>(daemon: &Daemon, url: &str, verb: impl FnOnce(Client) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let visit = daemon.server.visit(url).await?;
+    let outcome = verb(visit.client()).await;
+    visit.end().await;
+    outcome
 }
 
 /// The same for a verb that sets something up: without a daemon it is done on the data folder itself.
-pub(crate) fn set_up<F>(
-    data: &DataFolder,
-    verb: impl FnOnce(Client) -> F,
-) -> anyhow::Result<ExitCode>
+pub(crate) fn set_up<F>(daemon: &Daemon, verb: impl FnOnce(Client) -> F) -> anyhow::Result<ExitCode>
 where
     F: Future<Output = anyhow::Result<()>>,
 {
+    if daemon.server.named_or_usual().is_some() {
+        return talk(daemon, verb);
+    }
+    let data = &daemon.data;
     let outcome = runtime(Threads::One)?.block_on(async {
         match UnixStream::connect(data.socket()).await {
             Err(error)
@@ -130,18 +150,20 @@ pub(crate) fn refusal_code(error: anyhow::Error) -> anyhow::Result<ExitCode> {
 }
 
 /// A client of one daemon.
+#[derive(Clone)]
 pub(crate) struct Client {
     way: Way,
 }
 
 /// How it gets there.
+#[derive(Clone)]
 enum Way {
     /// The daemon's private socket.
     Socket(PathBuf),
     /// The API in this process, over a data folder that no daemon has.
     Direct(Router),
     /// A daemon's listener.
-    Server(Box<Server>),
+    Server(Arc<Server>),
 }
 
 impl Client {
@@ -153,7 +175,7 @@ impl Client {
 
     /// One of a daemon's listener.
     pub(crate) fn of_server(server: Server) -> Self {
-        let way = Way::Server(Box::new(server));
+        let way = Way::Server(Arc::new(server));
         Self { way }
     }
 

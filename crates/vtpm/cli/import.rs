@@ -27,7 +27,7 @@ use super::profile::ProfileOption;
 use super::swtpm::KeyOption;
 use super::vm_settings::VmSettings;
 use super::{Threads, output, runtime, vm};
-use crate::config::DataFolder;
+use crate::config::Daemon;
 use crate::import::{Libtpms, STATE_FILE, VOLATILE_FILE, open_file, read_state};
 use crate::platform;
 
@@ -75,7 +75,7 @@ struct FromSwtpm {
     #[command(flatten)]
     settings: VmSettings,
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     /// The key that swtpm was started with, as its --key takes it
     #[arg(long, value_name = "OPTIONS")]
     key: Option<KeyOption>,
@@ -123,7 +123,7 @@ impl FromSwtpm {
                 vm: self.settings.request(vm),
                 state: Zeroizing::new(STANDARD.encode(&*permanent)),
             };
-            return talk(&self.data, |client| async move {
+            return talk(&self.daemon, |client| async move {
                 let accepted = client.post("/v1/adoptions", &request).await?;
                 let task = client.wait(accepted).await?;
                 if !self.json {

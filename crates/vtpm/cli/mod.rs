@@ -26,7 +26,7 @@ pub(crate) mod profile;
 mod provider;
 mod run;
 mod serve;
-mod server;
+pub(crate) mod server;
 mod simulator;
 mod snapshot;
 mod sockets;

@@ -46,10 +46,7 @@ pub(super) async fn operate(
     done: &str,
 ) -> anyhow::Result<()> {
     if how.preview {
-        let preview: Preview = client
-            .post(&format!("{path}?preview=true"), request)
-            .await?;
-        return show(&preview, how.json);
+        return foresee(client, path, request, how).await;
     }
     let accepted = client.post(path, request).await?;
     let task = client.wait(accepted).await?;
@@ -78,6 +75,18 @@ pub(super) async fn each(
     }
     anyhow::ensure!(refused == 0, "{refused} of {} VMs failed", vms.len());
     Ok(())
+}
+
+/// Shows what a request would do.
+pub(super) async fn foresee(
+    client: &Client,
+    path: &str,
+    request: &impl Serialize,
+    how: How,
+) -> anyhow::Result<()> {
+    let path = format!("{path}?preview=true");
+    let preview: Preview = client.post(&path, request).await?;
+    show(&preview, how.json)
 }
 
 /// Asks for something to be deleted and waits until it is.
@@ -159,6 +168,7 @@ fn fate(fate: Fate) -> String {
     match fate {
         Fate::Kept => "kept",
         Fate::Lost => "lost",
+        Fate::Reverted => "reverted",
         Fate::New => "new",
         Fate::None => "-",
     }

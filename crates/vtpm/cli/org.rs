@@ -11,13 +11,13 @@ use super::client::set_up;
 use super::list::{List, Row};
 use super::output;
 use super::provider::password;
-use crate::config::DataFolder;
+use crate::config::Daemon;
 
 /// Make and list organizations
 #[derive(Args, Debug)]
 pub(crate) struct Org {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     #[command(subcommand)]
     verb: OrgVerb,
 }
@@ -42,7 +42,7 @@ struct Add {
 impl Org {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        set_up(&self.data, |client| async move {
+        set_up(&self.daemon, |client| async move {
             match verb {
                 OrgVerb::Add(verb) => {
                     let request = Named { name: verb.name };
@@ -73,7 +73,7 @@ impl Row<1> for Organization {
 #[derive(Args, Debug)]
 pub(crate) struct User {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     #[command(subcommand)]
     verb: UserVerb,
 }
@@ -107,7 +107,7 @@ struct AddUser {
 impl User {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        set_up(&self.data, |client| async move {
+        set_up(&self.daemon, |client| async move {
             match verb {
                 UserVerb::Add(verb) => {
                     let request = CreateUser {
@@ -148,7 +148,7 @@ impl Row<4> for UserView {
 #[derive(Args, Debug)]
 pub(crate) struct Vdc {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     #[command(subcommand)]
     verb: VdcVerb,
 }
@@ -182,7 +182,7 @@ struct AddVdc {
 impl Vdc {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        set_up(&self.data, |client| async move {
+        set_up(&self.daemon, |client| async move {
             match verb {
                 VdcVerb::Add(verb) => {
                     let request = CreateVdc {

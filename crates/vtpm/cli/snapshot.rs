@@ -6,6 +6,7 @@ use vm_inventory::{Name, SnapshotTree, TakeSnapshot};
 use vm_web::api::Accepted;
 
 use super::client::{Client, component};
+use super::operate::{How, delete, foresee};
 use super::output;
 use super::vm::report;
 
@@ -18,9 +19,8 @@ pub(super) struct Take {
     /// What else there is to say about it, readable likewise
     #[arg(long, value_name = "TEXT", default_value = "")]
     description: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 #[derive(Args, Debug)]
@@ -29,9 +29,8 @@ pub(super) struct Revert {
     vm: String,
     /// Name or id of the snapshot
     snapshot: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 #[derive(Args, Debug)]
@@ -40,9 +39,8 @@ pub(super) struct Forget {
     vm: String,
     /// Name or id of the snapshot
     snapshot: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 #[derive(Args, Debug)]
@@ -60,28 +58,38 @@ impl Take {
             name: self.snapshot,
             description: self.description,
         };
-        let task = client
-            .wait(client.post(&all(&self.vm), &request).await?)
-            .await?;
+        let path = all(&self.vm);
+        if self.how.preview {
+            return foresee(client, &path, &request, self.how).await;
+        }
+        let task = client.wait(client.post(&path, &request).await?).await?;
         let done = format!("snapshot {} taken", request.name);
-        report(client, task, self.json, &done).await
+        report(client, task, self.how.json, &done).await
     }
 }
 
 impl Revert {
     pub(super) async fn execute(self, client: &Client) -> anyhow::Result<()> {
         let path = format!("{}/revert", one(&self.vm, &self.snapshot));
-        let accepted: Accepted = client.post(&path, &serde_json::json!({})).await?;
+        let nothing = serde_json::json!({});
+        if self.how.preview {
+            return foresee(client, &path, &nothing, self.how).await;
+        }
+        let accepted: Accepted = client.post(&path, &nothing).await?;
         let task = client.wait(accepted).await?;
-        report(client, task, self.json, "reverted").await
+        report(client, task, self.how.json, "reverted").await
     }
 }
 
 impl Forget {
     pub(super) async fn execute(self, client: &Client) -> anyhow::Result<()> {
-        let accepted = client.delete(&one(&self.vm, &self.snapshot)).await?;
+        let path = one(&self.vm, &self.snapshot);
+        if self.how.preview {
+            return delete(client, &path, self.how).await;
+        }
+        let accepted = client.delete(&path).await?;
         let task = client.wait(accepted).await?;
-        report(client, task, self.json, "snapshot forgotten").await
+        report(client, task, self.how.json, "snapshot forgotten").await
     }
 }
 

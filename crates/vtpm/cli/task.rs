@@ -9,13 +9,13 @@ use vm_web::api::Accepted;
 use super::client::talk;
 use super::list::{List, Row};
 use super::operate::report;
-use crate::config::DataFolder;
+use crate::config::Daemon;
 
 /// List, follow and cancel operations
 #[derive(Args, Debug)]
 pub(crate) struct Task {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -44,7 +44,7 @@ struct One {
 impl Task {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        talk(&self.data, |client| async move {
+        talk(&self.daemon, |client| async move {
             match verb {
                 Verb::List(list) => list.of::<TaskRecord, _>(&client, "/v1/tasks").await,
                 Verb::Show(verb) => {

@@ -11,16 +11,16 @@ use vm_web::api::{Accepted, Items, Publish};
 
 use super::client::{Client, Refusal, component, set_up, talk};
 use super::list::{List, Row, or_dash, table, yes_or_no};
-use super::operate::{How, TpmChoice, delete, operate, report};
+use super::operate::{How, TpmChoice, delete, foresee, operate, report};
 use super::output;
 use super::package::{self, Destination};
-use crate::config::DataFolder;
+use crate::config::Daemon;
 
 /// Make VMs of templates, and templates of VMs
 #[derive(Args, Debug)]
 pub(crate) struct Template {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -40,7 +40,7 @@ enum Verb {
     /// List all templates
     List(List),
     /// Show one template
-    Show(Delete),
+    Show(Show),
 }
 
 #[derive(Args, Debug)]
@@ -87,6 +87,14 @@ struct Save {
 struct Delete {
     /// The template
     template: String,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Args, Debug)]
+struct Show {
+    /// The template
+    template: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -117,7 +125,10 @@ struct Download {
 impl Template {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        talk(&self.data, |client| async move { verb.run(&client).await })
+        talk(
+            &self.daemon,
+            |client| async move { verb.run(&client).await },
+        )
     }
 }
 
@@ -160,11 +171,7 @@ impl Verb {
             }
             Self::Delete(verb) => {
                 let path = format!("/v1/templates/{}", component(&verb.template));
-                let how = How {
-                    preview: false,
-                    json: verb.json,
-                };
-                delete(client, &path, how).await
+                delete(client, &path, verb.how).await
             }
             Self::List(list) => list.of::<TemplateRecord, _>(client, "/v1/templates").await,
             Self::Show(verb) => {
@@ -208,7 +215,7 @@ impl Row<6> for TemplateRecord {
 #[derive(Args, Debug)]
 pub(crate) struct Catalog {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     #[command(subcommand)]
     verb: CatalogVerb,
 }
@@ -220,13 +227,13 @@ enum CatalogVerb {
     /// List all catalogs
     List(List),
     /// Let other organizations subscribe; templates that copy TPMs are left out
-    Publish(OneCatalog),
+    Publish(Change),
     /// End that
-    Unpublish(OneCatalog),
+    Unpublish(Change),
     /// What published catalogs offer, and what they withhold; with a name: publish that catalog, and make it if it is not there
     Published(Published),
     /// Make it what the catalog that it follows offers: take over, renew, drop
-    Sync(OneCatalog),
+    Sync(Change),
 }
 
 #[derive(Args, Debug)]
@@ -260,18 +267,20 @@ struct Published {
 }
 
 #[derive(Args, Debug)]
-struct OneCatalog {
+struct Change {
     /// The catalog, as CATALOG or ORGANIZATION/CATALOG
     catalog: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 impl Catalog {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        set_up(&self.data, |client| async move { verb.run(&client).await })
+        set_up(
+            &self.daemon,
+            |client| async move { verb.run(&client).await },
+        )
     }
 }
 
@@ -306,7 +315,11 @@ impl CatalogVerb {
                     Some(org) => format!("{org}/{name}"),
                     None => name.to_string(),
                 };
-                let one = OneCatalog { catalog, json };
+                let how = How {
+                    preview: false,
+                    json,
+                };
+                let one = Change { catalog, how };
                 match publish(client, &one, true).await {
                     Err(error) if is_missing(&error) => {}
                     other => return other,
@@ -329,6 +342,9 @@ impl CatalogVerb {
             }
             Self::Sync(verb) => {
                 let path = format!("/v1/catalogs/{}/sync", component(&verb.catalog));
+                if verb.how.preview {
+                    return foresee(client, &path, &serde_json::json!({}), verb.how).await;
+                }
                 let tasks: Items<Task> = client.post(&path, &serde_json::json!({})).await?;
                 for task in tasks.items {
                     let task = client.wait(Accepted { task }).await?;
@@ -336,7 +352,7 @@ impl CatalogVerb {
                         "delete_template" => "dropped, it is not offered any more",
                         _ => "taken over",
                     };
-                    report(&task, verb.json, done)?;
+                    report(&task, verb.how.json, done)?;
                 }
                 Ok(())
             }
@@ -367,10 +383,15 @@ fn is_missing(error: &anyhow::Error) -> bool {
     }
 }
 
-async fn publish(client: &Client, verb: &OneCatalog, published: bool) -> anyhow::Result<()> {
-    let path = format!("/v1/catalogs/{}/publish", component(&verb.catalog));
+async fn publish(client: &Client, verb: &Change, published: bool) -> anyhow::Result<()> {
+    let look = if verb.how.preview {
+        "?preview=true"
+    } else {
+        ""
+    };
+    let path = format!("/v1/catalogs/{}/publish{look}", component(&verb.catalog));
     let offer: Offer = client.post(&path, &Publish { published }).await?;
-    if verb.json {
+    if verb.how.json {
         return output::json(&offer);
     }
     if published {

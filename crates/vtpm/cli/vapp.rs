@@ -8,20 +8,20 @@ use clap::{Args, Subcommand};
 use vm_inventory::guest::GuestOs;
 use vm_inventory::model::Firmware;
 use vm_inventory::{Capture, CopyVapp, CreateVapp, MoveVapp, Name, NewVappVm, VappItem, VappView};
-use vm_web::api::Items;
+use vm_web::api::{ChangePower, Items, PowerAction};
 
 use super::client::{Client, Refusal, component, talk};
 use super::list::{List, Row, table};
 use super::operate::{How, TpmChoice, delete, operate};
 use super::output;
 use super::package::{self, Destination};
-use crate::config::DataFolder;
+use crate::config::Daemon;
 
-/// Build, copy, move, save and delete vApps
+/// Build, copy, move, power, save and delete vApps
 #[derive(Args, Debug)]
 pub(crate) struct Vapp {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -38,8 +38,12 @@ enum Verb {
     Move(Move),
     /// Save a vApp as a template
     Capture(Save),
+    /// Power every VM of a vApp on
+    Start(Whole),
+    /// Power every VM of a vApp off
+    Stop(Whole),
     /// Delete a vApp with its VMs and their disks
-    Delete(Delete),
+    Delete(Whole),
     /// Make a vApp, or a standalone VM, of a package (OVF or OVA); its TPMs are new ones
     ImportOvf(ImportOvf),
     /// Write a vApp as a package; of its TPMs it only says that they are there
@@ -152,7 +156,7 @@ struct Save {
 }
 
 #[derive(Args, Debug)]
-struct Delete {
+struct Whole {
     /// The vApp
     vapp: String,
     #[command(flatten)]
@@ -199,7 +203,10 @@ struct Export {
 impl Vapp {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        talk(&self.data, |client| async move { verb.run(&client).await })
+        talk(
+            &self.daemon,
+            |client| async move { verb.run(&client).await },
+        )
     }
 }
 
@@ -251,6 +258,8 @@ impl Verb {
                 };
                 operate(client, "/v1/templates", &request, verb.how, "saved").await
             }
+            Self::Start(verb) => power(client, &verb, PowerAction::On).await,
+            Self::Stop(verb) => power(client, &verb, PowerAction::Off).await,
             Self::Delete(verb) => {
                 let path = format!("/v1/vapps/{}", component(&verb.vapp));
                 delete(client, &path, verb.how).await
@@ -310,6 +319,19 @@ impl VmOptions {
             .chain(templates)
             .collect()
     }
+}
+
+async fn power(client: &Client, verb: &Whole, action: PowerAction) -> anyhow::Result<()> {
+    let request = ChangePower {
+        action,
+        accept_rollback: false,
+    };
+    let path = format!("/v1/vapps/{}/power", component(&verb.vapp));
+    let done = match action {
+        PowerAction::On => "powered on",
+        PowerAction::Off => "powered off",
+    };
+    operate(client, &path, &request, verb.how, done).await
 }
 
 fn choices(

@@ -10,13 +10,13 @@ use vm_web::api::{CreateDatastore, Items, WithVCenter};
 use super::client::{component, set_up};
 use super::list::{List, Row, or_dash};
 use super::output;
-use crate::config::DataFolder;
+use crate::config::Daemon;
 
 /// Register vCenters, and let them trust each other
 #[derive(Args, Debug)]
 pub(crate) struct VCenter {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -60,7 +60,7 @@ struct Trust {
 impl VCenter {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        set_up(&self.data, |client| async move {
+        set_up(&self.daemon, |client| async move {
             match verb {
                 Verb::Add(verb) => {
                     let request = CreateVCenter {
@@ -111,7 +111,7 @@ impl Row<4> for VCenterRecord {
 #[derive(Args, Debug)]
 pub(crate) struct Datastore {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     #[command(subcommand)]
     verb: DatastoreVerb,
 }
@@ -153,7 +153,7 @@ struct Share {
 impl Datastore {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        set_up(&self.data, |client| async move {
+        set_up(&self.daemon, |client| async move {
             let (one, json) = match verb {
                 DatastoreVerb::Add(verb) => {
                     let request = CreateDatastore {
@@ -205,7 +205,7 @@ impl Row<3> for DatastoreRecord {
 #[derive(Args, Debug)]
 pub(crate) struct Config {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     #[command(subcommand)]
     verb: ConfigVerb,
 }
@@ -246,7 +246,7 @@ enum Switch {
 impl Config {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        set_up(&self.data, |client| async move {
+        set_up(&self.daemon, |client| async move {
             let (settings, json) = match verb {
                 ConfigVerb::Get(verb) => (client.get("/v1/settings").await?, verb.json),
                 ConfigVerb::Set(verb) => {

@@ -2,26 +2,25 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
-use vm_inventory::provisioning::TpmProvisioning;
+use clap::{Args, Subcommand};
 use vm_inventory::{CloneVm, CreateVm, Name, Task, VmView};
 use vm_web::api::{Accepted, ChangePower, PowerAction};
 
 use super::client::{Client, component, talk};
 use super::list::{List, Row, or_dash};
-use super::operate::each;
+use super::operate::{How, TpmChoice, delete, each, foresee};
 use super::output;
 use super::profile::ProfileOption;
-use super::provider::{Decrypt, Encrypt, RekeyVm, Unlock, ended};
+use super::provider::{Decrypt, Encrypt, RekeyVm, Unlock};
 use super::snapshot;
 use super::vm_settings::VmSettings;
-use crate::config::DataFolder;
+use crate::config::Daemon;
 
 /// Create, look at, start, stop, clone, snapshot and delete VMs
 #[derive(Args, Debug)]
 pub(crate) struct Vm {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -87,9 +86,8 @@ struct Create {
     /// Power it on as well
     #[arg(long, requires = "tpm")]
     start: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 #[derive(Args, Debug)]
@@ -111,9 +109,8 @@ struct Start {
     /// Monotonic counters and failed authorizations since then are forgotten.
     #[arg(long)]
     accept_rollback: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 #[derive(Args, Debug)]
@@ -121,9 +118,8 @@ struct Stop {
     /// Names or ids
     #[arg(required = true)]
     vms: Vec<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 #[derive(Args, Debug)]
@@ -137,13 +133,15 @@ struct Clone {
     /// copy: the clone keeps every secret of the source's TPM, the endorsement key included. replace: the clone gets a new TPM; what was
     /// sealed in the source does not open there. Replacing needs vCenter 8.
     #[arg(long, value_enum)]
-    tpm: Option<TpmArg>,
-    /// Datastore for the clone's files [default: that of the source]
+    tpm: Option<TpmChoice>,
+    /// vCenter of the clone [default: that of the source]
+    #[arg(long, value_name = "NAME")]
+    vcenter: Option<Name>,
+    /// Datastore for the clone's files [default: that of the source, if the vCenter sees it]
     #[arg(long, value_name = "NAME")]
     datastore: Option<Name>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 #[derive(Args, Debug)]
@@ -151,21 +149,14 @@ struct Delete {
     /// Names or ids
     #[arg(required = true)]
     vms: Vec<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug)]
-enum TpmArg {
-    Copy,
-    Replace,
+    #[command(flatten)]
+    how: How,
 }
 
 impl Vm {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        talk(&self.data, |client| async move {
+        talk(&self.daemon, |client| async move {
             match verb {
                 Verb::Create(verb) => verb.execute(&client).await,
                 Verb::List(list) => list.of::<VmView, _>(&client, "/v1/vms").await,
@@ -197,11 +188,16 @@ impl Create {
             profile: self.profile.as_ref().map(ProfileOption::text).transpose()?,
             ..self.settings.request(self.name)
         };
+        if self.how.preview {
+            return foresee(client, "/v1/vms", &request, self.how).await;
+        }
         let task = client.wait(client.post("/v1/vms", &request).await?).await?;
         if self.start {
-            power(client, &task.vm.to_string(), PowerAction::On, false).await?;
+            let path = power_path(&task.vm.to_string());
+            let accepted = client.post(&path, &power(PowerAction::On, false)).await?;
+            client.wait(accepted).await?;
         }
-        report(client, task, self.json, "created").await
+        report(client, task, self.how.json, "created").await
     }
 }
 
@@ -232,63 +228,73 @@ impl Show {
 
 impl Start {
     async fn execute(self, client: &Client) -> anyhow::Result<()> {
-        each(&self.vms, async |vm| {
-            let task = power(client, vm, PowerAction::On, self.accept_rollback).await?;
-            report(client, task, self.json, "powered on").await
-        })
-        .await
+        let request = power(PowerAction::On, self.accept_rollback);
+        turn(client, &self.vms, request, self.how, "powered on").await
     }
 }
 
 impl Stop {
     async fn execute(self, client: &Client) -> anyhow::Result<()> {
-        each(&self.vms, async |vm| {
-            let task = power(client, vm, PowerAction::Off, false).await?;
-            report(client, task, self.json, "powered off").await
-        })
-        .await
+        let request = power(PowerAction::Off, false);
+        turn(client, &self.vms, request, self.how, "powered off").await
     }
+}
+
+/// Powers VMs one after another.
+async fn turn(
+    client: &Client,
+    vms: &[String],
+    request: ChangePower,
+    how: How,
+    done: &str,
+) -> anyhow::Result<()> {
+    each(vms, async |vm| {
+        let path = power_path(vm);
+        if how.preview {
+            return foresee(client, &path, &request, how).await;
+        }
+        let accepted: Accepted = client.post(&path, &request).await?;
+        let task = client.wait(accepted).await?;
+        report(client, task, how.json, done).await
+    })
+    .await
 }
 
 impl Clone {
     async fn execute(self, client: &Client) -> anyhow::Result<()> {
         let request = CloneVm {
             name: self.name,
-            tpm: self.tpm.map(|choice| match choice {
-                TpmArg::Copy => TpmProvisioning::Copy,
-                TpmArg::Replace => TpmProvisioning::Replace,
-            }),
+            tpm: self.tpm.map(Into::into),
+            vcenter: self.vcenter,
             datastore: self.datastore,
         };
         let path = format!("/v1/vms/{}/clone", component(&self.source));
+        if self.how.preview {
+            return foresee(client, &path, &request, self.how).await;
+        }
         let task = client.wait(client.post(&path, &request).await?).await?;
-        report(client, task, self.json, "cloned").await
+        report(client, task, self.how.json, "cloned").await
     }
 }
 
 impl Delete {
     async fn execute(self, client: &Client) -> anyhow::Result<()> {
         each(&self.vms, async |vm| {
-            let accepted = client.delete(&format!("/v1/vms/{}", component(vm))).await?;
-            ended(client, accepted, self.json, "deleted").await
+            delete(client, &format!("/v1/vms/{}", component(vm)), self.how).await
         })
         .await
     }
 }
 
-async fn power(
-    client: &Client,
-    vm: &str,
-    action: PowerAction,
-    accept_rollback: bool,
-) -> anyhow::Result<Task> {
-    let request = ChangePower {
+fn power(action: PowerAction, accept_rollback: bool) -> ChangePower {
+    ChangePower {
         action,
         accept_rollback,
-    };
-    let path = format!("/v1/vms/{}/power", component(vm));
-    let accepted: Accepted = client.post(&path, &request).await?;
-    client.wait(accepted).await
+    }
+}
+
+fn power_path(vm: &str) -> String {
+    format!("/v1/vms/{}/power", component(vm))
 }
 
 async fn view(client: &Client, vm: &str) -> anyhow::Result<VmView> {

@@ -5,7 +5,7 @@ use super::vapps::needed_for;
 use super::{Right, Scoped};
 use crate::Result;
 use crate::model::{PowerState, Privilege};
-use crate::operation::{Compose, Job, Part};
+use crate::operation::{Compose, Job, Part, Preview};
 
 impl Scoped {
     /// The parts of a vApp by names that mean nothing else.
@@ -79,5 +79,15 @@ impl Scoped {
         let vapp = exact(&self.own_vapp(vapp)?);
         self.principal.need(Right::Power)?;
         self.act(|operations| operations.power_vapp(&vapp, power))
+    }
+
+    /// What [`Self::power_vapp`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_power_vapp(&self, vapp: &str, power: PowerState) -> Result<Preview> {
+        let vapp = exact(&self.own_vapp(vapp)?);
+        self.principal.need(Right::Power)?;
+        self.operations.preview_power_vapp(&vapp, power)
     }
 }

@@ -288,6 +288,18 @@ impl Scoped {
         Ok(entries)
     }
 
+    /// Entries of the audit log before a number, or the last ones, the newest first, so many at most.
+    ///
+    /// # Errors
+    /// When the user may not see them.
+    pub fn audit_before(&self, before: Option<u64>, most: usize) -> Result<Vec<AuditEntry>> {
+        self.principal.need(Right::Organization)?;
+        let own = self.organization().map(Name::as_str);
+        self.operations.audit_before(before, most, |entry| {
+            own.is_none_or(|own| entry.organization.as_deref() == Some(own))
+        })
+    }
+
     /// See [`crate::Operations::check_audit`]. The log is one for all, so only the system looks through it.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::{Principal, Right};
 use crate::lineage::LineageNode;
-use crate::model::{Privilege, Vapp, Vm, VmId};
+use crate::model::{PowerState, Privilege, Vapp, Vm, VmId};
 use crate::operation::{EditTpm, Job, Operations, Preview, TakeSnapshot, VmView};
 use crate::snapshot::SnapshotTree;
 use crate::task::{Task, TaskId};
@@ -131,9 +131,22 @@ impl Scoped {
     /// # Errors
     /// The operation's, or that the user may not do it.
     pub fn create_vm(&self, request: CreateVm) -> Result<Job> {
-        self.principal.need(Right::Infrastructure)?;
-        self.need_for_tpm(request.tpm, Privilege::EncryptNew)?;
+        self.may_create(&request)?;
         self.act(|operations| operations.create_vm(request))
+    }
+
+    /// What [`Self::create_vm`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_create_vm(&self, request: &CreateVm) -> Result<Preview> {
+        self.may_create(request)?;
+        self.operations.preview_create_vm(request)
+    }
+
+    fn may_create(&self, request: &CreateVm) -> Result<()> {
+        self.principal.need(Right::Infrastructure)?;
+        self.need_for_tpm(request.tpm, Privilege::EncryptNew)
     }
 
     /// See [`Operations::adopt_tpm`]. The VM is outside vApps, so it is the system's.
@@ -150,10 +163,25 @@ impl Scoped {
     ///
     /// # Errors
     /// The operation's, or that the user may not do it.
-    pub fn clone_vm(&self, source: &str, request: CloneVm) -> Result<Job> {
+    pub fn clone_vm(&self, source: &str, request: &CloneVm) -> Result<Job> {
+        let id = self.may_clone(source)?;
+        self.act(|operations| operations.clone_vm(&id, request))
+    }
+
+    /// What [`Self::clone_vm`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_clone_vm(&self, source: &str, request: &CloneVm) -> Result<Preview> {
+        let id = self.may_clone(source)?;
+        self.operations.preview_clone_vm(&id, request)
+    }
+
+    /// What [`Self::clone_vm`] asks for besides the operation's own rules.
+    fn may_clone(&self, source: &str) -> Result<String> {
         let (vm, id) = self.vm_for(source, Right::Infrastructure)?;
         self.need_for_tpm(vm.is_encrypted(), Privilege::Clone)?;
-        self.act(|operations| operations.clone_vm(&id, request))
+        Ok(id)
     }
 
     /// See [`Operations::delete_vm`].
@@ -165,16 +193,44 @@ impl Scoped {
         self.act(|operations| operations.delete_vm(&id))
     }
 
+    /// What [`Self::delete_vm`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_delete_vm(&self, reference: &str) -> Result<Preview> {
+        let (_, id) = self.vm_for(reference, Right::Build)?;
+        self.operations.preview_delete_vm(&id)
+    }
+
     /// See [`Operations::power_on`].
     ///
     /// # Errors
     /// The operation's, or that the user may not do it.
     pub fn power_on(&self, reference: &str, accept_rollback: bool) -> Result<Job> {
+        let id = self.may_power(reference, accept_rollback)?;
+        self.act(|operations| operations.power_on(&id, accept_rollback))
+    }
+
+    fn may_power(&self, reference: &str, accept_rollback: bool) -> Result<String> {
         let (_, id) = self.vm_for(reference, Right::Power)?;
         if accept_rollback {
             self.principal.need(Right::Build)?;
         }
-        self.act(|operations| operations.power_on(&id, accept_rollback))
+        Ok(id)
+    }
+
+    /// What [`Self::power_on`] or [`Self::power_off`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_power(
+        &self,
+        reference: &str,
+        power: PowerState,
+        accept_rollback: bool,
+    ) -> Result<Preview> {
+        let id = self.may_power(reference, accept_rollback)?;
+        self.operations.preview_power(&id, power, accept_rollback)
     }
 
     /// See [`Operations::power_off`].
@@ -221,10 +277,24 @@ impl Scoped {
     /// # Errors
     /// The operation's, or that the user may not do it.
     pub fn rekey_vm(&self, reference: &str, request: Rekey) -> Result<Job> {
+        let id = self.may_rekey(reference, &request)?;
+        self.act(|operations| operations.rekey_vm(&id, request))
+    }
+
+    fn may_rekey(&self, reference: &str, request: &Rekey) -> Result<String> {
         let (_, id) = self.vm_for(reference, Right::Build)?;
         self.principal.need_privilege(Privilege::Recrypt)?;
         self.no_provider_of(request.provider.as_ref())?;
-        self.act(|operations| operations.rekey_vm(&id, request))
+        Ok(id)
+    }
+
+    /// What [`Self::rekey_vm`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_rekey_vm(&self, reference: &str, request: &Rekey) -> Result<Preview> {
+        let id = self.may_rekey(reference, request)?;
+        self.operations.preview_rekey_vm(&id, request)
     }
 
     /// See [`Operations::unlock_vm`].
@@ -232,9 +302,23 @@ impl Scoped {
     /// # Errors
     /// The operation's, or that the user may not do it.
     pub fn unlock_vm(&self, reference: &str) -> Result<Job> {
+        let id = self.may_unlock(reference)?;
+        self.act(|operations| operations.unlock_vm(&id))
+    }
+
+    fn may_unlock(&self, reference: &str) -> Result<String> {
         let (_, id) = self.vm_for(reference, Right::Build)?;
         self.principal.need_privilege(Privilege::RegisterVm)?;
-        self.act(|operations| operations.unlock_vm(&id))
+        Ok(id)
+    }
+
+    /// What [`Self::unlock_vm`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_unlock_vm(&self, reference: &str) -> Result<Preview> {
+        let id = self.may_unlock(reference)?;
+        self.operations.preview_unlock_vm(&id)
     }
 
     /// See [`Operations::snapshots`].
@@ -255,6 +339,19 @@ impl Scoped {
         self.act(|operations| operations.take_snapshot(&id, request))
     }
 
+    /// What [`Self::take_snapshot`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_take_snapshot(
+        &self,
+        reference: &str,
+        request: &TakeSnapshot,
+    ) -> Result<Preview> {
+        let (_, id) = self.vm_for(reference, Right::Build)?;
+        self.operations.preview_take_snapshot(&id, request)
+    }
+
     /// See [`Operations::revert_vm`].
     ///
     /// # Errors
@@ -264,6 +361,15 @@ impl Scoped {
         self.act(|operations| operations.revert_vm(&id, snapshot))
     }
 
+    /// What [`Self::revert_vm`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_revert_vm(&self, reference: &str, snapshot: &str) -> Result<Preview> {
+        let (_, id) = self.vm_for(reference, Right::Build)?;
+        self.operations.preview_revert_vm(&id, snapshot)
+    }
+
     /// See [`Operations::forget_snapshot`].
     ///
     /// # Errors
@@ -271,6 +377,15 @@ impl Scoped {
     pub fn forget_snapshot(&self, reference: &str, snapshot: &str) -> Result<Job> {
         let (_, id) = self.vm_for(reference, Right::Build)?;
         self.act(|operations| operations.forget_snapshot(&id, snapshot))
+    }
+
+    /// What [`Self::forget_snapshot`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_forget_snapshot(&self, reference: &str, snapshot: &str) -> Result<Preview> {
+        let (_, id) = self.vm_for(reference, Right::Build)?;
+        self.operations.preview_forget_snapshot(&id, snapshot)
     }
 
     /// What [`Self::move_vm`] asks for besides the operation's own rules.

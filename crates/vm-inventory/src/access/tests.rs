@@ -123,7 +123,7 @@ fn on_vm(scoped: &Scoped, vm: &str) -> Vec<(&'static str, Result<()>)> {
         ("power_off", job(scoped.power_off(vm))),
         (
             "clone_vm",
-            job(scoped.clone_vm(vm, clone_request("x", None))),
+            job(scoped.clone_vm(vm, &clone_request("x", None))),
         ),
         ("edit_tpm", job(scoped.edit_tpm(vm, &edit))),
         ("preview", scoped.preview_edit_tpm(vm, &edit).map(|_| ())),
@@ -340,7 +340,7 @@ fn what_belongs_to_no_organization_is_the_systems() {
     forbidden(acme.create_organization(name("mine")).map(|_| ()));
     forbidden(acme.check_audit().map(|_| ()));
     forbidden(
-        acme.clone_vm("acme-web", clone_request("x", None))
+        acme.clone_vm("acme-web", &clone_request("x", None))
             .map(|_| ()),
     );
     let error = acme

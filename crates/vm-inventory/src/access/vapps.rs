@@ -309,6 +309,16 @@ impl Scoped {
         self.act(|operations| operations.publish_catalog(&catalog, published))
     }
 
+    /// What [`Self::publish_catalog`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_publish_catalog(&self, catalog: &str, published: bool) -> Result<Offer> {
+        let (_, catalog) = self.own_catalog(catalog)?;
+        self.principal.need(Right::Catalogs)?;
+        self.operations.preview_publish_catalog(&catalog, published)
+    }
+
     /// What every published catalog offers. Why others withhold something is theirs to know.
     ///
     /// # Errors
@@ -333,6 +343,16 @@ impl Scoped {
         let (_, catalog) = self.own_catalog(catalog)?;
         self.principal.need(Right::Catalogs)?;
         self.act(|operations| operations.sync_catalog(&catalog))
+    }
+
+    /// What [`Self::sync_catalog`] would do. What others have is theirs to know.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_sync_catalog(&self, catalog: &str) -> Result<Preview> {
+        let (_, catalog) = self.own_catalog(catalog)?;
+        self.principal.need(Right::Catalogs)?;
+        self.operations.preview_sync_catalog(&catalog)
     }
 
     /// Every template that the user sees.
@@ -467,6 +487,16 @@ impl Scoped {
         let (_, template) = self.own_template(template)?;
         self.principal.need(Right::Catalogs)?;
         self.act(|operations| operations.delete_template(&template))
+    }
+
+    /// What [`Self::delete_template`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_delete_template(&self, template: &str) -> Result<Preview> {
+        let (_, template) = self.own_template(template)?;
+        self.principal.need(Right::Catalogs)?;
+        self.operations.preview_delete_template(&template)
     }
 }
 

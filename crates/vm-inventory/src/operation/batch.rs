@@ -183,7 +183,7 @@ impl Plan {
     }
 
     /// The names of standalone VMs that are to be.
-    fn new_holders(&self) -> Vec<NameHolder> {
+    pub(super) fn new_holders(&self) -> Vec<NameHolder> {
         if self.is_template() {
             return Vec::new();
         }

@@ -3,7 +3,7 @@
 use super::batch::{Outcome, Plan};
 use super::plan::{Wanted, as_busy};
 use super::template::Header;
-use super::{Job, Operations};
+use super::{Job, Operations, Preview};
 use crate::inventory::Stored;
 use crate::model::{Catalog, Template, TemplateOrigin};
 use crate::provisioning::{Operation, TpmAction, TpmProvisioning};
@@ -12,12 +12,52 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// What a catalog has to do to be what it follows.
+struct Due {
+    /// Templates of its own that go.
+    dropped: Vec<String>,
+    /// Templates of the other that are taken over.
+    taken: Vec<String>,
+    /// The catalog itself.
+    own: String,
+}
+
 impl Operations {
     /// Makes a catalog what the published one that it follows offers: a job for each template that is to be taken over, renewed or dropped.
     ///
     /// # Errors
     /// When the catalog follows none, that one is not published any more, or a rule is not met.
     pub fn sync_catalog(self: &Arc<Self>, catalog: &str) -> Result<Vec<Job>> {
+        let due = self.due(catalog)?;
+        let mut jobs = Vec::new();
+        for template in &due.dropped {
+            jobs.push(self.delete_template(template)?);
+        }
+        for source in &due.taken {
+            let id = Uuid::new_v4();
+            jobs.push(self.accept(|this| this.plan_sync(id, source, &due.own))?);
+        }
+        Ok(jobs)
+    }
+
+    /// What [`Self::sync_catalog`] would do, all of it as one.
+    ///
+    /// # Errors
+    /// When the catalog follows none, or that one is not published any more.
+    pub fn preview_sync_catalog(&self, catalog: &str) -> Result<Preview> {
+        let due = self.due(catalog)?;
+        let mut all = Preview::nothing(Operation::SyncCatalogTemplate.as_str());
+        for template in &due.dropped {
+            all.and(self.preview_delete_template(template)?);
+        }
+        for source in &due.taken {
+            all.and(self.preview_of(|this| this.plan_sync(Uuid::nil(), source, &due.own))?);
+        }
+        Ok(all)
+    }
+
+    /// What makes a catalog what the published one that it follows offers.
+    fn due(&self, catalog: &str) -> Result<Due> {
         let catalog = self.find_catalog(catalog)?.record;
         let subscription = catalog.subscription.clone().ok_or_else(|| {
             Error::BadValue(format!(
@@ -32,10 +72,14 @@ impl Operations {
         let ours = self.templates_of(&catalog)?;
         let own = format!("{}/{}", catalog.organization, catalog.name);
         let offer = self.offer(followed)?;
-        let mut jobs = Vec::new();
+        let mut due = Due {
+            dropped: Vec::new(),
+            taken: Vec::new(),
+            own,
+        };
         for (name, template) in &ours {
             if template.record.origin == TemplateOrigin::Synced && !offer.templates.contains(name) {
-                jobs.push(self.delete_template(&format!("{own}/{name}"))?);
+                due.dropped.push(format!("{}/{name}", due.own));
             }
         }
         for name in &offer.templates {
@@ -48,11 +92,9 @@ impl Operations {
             {
                 continue;
             }
-            let id = Uuid::new_v4();
-            let source = format!("{reference}/{name}");
-            jobs.push(self.accept(|this| this.plan_sync(id, &source, &own))?);
+            due.taken.push(format!("{reference}/{name}"));
         }
-        Ok(jobs)
+        Ok(due)
     }
 
     fn templates_of(&self, catalog: &Catalog) -> Result<BTreeMap<Name, Stored<Template>>> {

@@ -1,11 +1,12 @@
 //! Cloning a VM: its TPM is copied or replaced.
 
-use super::{Job, Like, Operations, TpmBytes, lock, planned};
-use crate::files::contents;
-use crate::inventory::Transaction;
-use crate::model::{Datastore, SourceVm, Timestamp, Vm, VmTpm};
-use crate::provisioning::{self, Operation, TpmAction, TpmProvisioning};
-use crate::task::Task;
+use super::batch::{Plan, Work};
+use super::plan::Wanted;
+use super::{Job, Operations, Preview, TpmBytes, lock};
+use crate::model::{Datastore, SourceVm, Timestamp, Vm, VmId, VmTpm};
+use crate::provisioning::{Operation, TpmAction, TpmProvisioning};
+use crate::requirements::Rule;
+use crate::task::TargetKind;
 use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -21,7 +22,10 @@ pub struct CloneVm {
     /// What becomes of the TPM; copy if left out.
     #[serde(default)]
     pub tpm: Option<TpmProvisioning>,
-    /// Where the clone's files go; the source's datastore if left out.
+    /// The vCenter that will have the clone; the source's if left out.
+    #[serde(default)]
+    pub vcenter: Option<Name>,
+    /// Where the clone's files go; if left out, the source's datastore if the vCenter sees it, otherwise the first one that it sees.
     #[serde(default)]
     pub datastore: Option<Name>,
 }
@@ -31,103 +35,60 @@ impl Operations {
     ///
     /// # Errors
     /// Every rule that is not met; then nothing was changed.
-    pub fn clone_vm(self: &Arc<Self>, source: &str, request: CloneVm) -> Result<Job> {
-        let (source, source_busy) = self.occupy_vm(source, "being cloned")?;
-        let vcenter = self.inventory.vcenter(source.record.vcenter.as_str())?;
-        let datastore_name = request
-            .datastore
-            .as_ref()
-            .unwrap_or(&source.record.datastore);
-        let datastore = self
-            .inventory
-            .datastore_on(&vcenter.record.name, Some(datastore_name))?;
-        let asked = request.tpm.map(TpmAction::from);
-        let action =
-            provisioning::decide(Operation::VsphereClone, vcenter.record.version, asked, None)
-                .map_err(|refusal| Error::Provisioning {
-                    vm: source.record.name.clone(),
-                    refusal,
-                })?;
-        let folder = self.free_folder(&datastore.record, &request.name)?;
-        let like = Like {
-            firmware: source.record.firmware,
-            hardware_version: source.record.hardware_version,
-            guest: source.record.guest.clone(),
-            provider: source.record.provider.clone(),
-            encrypted: source.record.encrypted,
-            socket: source.record.socket,
-            startup: source.record.startup,
-        };
-        let vm = planned(
-            request.name,
-            &vcenter.record,
-            &datastore.record,
-            folder,
-            like,
-        );
-        if source.record.tpm.is_some() {
-            self.require(&vm, &vcenter.record)?;
-        } else if vm.encrypted {
-            self.require_key(&vm, &vcenter.record)?;
-        }
-
-        let task = Task::of(Operation::VsphereClone.as_str(), &vm);
-        let busy = self.occupy(vm.id, &vm.name, "its creation")?;
-        let mut transaction = Transaction::default();
-        transaction.unchanged(&source);
-        transaction.unchanged(&vcenter);
-        transaction.unchanged(&datastore);
-        self.record_creation(&task, &vm, transaction)?;
-        let (source, datastore) = (source.record, datastore.record);
-        Ok(self.job(task, vec![source_busy, busy], move |this, mut task| {
-            let mut vm = vm;
-            match source.tpm.as_ref().zip(action) {
-                None => {
-                    this.report(&task, 50, "writing the files");
-                    this.create_without_tpm(&vm, &datastore, &source, false)?;
-                    task.notes.push(format!("{} has no TPM, like {}", vm.name, source.name));
-                }
-                Some((_, TpmAction::Copy)) => {
-                    this.report(&task, 10, "reading the source");
-                    let found = this.contents_of(&source)?;
-                    this.report(&task, 40, "copying the TPM");
-                    let copy = this.copy_of(&source, &found, &mut vm)?;
-                    this.report(&task, 80, "writing the files");
-                    let contents = contents(copy, Some(&found));
-                    this.files
-                        .create_like(&vm, &datastore, &contents, &source, &this.datastore_of(&source)?)?;
-                    task.notes.push(format!(
-                        "copy: {} keeps the endorsement key, seeds, NV indices, persistent keys and sealed data of {}",
-                        vm.name, source.name
-                    ));
-                    task.notes.push(
-                        "lost in the copy: sessions, loaded objects and saved contexts; its random numbers are its own".to_owned(),
-                    );
-                }
-                Some(_) => {
-                    this.report(&task, 10, "reading the source");
-                    let found = this.contents_of(&source)?;
-                    this.report(&task, 30, "making the TPM");
-                    let like = found.get(SectionKind::TPM_PERMANENT).map_or_else(
-                        || this.maker.new_tpm(),
-                        |state| this.maker.new_tpm_like(state),
-                    );
-                    let fresh = this.install(&mut vm, TpmAction::Replace, like)?;
-                    if let Some(tpm) = &mut vm.tpm {
-                        tpm.source = Some(source_of(&source));
-                    }
-                    this.report(&task, 80, "writing the files");
-                    let contents = contents(fresh, Some(&found));
-                    this.files
-                        .create_like(&vm, &datastore, &contents, &source, &this.datastore_of(&source)?)?;
-                    task.notes.push(format!(
-                        "replace: {} has a new TPM; it has nothing of the TPM of {}: what was sealed there does not open here",
-                        vm.name, source.name
-                    ));
-                }
+    pub fn clone_vm(self: &Arc<Self>, source: &str, request: &CloneVm) -> Result<Job> {
+        let id = VmId::random();
+        self.accept(|this| {
+            let plan = this.plan_clone(id, source, request)?;
+            match (plan.failures.as_slice(), plan.items.as_slice()) {
+                // A name that is taken, and nothing else, has an error of its own.
+                ([only], [item]) if only.rule == Rule::Place => Err(Error::Exists {
+                    what: "VM",
+                    name: item.vm.name.clone(),
+                    place: format!("vCenter {}", item.vm.vcenter),
+                }),
+                _ => Ok(plan),
             }
-            this.record_created(task, &vm)
-        }))
+        })
+    }
+
+    /// What [`Self::clone_vm`] would do.
+    ///
+    /// # Errors
+    /// When something that the request names does not exist.
+    pub fn preview_clone_vm(&self, source: &str, request: &CloneVm) -> Result<Preview> {
+        self.preview_of(|this| this.plan_clone(VmId(uuid::Uuid::nil()), source, request))
+    }
+
+    fn plan_clone(&self, id: VmId, source: &str, request: &CloneVm) -> Result<Plan> {
+        let source = self.inventory.vm(source)?;
+        let vcenter = request.vcenter.as_ref().unwrap_or(&source.record.vcenter);
+        let mut place = self.place_at(vcenter, request.datastore.clone())?;
+        if place.vcenter.name == source.record.vcenter && place.datastore.is_none() {
+            place.datastore = Some(source.record.datastore.clone());
+        }
+        let operation = Operation::VsphereClone;
+        let target = (TargetKind::Vm, id, request.name.clone());
+        let mut plan = Plan::new(operation.as_str(), "being cloned", target);
+        plan.take(&source);
+        let wanted = Wanted {
+            operation,
+            source: &source.record,
+            name: request.name.clone(),
+            asked: request.tpm.map(TpmAction::from),
+            stored: None,
+            moves: false,
+        };
+        self.plan_from(&mut plan, &place, wanted)?;
+        for item in &mut plan.items {
+            item.vm.id = id;
+            if matches!(item.work, Work::Like(_, Some(TpmAction::Copy))) {
+                plan.notes.push(
+                    "lost in the copy: sessions, loaded objects and saved contexts; its random numbers are its own".to_owned(),
+                );
+            }
+        }
+        self.check_free_names(&mut plan)?;
+        Ok(plan)
     }
 
     /// Makes the files of a VM like another that has no TPM, encrypted if that one is.

@@ -429,6 +429,33 @@ impl Operations {
         Ok(records(self.inventory.after(&key, most)?))
     }
 
+    /// Entries of the audit log before number `before`, or the last ones, the newest first: so many at most of those that are `wanted`.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn audit_before(
+        &self,
+        before: Option<u64>,
+        most: usize,
+        wanted: impl Fn(&AuditEntry) -> bool,
+    ) -> Result<Vec<AuditEntry>> {
+        const AT_ONCE: u64 = 500;
+        let written = audit::written(&self.inventory)?;
+        let mut end = before.map_or(written, |before| written.min(before.saturating_sub(1)));
+        let mut found = Vec::new();
+        while end > 0 && found.len() < most {
+            let start = end.saturating_sub(AT_ONCE);
+            let count = usize::try_from(end - start).unwrap_or(usize::MAX);
+            let mut part = self.audit(start, count)?;
+            part.retain(|entry| entry.number <= end && wanted(entry));
+            part.reverse();
+            found.extend(part);
+            end = start;
+        }
+        found.truncate(most);
+        Ok(found)
+    }
+
     /// Looks through the whole audit log for entries that were changed, taken out or put in.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod device_keys;
 mod edit_tpm;
 mod encrypt;
 mod folders;
+mod foresee;
 mod hardware;
 mod ovf_export;
 mod ovf_import;

@@ -4,7 +4,7 @@
 //! passed every rule. What is then planned and carried out is an operation like any other; a crash before it leaves nothing but
 //! that folder, which the next start removes.
 
-use super::batch::{Item, Outcome, Plan, Work};
+use super::batch::{Item, Plan, Work};
 use super::plan::{Place, refused};
 use super::preview::Preview;
 use super::template::Header;
@@ -170,27 +170,12 @@ impl Operations {
             }
         }
         plan.check_names(&BTreeSet::new());
-        if let (true, Outcome::Vms) = (request.standalone, &plan.outcome) {
-            self.check_name_is_free(&place, &name)?;
-        }
+        self.check_free_names(&mut plan)?;
         if let Some((arrived, staging)) = arrived {
             plan.notes.extend(arrived.notes.iter().cloned());
             plan.staged = Some(Arc::clone(staging));
         }
         Ok(plan)
-    }
-
-    fn check_name_is_free(&self, place: &Place, name: &Name) -> Result<()> {
-        let vcenter = &place.vcenter.name;
-        let key = crate::model::NameHolder::key_of(vcenter.as_str(), name.as_str());
-        match self.inventory.find::<crate::model::NameHolder>(&key)? {
-            None => Ok(()),
-            Some(_) => Err(Error::Exists {
-                what: "VM",
-                name: name.clone(),
-                place: format!("vCenter {vcenter}"),
-            }),
-        }
     }
 
     fn plan_system(
@@ -286,24 +271,24 @@ fn drives(
         let Some(file) = descriptor.file_of(drive) else {
             continue;
         };
-        if is_state(&file.href) {
+        if is_state(&file.kept) || is_state(&file.href) {
             return Err(in_descriptor(
                 name,
                 format!(
                     "a drive has the file {}, whose name is that of a VM's own state",
-                    file.href
+                    file.kept
                 ),
             ));
         }
         settings.push((format!("{slot}.present"), "TRUE".to_owned()));
-        settings.push((format!("{slot}.fileName"), file.href.clone()));
+        settings.push((format!("{slot}.fileName"), file.kept.clone()));
         if drive.cdrom {
             settings.push((format!("{slot}.deviceType"), "cdrom-image".to_owned()));
         }
-        if files.iter().all(|known| known.name != file.href) {
+        if files.iter().all(|known| known.name != file.kept) {
             files.push(StagedFile {
-                name: file.href.clone(),
-                shared: uses.get(file.href.as_str()).is_some_and(|uses| *uses > 1),
+                name: file.kept.clone(),
+                shared: uses.get(file.kept.as_str()).is_some_and(|uses| *uses > 1),
             });
         }
     }

@@ -443,6 +443,21 @@ impl Operations {
 }
 
 impl Operations {
+    /// A VM outside vApps has a name of its own on its vCenter.
+    pub(super) fn check_free_names(&self, plan: &mut Plan) -> Result<()> {
+        for wanted in plan.new_holders() {
+            if self.inventory.holder(&wanted.key())?.is_some() {
+                let detail = format!(
+                    "vCenter {} already has a VM called {}; choose another name",
+                    wanted.vcenter, wanted.name
+                );
+                plan.failures
+                    .push(Failure::of(Rule::Place, detail).for_vm(&wanted.name));
+            }
+        }
+        Ok(())
+    }
+
     /// A template by its id.
     pub(super) fn template_by_id(&self, id: uuid::Uuid) -> Result<Option<Stored<Template>>> {
         let key = self.inventory.index().template_key(id);
@@ -474,11 +489,7 @@ impl Needs {
 }
 
 pub(super) fn refused(refusal: &Refusal) -> Failure {
-    let rule = match refusal {
-        Refusal::NotAllowed { .. } => Rule::TpmChoice,
-        Refusal::TemplateDecides { .. } | Refusal::NoDecision { .. } => Rule::TemplateDecides,
-    };
-    Failure::of(rule, refusal.to_string())
+    Failure::of(refusal.rule(), refusal.to_string())
 }
 
 /// What stands in the place of a VM's id where operations keep each other away from something else.

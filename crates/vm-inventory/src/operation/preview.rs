@@ -61,10 +61,32 @@ pub enum Fate {
     Kept,
     /// It is not there, or does not open any more; a guest needs its recovery key.
     Lost,
+    /// It is as it was when the snapshot was taken; what came since is lost.
+    Reverted,
     /// New, in the place of nothing.
     New,
     /// There is none.
     None,
+}
+
+impl Preview {
+    /// What touches no TPM.
+    #[must_use]
+    pub fn nothing(operation: &str) -> Self {
+        Self {
+            operation: operation.to_owned(),
+            possible: true,
+            failures: Vec::new(),
+            vms: Vec::new(),
+        }
+    }
+
+    /// That, and what another one says besides.
+    pub(super) fn and(&mut self, other: Self) {
+        self.failures.extend(other.failures);
+        self.vms.extend(other.vms);
+        self.possible = self.failures.is_empty();
+    }
 }
 
 impl Effects {
@@ -134,6 +156,7 @@ impl Plan {
 }
 
 impl Operations {
+    /// What would become of the VMs that a plan is about.
     pub(super) fn preview_of(&self, make: impl Fn(&Self) -> Result<Plan>) -> Result<Preview> {
         Ok(make(self)?.preview())
     }

@@ -4,7 +4,7 @@ use super::batch::Plan;
 use super::plan::{Place, Wanted};
 use super::{CloneVm, Job, Operations};
 use crate::model::Vm;
-use crate::provisioning::{Operation, TpmAction};
+use crate::provisioning::Operation;
 use crate::task::TargetKind;
 use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
@@ -73,32 +73,14 @@ impl Operations {
         vcenter: &Name,
         request: &CloneVm,
     ) -> Result<Job> {
-        let id = crate::model::VmId::random();
-        self.accept(|this| {
-            let source = this.inventory.vm(vm)?;
-            let place = this.place_at(vcenter, request.datastore.clone())?;
-            let operation = Operation::VsphereClone;
-            let target = (TargetKind::Vm, id, request.name.clone());
-            let mut plan = Plan::new(operation.as_str(), "being cloned", target);
-            plan.organization = organization(&source.record);
-            plan.take(&source);
-            let wanted = Wanted {
-                operation,
-                source: &source.record,
-                name: request.name.clone(),
-                asked: request.tpm.map(TpmAction::from),
-                stored: None,
-                moves: false,
-            };
-            this.plan_from(&mut plan, &place, wanted)?;
-            for item in &mut plan.items {
-                item.vm.id = id;
-            }
-            Ok(plan)
-        })
+        let there = CloneVm {
+            vcenter: Some(vcenter.clone()),
+            ..request.clone()
+        };
+        self.clone_vm(vm, &there)
     }
 
-    fn place_at(&self, vcenter: &Name, datastore: Option<Name>) -> Result<Place> {
+    pub(super) fn place_at(&self, vcenter: &Name, datastore: Option<Name>) -> Result<Place> {
         Ok(Place {
             vcenter: self.inventory.vcenter(vcenter.as_str())?.record,
             datastore,

@@ -372,6 +372,7 @@ impl Operations {
         if let Some(item) = plan.items.first() {
             plan.target.1 = item.vm.id;
         }
+        self.check_free_names(&mut plan)?;
         Ok(plan)
     }
 
@@ -380,18 +381,28 @@ impl Operations {
     /// # Errors
     /// When there is no such template, or it is in use.
     pub fn delete_template(self: &Arc<Self>, template: &str) -> Result<Job> {
-        self.accept(|this| {
-            let template = this.find_template(template)?;
-            let id = as_busy(template.record.id);
-            let target = (TargetKind::Template, id, template.record.name.clone());
-            let mut plan = Plan::new("delete_template", "being deleted", target);
-            plan.organization = Some(template.record.organization.clone());
-            plan.busy.push((id, template.record.name.clone()));
-            plan.expects.unchanged(&template);
-            plan.removals.clone_from(&template.record.vms);
-            plan.outcome = Outcome::Gone(template.record.key());
-            Ok(plan)
-        })
+        self.accept(|this| this.plan_delete_template(template))
+    }
+
+    /// What [`Self::delete_template`] would do.
+    ///
+    /// # Errors
+    /// When there is no such template.
+    pub fn preview_delete_template(&self, template: &str) -> Result<Preview> {
+        self.preview_of(|this| this.plan_delete_template(template))
+    }
+
+    fn plan_delete_template(&self, template: &str) -> Result<Plan> {
+        let template = self.find_template(template)?;
+        let id = as_busy(template.record.id);
+        let target = (TargetKind::Template, id, template.record.name.clone());
+        let mut plan = Plan::new("delete_template", "being deleted", target);
+        plan.organization = Some(template.record.organization.clone());
+        plan.busy.push((id, template.record.name.clone()));
+        plan.expects.unchanged(&template);
+        plan.removals.clone_from(&template.record.vms);
+        plan.outcome = Outcome::Gone(template.record.key());
+        Ok(plan)
     }
 
     /// Imports a VM of a vCenter as a vApp or as a template; it keeps its TPM.
@@ -475,6 +486,16 @@ impl Operations {
         let mut transaction = Transaction::default();
         transaction.update(&stored, &changed)?;
         self.inventory.commit(transaction)?;
+        self.offer(changed)
+    }
+
+    /// What [`Self::publish_catalog`] would do: what would be offered, and what would be withheld.
+    ///
+    /// # Errors
+    /// When there is no such catalog.
+    pub fn preview_publish_catalog(&self, catalog: &str, published: bool) -> Result<Offer> {
+        let mut changed = self.find_catalog(catalog)?.record;
+        changed.published = published;
         self.offer(changed)
     }
 

@@ -15,7 +15,7 @@ fn refused<T>(outcome: Result<T>) -> Error {
 
 fn rules(error: &Error) -> Vec<Rule> {
     match error {
-        Error::Requirements { failures, .. } => {
+        Error::Requirements { failures, .. } | Error::Rules { failures, .. } => {
             failures.iter().map(|failure| failure.rule).collect()
         }
         other => panic!("{other}"),
@@ -158,11 +158,11 @@ fn replace_gives_a_new_tpm_and_needs_vcenter_8() {
     let error = refused(
         world
             .operations
-            .clone_vm("web01", clone_request("web02", REPLACE)),
+            .clone_vm("web01", &clone_request("web02", REPLACE)),
     );
     assert_eq!(
         error.to_string(),
-        "the TPM of VM web01: `replace` is not possible for the operation vsphere_clone on vCenter 7.0.3; possible: copy"
+        "vsphere_clone is refused: web01: `replace` is not possible for the operation vsphere_clone on vCenter 7.0.3; possible: copy (rule 1.3)"
     );
     assert_eq!(world.files(), before);
     assert!(world.operations.vm("web02").is_err());
@@ -293,7 +293,7 @@ fn names_are_unique_on_a_vcenter_and_free_again_after_deletion() {
     let clone = refused(
         world
             .operations
-            .clone_vm("web01", clone_request("web01", None)),
+            .clone_vm("web01", &clone_request("web01", None)),
     );
     assert!(matches!(clone, Error::Exists { .. }), "{clone}");
     done(world.operations.delete_vm("web01"));
@@ -426,7 +426,7 @@ fn older_files_put_back_are_refused_unless_accepted() {
         failed(
             world
                 .operations
-                .clone_vm("web01", clone_request("web02", COPY))
+                .clone_vm("web01", &clone_request("web02", COPY))
         )
         .contains("--accept-rollback")
     );
@@ -477,7 +477,7 @@ fn creation_and_cloning_cut_short_are_undone_or_done() {
             world.create("web01");
             let before = world.files();
             let (world, died) = world.killed_at(lives, last_one_counts, |operations| {
-                operations.clone_vm("web01", clone_request("web02", COPY))
+                operations.clone_vm("web01", &clone_request("web02", COPY))
             });
             match world.operations.vm("web02") {
                 Ok(_) => assert_eq!(world.seed("web01"), world.seed("web02")),

@@ -1,6 +1,8 @@
 //! A package as it arrives: descriptor, manifest, certificate and files, in the order of DSP0243, clause 5.3.
 
 use super::archive::Members;
+use super::descriptor::Portion;
+use super::inflate::{Inflating, Stopped};
 use super::manifest::{Hashing, Manifest};
 use super::xml::shown;
 use super::{Descriptor, PackageError};
@@ -20,8 +22,10 @@ pub(crate) struct Limits {
     pub(crate) manifest: u64,
     /// Its members.
     pub(crate) members: usize,
-    /// All its files together: as announced, and as they come.
+    /// All its files together: as announced, as they come, and as they are kept.
     pub(crate) total: u64,
+    /// What may come of a compressed file of which nothing says how large it is.
+    pub(crate) unannounced: u64,
 }
 
 impl Default for Limits {
@@ -31,6 +35,7 @@ impl Default for Limits {
             manifest: 4 << 20,
             members: 20_000,
             total: 64 << 30,
+            unannounced: 16 << 30,
         }
     }
 }
@@ -81,12 +86,11 @@ pub(crate) fn receive(
             .into_keys()
             .map(str::to_owned)
             .collect(),
-        sizes: head
+        portions: head
             .descriptor
-            .files
-            .values()
-            .map(|file| (file.href.clone(), file.size))
-            .collect(),
+            .portions()
+            .map_err(|reason| PackageError::refused(&head.name, reason))?,
+        open: None,
         seen: BTreeSet::from([head.name.clone()]),
         total: 0,
         hashes: BTreeMap::from([(head.name.clone(), head.hashes)]),
@@ -99,6 +103,13 @@ pub(crate) fn receive(
         arrival.member(&mut members, &member.name, member.size, shelf)?;
     }
     arrival.finish()
+}
+
+fn storing(name: &str, error: &io::Error) -> Error {
+    Error::File {
+        path: format!("the file {name} of the package"),
+        reason: error.to_string(),
+    }
 }
 
 struct Head {
@@ -171,14 +182,25 @@ fn whole(
     }
 }
 
+/// A file on its way.
+struct Open {
+    /// Its identifier in the descriptor.
+    file: String,
+    /// The chunk that is next.
+    next: u64,
+    inflating: Option<Inflating>,
+}
+
 struct Arrival<'a> {
     limits: &'a Limits,
     descriptor: Descriptor,
     stem: String,
     /// The files that drives have.
     uses: BTreeSet<String>,
-    /// The files that the descriptor lists, and how long it says they are.
-    sizes: BTreeMap<String, Option<u64>>,
+    /// The files of the archive that the descriptor lists.
+    portions: BTreeMap<String, Portion>,
+    /// The file of which chunks have come, but not all.
+    open: Option<Open>,
     seen: BTreeSet<String>,
     total: u64,
     hashes: BTreeMap<String, BTreeMap<super::manifest::Algorithm, String>>,
@@ -219,42 +241,24 @@ impl Arrival<'_> {
             }
             _ => {}
         }
-        if let Some(Some(announced)) = self.sizes.get(name)
-            && *announced != size
+        let portion = self.portions.get(name).cloned();
+        if let Some(announced) = portion.as_ref().and_then(|portion| portion.size)
+            && announced != size
         {
             return Err(refused(format!(
                 "it has {size} bytes, the descriptor says {announced}"
             )));
         }
-        self.total = self.total.saturating_add(size);
-        if self.total > self.limits.total {
-            return Err(PackageError::TooLarge {
-                part: name.to_owned(),
-                reason: format!(
-                    "the files have more than {} bytes together",
-                    self.limits.total
-                ),
-            }
-            .into());
-        }
-        let kept = self.uses.contains(name);
-        if kept && self.descriptor.is_nvram(name) {
-            return Err(refused(
-                "it is the nvram of a VM and cannot be a drive".to_owned(),
-            ));
-        }
+        self.grow(name, size)?;
         let algorithm = self
             .manifest
             .as_ref()
             .and_then(|(_, manifest)| manifest.algorithm_of(name));
         let mut hashing = Hashing::of(algorithm);
-        let storing = |error: io::Error| Error::File {
-            path: format!("the file {name} of the package"),
-            reason: error.to_string(),
+        let kept = match portion {
+            Some(portion) => self.begin(name, portion, shelf)?,
+            None => None,
         };
-        if kept {
-            shelf.begin(name).map_err(storing)?;
-        }
         let mut buffer = vec![0; CHUNK];
         loop {
             let count = members.read(&mut buffer)?;
@@ -263,26 +267,133 @@ impl Arrival<'_> {
                 break;
             }
             hashing.update(part);
-            if kept {
-                shelf.write(part).map_err(storing)?;
+            if kept.is_some() {
+                self.keep(name, Some(part), shelf)?;
             }
         }
-        if kept {
-            shelf.end().map_err(storing)?;
-        } else if self.descriptor.is_nvram(name) {
-            self.notes.push(format!(
+        match kept {
+            Some(Portion { last: true, .. }) => {
+                self.keep(name, None, shelf)?;
+                self.open = None;
+                shelf.end().map_err(|error| storing(name, &error))?;
+            }
+            Some(_) => {}
+            None if self.descriptor.is_nvram(name) => self.notes.push(format!(
                 "{name} was read over: no TPM state is taken from a package"
-            ));
-        } else {
-            self.notes
-                .push(format!("{name} was left out: no drive of a VM has it"));
+            )),
+            None => self
+                .notes
+                .push(format!("{name} was left out: no drive of a VM has it")),
         }
         self.hashes.insert(name.to_owned(), hashing.finish());
         Ok(())
     }
 
+    /// So many bytes more, as they come or as they are kept.
+    fn grow(&mut self, name: &str, bytes: u64) -> Result<(), PackageError> {
+        self.total = self.total.saturating_add(bytes);
+        if self.total > self.limits.total {
+            return Err(PackageError::TooLarge {
+                part: name.to_owned(),
+                reason: format!(
+                    "the files have more than {} bytes together",
+                    self.limits.total
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// Begins a file, or its next chunk, if a drive has it.
+    fn begin(
+        &mut self,
+        name: &str,
+        portion: Portion,
+        shelf: &mut dyn Shelf,
+    ) -> Result<Option<Portion>> {
+        let refused = |reason: &str| Err(PackageError::refused(name, reason).into());
+        let next = match &self.open {
+            Some(open) if open.file != portion.file => {
+                return refused("it comes in the middle of the chunks of another file");
+            }
+            Some(open) => open.next,
+            None => 0,
+        };
+        let Some(file) = self.descriptor.files.get(&portion.file) else {
+            return Ok(None);
+        };
+        if !self.uses.contains(&file.kept) {
+            return Ok(None);
+        }
+        if portion.number != next {
+            return refused("the chunks of a file follow each other, from the first to the last");
+        }
+        if self.descriptor.is_nvram(&file.href) || self.descriptor.is_nvram(&file.kept) {
+            return refused("it is the nvram of a VM and cannot be a drive");
+        }
+        match &mut self.open {
+            Some(open) => open.next += 1,
+            None => {
+                let most = match self.descriptor.capacity_of(&portion.file) {
+                    // Formats of disks have tables besides.
+                    Some(capacity) => capacity
+                        .saturating_add(capacity / 32)
+                        .saturating_add(64 << 20),
+                    None => self.limits.unannounced,
+                };
+                let most = most.min(self.limits.total.saturating_sub(self.total));
+                shelf
+                    .begin(&file.kept)
+                    .map_err(|error| storing(name, &error))?;
+                self.open = Some(Open {
+                    inflating: file.compressed.then(|| Inflating::new(most)),
+                    file: portion.file.clone(),
+                    next: 1,
+                });
+            }
+        }
+        Ok(Some(portion))
+    }
+
+    /// More of the file that has begun, or its end.
+    fn keep(&mut self, name: &str, part: Option<&[u8]>, shelf: &mut dyn Shelf) -> Result<()> {
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        let mut written = 0u64;
+        let mut take = |bytes: &[u8]| {
+            written = written.saturating_add(bytes.len() as u64);
+            shelf.write(bytes)
+        };
+        let outcome = match (&mut open.inflating, part) {
+            (None, Some(part)) => {
+                return shelf.write(part).map_err(|error| storing(name, &error));
+            }
+            (None, None) => return Ok(()),
+            (Some(inflating), Some(part)) => inflating.push(part, &mut take),
+            (Some(_), None) => match open.inflating.take() {
+                Some(inflating) => inflating.finish(&mut take),
+                None => Ok(()),
+            },
+        };
+        match outcome {
+            Ok(()) => Ok(self.grow(name, written)?),
+            Err(Stopped::NotTaken(error)) => Err(storing(name, &error)),
+            Err(Stopped::Damaged(error)) => Err(PackageError::refused(
+                name,
+                format!("it is said to be compressed with gzip, and is not or is damaged: {error}"),
+            )
+            .into()),
+            Err(Stopped::TooMuch) => Err(PackageError::TooLarge {
+                part: name.to_owned(),
+                reason: "decompressed it has more bytes than the disk that it is said to be, or than a package may have".to_owned(),
+            }
+            .into()),
+        }
+    }
+
     fn finish(mut self) -> Result<Arrived> {
-        for file in self.sizes.keys() {
+        for file in self.portions.keys() {
             if !self.seen.contains(file) {
                 return Err(PackageError::Cut {
                     part: shown(file),
@@ -320,7 +431,7 @@ impl Arrival<'_> {
             }
         }
         for file in self.hashes.keys() {
-            let listed = self.sizes.contains_key(file) || file.starts_with(&self.stem);
+            let listed = self.portions.contains_key(file) || file.starts_with(&self.stem);
             if listed && !manifest.0.contains_key(file) {
                 return Err(PackageError::refused(
                     name,

@@ -28,8 +28,27 @@ pub(crate) struct Descriptor {
 pub(crate) struct PackageFile {
     /// Its name in the package.
     pub(crate) href: String,
+    /// The name under which its content is kept.
+    pub(crate) kept: String,
     /// Its length, if the descriptor says so.
     pub(crate) size: Option<u64>,
+    /// Whether it is compressed (gzip).
+    pub(crate) compressed: bool,
+    /// How long each of its chunks is, but the last; `None` if it comes in one.
+    pub(crate) chunk: Option<u64>,
+}
+
+/// A file of the archive: one of the package, or a chunk of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Portion {
+    /// The identifier of the package's file.
+    pub(super) file: String,
+    /// Which chunk it is.
+    pub(super) number: u64,
+    /// Whether it is the last one.
+    pub(super) last: bool,
+    /// Its length, if the descriptor says so.
+    pub(super) size: Option<u64>,
 }
 
 /// A virtual disk.
@@ -37,6 +56,8 @@ pub(crate) struct PackageFile {
 pub(crate) struct PackageDisk {
     /// The file with its content; without one the disk is blank.
     pub(crate) file: Option<String>,
+    /// How many bytes it has for a guest, if the descriptor says so.
+    pub(crate) capacity: Option<u64>,
 }
 
 /// One VM.
@@ -163,12 +184,58 @@ impl Descriptor {
             })
     }
 
-    /// How many drives have each file, by its name.
+    /// The files of the archive, by name: those of the package, whole or in chunks.
+    pub(super) fn portions(&self) -> Result<BTreeMap<String, Portion>, String> {
+        let mut all = BTreeMap::new();
+        for (id, file) in &self.files {
+            let (count, chunk) = match (file.chunk, file.size) {
+                (Some(chunk), Some(size)) => (size.div_ceil(chunk).max(1), Some(chunk)),
+                _ => (1, None),
+            };
+            if count.saturating_add(all.len() as u64) > MOST_FILES as u64 {
+                return Err(format!("it lists more than {MOST_FILES} files and chunks"));
+            }
+            for number in 0..count {
+                let last = number + 1 == count;
+                let size = match (chunk, file.size) {
+                    (Some(chunk), Some(_)) if !last => Some(chunk),
+                    (Some(chunk), Some(size)) => {
+                        Some(size.saturating_sub(number.saturating_mul(chunk)))
+                    }
+                    (_, size) => size,
+                };
+                let name = match chunk {
+                    Some(_) => format!("{}.{number:09}", file.href),
+                    None => file.href.clone(),
+                };
+                let portion = Portion {
+                    file: id.clone(),
+                    number,
+                    last,
+                    size,
+                };
+                if all.insert(name.clone(), portion).is_some() {
+                    return Err(format!("the file {name} is listed twice"));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The capacity of the disk that a file is the content of, if the descriptor says so: a file has little more.
+    pub(super) fn capacity_of(&self, file: &str) -> Option<u64> {
+        let mut disks = self.disks.values();
+        disks
+            .find(|disk| disk.file.as_deref() == Some(file))
+            .and_then(|disk| disk.capacity)
+    }
+
+    /// How many drives have each file, by the name under which its content is kept.
     pub(crate) fn uses(&self) -> BTreeMap<&str, usize> {
         let mut uses = BTreeMap::new();
         for drive in self.systems.iter().flat_map(|system| &system.drives) {
             if let Some(file) = self.file_of(drive) {
-                *uses.entry(file.href.as_str()).or_default() += 1;
+                *uses.entry(file.kept.as_str()).or_default() += 1;
             }
         }
         uses
@@ -206,18 +273,16 @@ fn files(root: &Element) -> Result<BTreeMap<String, PackageFile>, String> {
             ));
         }
         file_name(&href).map_err(|rule| format!("the file {}: {rule}", shown(&href)))?;
-        let compression = file.attribute(Space::Ovf, "compression");
-        if compression.is_some_and(|it| !it.is_empty() && it != "identity") {
-            return Err(format!(
-                "the file {href} is compressed with {}; export the package without compression",
-                shown(compression.unwrap_or_default())
-            ));
-        }
-        if file.attribute(Space::Ovf, "chunkSize").is_some() {
-            return Err(format!(
-                "the file {href} is cut into chunks; export the package with whole files"
-            ));
-        }
+        let compressed = match file.attribute(Space::Ovf, "compression") {
+            None | Some("" | "identity") => false,
+            Some("gzip") => true,
+            Some(other) => {
+                return Err(format!(
+                    "the file {href} is compressed with {}; gzip and identity are read",
+                    shown(other)
+                ));
+            }
+        };
         let size =
             match file.attribute(Space::Ovf, "size") {
                 None => None,
@@ -225,14 +290,47 @@ fn files(root: &Element) -> Result<BTreeMap<String, PackageFile>, String> {
                     format!("the size of {href} is `{}`, not a number", shown(text))
                 })?),
             };
+        let chunk = match file.attribute(Space::Ovf, "chunkSize") {
+            None => None,
+            Some(text) => {
+                let chunk = text.trim().parse().ok().filter(|chunk| *chunk > 0);
+                let chunk: u64 = chunk.ok_or_else(|| {
+                    format!(
+                        "the chunks of {href} have a size of `{}`, which is none",
+                        shown(text)
+                    )
+                })?;
+                if size.is_none() {
+                    return Err(format!(
+                        "the file {href} is cut into chunks, and nothing says how long it is as a whole"
+                    ));
+                }
+                Some(chunk)
+            }
+        };
         if !names.insert(href.clone()) {
             return Err(format!("the file {href} is listed twice"));
         }
-        if files
-            .insert(id.to_owned(), PackageFile { href, size })
-            .is_some()
-        {
+        let file = PackageFile {
+            kept: href.clone(),
+            href,
+            size,
+            compressed,
+            chunk,
+        };
+        if files.insert(id.to_owned(), file).is_some() {
             return Err(format!("two files have the identifier {}", shown(id)));
+        }
+    }
+    // What was compressed loses the ending that says so, unless another file has that name.
+    for file in files.values_mut().filter(|file| file.compressed) {
+        let end = file.href.len().saturating_sub(3);
+        if let Some((stem, ending)) = file.href.split_at_checked(end)
+            && ending.eq_ignore_ascii_case(".gz")
+            && file_name(stem).is_ok()
+            && names.insert(stem.to_owned())
+        {
+            file.kept = stem.to_owned();
         }
     }
     Ok(files)
@@ -258,11 +356,39 @@ fn disks(
                 shown(file)
             ));
         }
-        if disks.insert(id.to_owned(), PackageDisk { file }).is_some() {
+        let disk_of = PackageDisk {
+            file,
+            capacity: capacity(disk),
+        };
+        if disks.insert(id.to_owned(), disk_of).is_some() {
             return Err(format!("two disks have the identifier {}", shown(id)));
         }
     }
     Ok(disks)
+}
+
+/// The capacity of a disk in bytes, where it is said in a way that programs write.
+fn capacity(disk: &Element) -> Option<u64> {
+    let number: u64 = disk
+        .attribute(Space::Ovf, "capacity")?
+        .trim()
+        .parse()
+        .ok()?;
+    let units = disk
+        .attribute(Space::Ovf, "capacityAllocationUnits")
+        .unwrap_or("byte");
+    let mut words = units.split(['*', ' ']).filter(|word| !word.is_empty());
+    let unit = match (words.next()?, words.next()) {
+        (word, None) if word.eq_ignore_ascii_case("byte") => 1,
+        ("MegaBytes", None) => 1 << 20,
+        ("GigaBytes", None) => 1 << 30,
+        (word, Some(power)) if word.eq_ignore_ascii_case("byte") => {
+            let exponent: u32 = power.strip_prefix("2^")?.parse().ok()?;
+            1u64.checked_shl(exponent)?
+        }
+        _ => return None,
+    };
+    number.checked_mul(unit)
 }
 
 /// The configuration that is used where nobody chooses one: the one marked so, or the first.
@@ -343,6 +469,84 @@ fn guest(element: &Element) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn described(files: &str, disks: &str) -> Result<Descriptor, String> {
+        let text = format!(
+            r#"<Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1">
+            <References>{files}</References><DiskSection>{disks}</DiskSection>
+            <VirtualSystem ovf:id="vm"/></Envelope>"#
+        );
+        Descriptor::read(text.as_bytes())
+    }
+
+    #[test]
+    fn chunks_are_the_files_of_the_archive_and_have_the_lengths_that_follow() {
+        let file = |more: &str| format!(r#"<File ovf:id="f" ovf:href="d.vmdk.gz" {more}/>"#);
+        let cut = r#"ovf:compression="gzip" ovf:chunkSize="10" ovf:size="25""#;
+        let found = described(&file(cut), "").unwrap();
+        assert_eq!(found.files["f"].kept, "d.vmdk");
+        let portions = found.portions().unwrap();
+        let lengths: Vec<_> = portions
+            .iter()
+            .map(|(name, it)| (name.as_str(), it.size.unwrap(), it.last))
+            .collect();
+        assert_eq!(
+            lengths,
+            [
+                ("d.vmdk.gz.000000000", 10, false),
+                ("d.vmdk.gz.000000001", 10, false),
+                ("d.vmdk.gz.000000002", 5, true)
+            ]
+        );
+        for bad in [
+            r#"ovf:chunkSize="10""#,
+            r#"ovf:chunkSize="0" ovf:size="25""#,
+            r#"ovf:chunkSize="ten" ovf:size="25""#,
+            r#"ovf:compression="bzip2""#,
+        ] {
+            described(&file(bad), "").unwrap_err();
+        }
+        let many = described(
+            &file(r#"ovf:chunkSize="1" ovf:size="18446744073709551615""#),
+            "",
+        );
+        assert!(many.unwrap().portions().unwrap_err().contains("chunks"));
+        let both = file(cut) + r#"<File ovf:id="g" ovf:href="d.vmdk"/>"#;
+        let both = described(&both, "").unwrap();
+        assert_eq!(both.files["f"].kept, "d.vmdk.gz", "another has that name");
+    }
+
+    #[test]
+    fn capacities_are_read_in_the_units_that_programs_write() {
+        let file = r#"<File ovf:id="f" ovf:href="d.vmdk"/>"#;
+        for (said, bytes) in [
+            (
+                r#"ovf:capacity="40" ovf:capacityAllocationUnits="byte * 2^30""#,
+                Some(40 << 30),
+            ),
+            (r#"ovf:capacity="5368709120""#, Some(5 << 30)),
+            (
+                r#"ovf:capacity="8" ovf:capacityAllocationUnits="GigaBytes""#,
+                Some(8 << 30),
+            ),
+            (r#"ovf:capacity="${size}""#, None),
+            (
+                r#"ovf:capacity="9" ovf:capacityAllocationUnits="byte * 2^99""#,
+                None,
+            ),
+            (
+                r#"ovf:capacity="9" ovf:capacityAllocationUnits="byte * 2^63""#,
+                None,
+            ),
+        ] {
+            let disk = format!(r#"<Disk ovf:diskId="d" ovf:fileRef="f" {said}/>"#);
+            assert_eq!(
+                described(file, &disk).unwrap().capacity_of("f"),
+                bytes,
+                "{said}"
+            );
+        }
+    }
 
     #[test]
     fn names_of_files_are_decoded_and_stay_in_the_package() {

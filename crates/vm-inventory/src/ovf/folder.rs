@@ -70,8 +70,12 @@ impl Pack {
         for ending in ["mf", "cert"] {
             add(name(&path.with_extension(ending)), false)?;
         }
-        for file in descriptor.files.into_values() {
-            add(file.href, true)?;
+        let portions = descriptor.portions();
+        for file in portions
+            .map_err(|reason| PackageError::refused(&shown, reason))?
+            .into_keys()
+        {
+            add(file, true)?;
         }
         Ok(Self {
             length: length_of(members.iter().map(|(_, size)| *size)),

@@ -45,6 +45,7 @@ pub fn package(data: &[u8]) {
         0 => {
             let limits = Limits {
                 total: 1 << 20,
+                unannounced: 1 << 18,
                 ..Limits::default()
             };
             let mut shelf = Counting::default();

@@ -10,6 +10,7 @@ mod arrival;
 mod descriptor;
 mod folder;
 mod hardware;
+mod inflate;
 mod manifest;
 mod write;
 mod xml;
@@ -21,6 +22,8 @@ pub(crate) use archive::{Writer, length_of};
 pub(crate) use arrival::{Arrived, Limits, Shelf, descriptor_of, receive};
 pub(crate) use descriptor::{Descriptor, System};
 pub use folder::{Pack, unpack};
+#[cfg(test)]
+pub(crate) use inflate::gzip;
 pub(crate) use manifest::{Hashing, line as manifest_line};
 pub(crate) use write::{Described, DescribedFile, descriptor_text};
 

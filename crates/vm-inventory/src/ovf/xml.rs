@@ -5,6 +5,7 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::reader::NsReader;
+use std::borrow::Cow;
 
 /// Elements below elements; OVF needs about ten.
 const MOST_DEPTH: usize = 48;
@@ -121,10 +122,29 @@ pub(super) fn shown(text: &str) -> String {
     text.chars().take(80).flat_map(char::escape_debug).collect()
 }
 
+/// The text of a document, and whether it was UTF-16, which a byte order mark says.
+fn text(bytes: &[u8]) -> Result<(Cow<'_, str>, bool), String> {
+    let unit: fn([u8; 2]) -> u16 = match bytes {
+        [0xFE, 0xFF, ..] => u16::from_be_bytes,
+        [0xFF, 0xFE, ..] => |[low, high]| u16::from_be_bytes([high, low]),
+        _ => {
+            let text = std::str::from_utf8(bytes)
+                .map_err(|error| format!("it is not UTF-8 after byte {}", error.valid_up_to()))?;
+            return Ok((Cow::Borrowed(text), false));
+        }
+    };
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    let text: Result<String, _> = char::decode_utf16(pairs.iter().copied().map(unit)).collect();
+    match text {
+        Ok(text) if rest.is_empty() => Ok((Cow::Owned(text), true)),
+        _ => Err("it begins like UTF-16, and is not".to_owned()),
+    }
+}
+
 /// Reads a document; the error says what is wrong with it.
 pub(super) fn read(bytes: &[u8]) -> Result<Element, String> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| format!("it is not UTF-8 after byte {}", error.valid_up_to()))?;
+    let (text, wide) = text(bytes)?;
+    let text = &*text;
     let mut reader = NsReader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
     let mut open: Vec<Element> = Vec::new();
     let mut root = None;
@@ -173,12 +193,18 @@ pub(super) fn read(bytes: &[u8]) -> Result<Element, String> {
                 }
             }
             Event::Decl(declaration) => {
+                let known: &[&str] = if wide {
+                    &["utf-16"]
+                } else {
+                    &["utf-8", "us-ascii"]
+                };
                 if let Some(Ok(encoding)) = declaration.encoding()
-                    && !encoding.eq_ignore_ascii_case("utf-8")
-                    && !encoding.eq_ignore_ascii_case("us-ascii")
+                    && !known
+                        .iter()
+                        .any(|known| encoding.eq_ignore_ascii_case(known))
                 {
                     return Err(format!(
-                        "its encoding is {}; only UTF-8 is read",
+                        "its encoding is said to be {}; UTF-8 is read, and UTF-16 with a byte order mark",
                         shown(&encoding)
                     ));
                 }

@@ -63,6 +63,7 @@ pub(super) fn clone(request: &Request<'_>) -> Outcome<Option<Value>> {
     let clone = CloneVm {
         name: name.clone(),
         tpm,
+        vcenter: None,
         datastore: locator::datastore(there, location)?,
     };
     let to = there.vcenter.name.clone();
@@ -107,7 +108,7 @@ pub(super) fn clone(request: &Request<'_>) -> Outcome<Option<Value>> {
                 if crossing {
                     act.clone_vm_to(&id, &to, &clone)
                 } else {
-                    act.clone_vm(&id, clone.clone())
+                    act.clone_vm(&id, &clone)
                 }
             });
             let made = work.run(job, &about)?.vm;

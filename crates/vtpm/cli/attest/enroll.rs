@@ -42,8 +42,8 @@ pub(super) struct Enroll {
         short,
         long,
         value_name = "FILE",
-        required_unless_present_any = ["data", "server"],
-        conflicts_with_all = ["data", "server"]
+        required_unless_present_any = ["data", "server_url"],
+        conflicts_with_all = ["data", "server_url"]
     )]
     output: Option<PathBuf>,
     /// Print the verdict as JSON

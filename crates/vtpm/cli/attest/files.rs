@@ -18,19 +18,19 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct TrustArgs {
     /// Certificates of authorities to trust, PEM or DER
-    #[arg(long = "ca", value_name = "FILE", conflicts_with_all = ["data", "server"])]
+    #[arg(long = "ca", value_name = "FILE", conflicts_with_all = ["data", "server_url"])]
     authorities: Vec<PathBuf>,
     /// Certificates that may stand between an authority and the endorsement key's
-    #[arg(long = "untrusted", value_name = "FILE", conflicts_with_all = ["data", "server"])]
+    #[arg(long = "untrusted", value_name = "FILE", conflicts_with_all = ["data", "server_url"])]
     untrusted: Vec<PathBuf>,
     /// Lists of revoked certificates, PEM or DER
-    #[arg(long = "crl", value_name = "FILE", conflicts_with_all = ["data", "server"])]
+    #[arg(long = "crl", value_name = "FILE", conflicts_with_all = ["data", "server_url"])]
     lists: Vec<PathBuf>,
     /// Refuse certificates for which no list of revoked ones is in force
-    #[arg(long, conflicts_with_all = ["data", "server"])]
+    #[arg(long, conflicts_with_all = ["data", "server_url"])]
     require_crl: bool,
     /// Judge as if it were this time, in seconds since 1970
-    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["data", "server"])]
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["data", "server_url"])]
     at: Option<u64>,
 }
 

@@ -32,8 +32,8 @@ pub(super) struct Quote {
     #[arg(
         long,
         value_name = "DIGITS",
-        required_unless_present_any = ["data", "server"],
-        conflicts_with_all = ["data", "server"]
+        required_unless_present_any = ["data", "server_url"],
+        conflicts_with_all = ["data", "server_url"]
     )]
     nonce: Option<String>,
     #[command(flatten)]

@@ -1,52 +1,35 @@
 //! The verifier of a daemon: the same evidence, judged there.
 
-use std::env;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::ensure;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 use tpm_attest::verify::{Candidate, Challenge, Evidence, Hex, Policy, Verdict};
 use tpm_wire::codec::Marshal as _;
-use zeroize::Zeroizing;
 
-use super::files::read;
 use crate::cli::client::Client;
-use crate::cli::server::Server;
+use crate::cli::server::{ServerArgs, Visit};
 use crate::cli::{Threads, runtime};
 
 /// Which daemon judges.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct ServiceArgs {
     /// Let the daemon of this folder judge, over its private socket
-    #[arg(long, value_name = "DIR", conflicts_with = "server")]
+    #[arg(long, value_name = "DIR", conflicts_with = "server_url")]
     data: Option<PathBuf>,
-    /// Let the daemon at this URL judge (https://HOST:PORT), as the session in VTPM_TOKEN, or as --user with the password in VTPM_PASSWORD
-    #[arg(long, value_name = "URL", requires = "server_ca")]
-    server: Option<String>,
-    /// The daemon's certificate, or that of the authority that signed it (PEM): what `vtpm serve --listen` names when it starts
-    #[arg(long, value_name = "FILE", requires = "server")]
-    server_ca: Option<PathBuf>,
-    /// Who logs in.
-    #[arg(
-        long,
-        value_name = "USER@ORGANIZATION",
-        requires = "server",
-        help = "Who logs in [default: administrator@vsphere.local]"
-    )]
-    user: Option<String>,
+    /// Or one elsewhere.
+    #[command(flatten)]
+    server: ServerArgs,
 }
-
-/// The user that every daemon with a listener has.
-const ADMINISTRATOR: &str = "administrator@vsphere.local";
 
 /// A daemon that judges.
 pub(super) struct Service {
     runtime: tokio::runtime::Runtime,
     client: Client,
-    /// Whether the session is ours to end.
-    logged_in: bool,
+    /// The session there, if it is elsewhere.
+    visit: Option<Visit>,
 }
 
 #[derive(Deserialize)]
@@ -71,40 +54,25 @@ pub(super) struct Judged {
 impl ServiceArgs {
     /// The daemon, if one is named.
     pub(super) fn open(&self) -> anyhow::Result<Option<Service>> {
-        let (client, logged_in, runtime) = match (&self.data, &self.server) {
-            (Some(folder), _) => {
-                let socket = folder.join("vtpm.sock");
-                (Client::on_socket(socket), false, runtime(Threads::One)?)
-            }
+        let runtime = || runtime(Threads::One);
+        let service = match (&self.data, self.server.named()) {
+            (Some(folder), _) => Service {
+                runtime: runtime()?,
+                client: Client::on_socket(folder.join("vtpm.sock")),
+                visit: None,
+            },
             (None, Some(url)) => {
-                let runtime = runtime(Threads::One)?;
-                let certificates = match &self.server_ca {
-                    Some(path) => read(path)?,
-                    None => bail!("name the daemon's certificate with --server-ca"),
-                };
-                let server = || Server::new(url, &certificates);
-                let token = env::var("VTPM_TOKEN").map(Zeroizing::new);
-                if let Ok(token) = token {
-                    let client = Client::of_server(server()?.with_token(&token));
-                    (client, false, runtime)
-                } else {
-                    let password = env::var("VTPM_PASSWORD").map(Zeroizing::new).context(
-                        "nobody is logged in: put a token into VTPM_TOKEN, or the user's password into VTPM_PASSWORD",
-                    )?;
-                    let user = self.user.as_deref().unwrap_or(ADMINISTRATOR);
-                    let asking = Client::of_server(server()?.with_password(user, &password));
-                    let token = runtime.block_on(asking.log_in())?;
-                    let client = Client::of_server(server()?.with_token(token.expose()));
-                    (client, true, runtime)
+                let runtime = runtime()?;
+                let visit = runtime.block_on(self.server.visit(url))?;
+                Service {
+                    runtime,
+                    client: visit.client(),
+                    visit: Some(visit),
                 }
             }
             (None, None) => return Ok(None),
         };
-        Ok(Some(Service {
-            runtime,
-            client,
-            logged_in,
-        }))
+        Ok(Some(service))
     }
 }
 
@@ -164,9 +132,8 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        if self.logged_in {
-            // A session that is not ended ends by itself.
-            let _ = self.runtime.block_on(self.client.log_out());
+        if let Some(visit) = self.visit.take() {
+            self.runtime.block_on(visit.end());
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) struct Verify {
     #[arg(long, value_name = "DIGITS")]
     nonce: Option<String>,
     /// The record of the enrolment
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "server"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "server_url"])]
     enrolled: Option<PathBuf>,
     /// What the machine must have measured
     #[arg(long, value_name = "FILE")]

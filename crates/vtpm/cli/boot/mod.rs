@@ -22,7 +22,7 @@ use super::attest::connect;
 use super::client::{component, talk};
 use super::output;
 use super::trace::tcti::Tcti;
-use crate::config::DataFolder;
+use crate::config::Daemon;
 use profile::{BootProfile, Kernel};
 
 /// Most bytes of a kernel, or of an image that has its initial file system in it.
@@ -37,7 +37,7 @@ const MEASURED: [u32; 14] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14];
 #[derive(Args, Debug)]
 pub(crate) struct Boot {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     /// The VM of the daemon, which must be on
     #[arg(required_unless_present = "tcti", conflicts_with = "tcti")]
     vm: Option<String>,
@@ -72,7 +72,7 @@ impl Boot {
         });
         let tcti = match (&self.tcti, &self.vm) {
             (Some(tcti), _) => tcti.clone(),
-            (None, Some(vm)) => match tcti_of(&self.data, vm)? {
+            (None, Some(vm)) => match tcti_of(&self.daemon, vm)? {
                 Ok(tcti) => tcti,
                 Err(code) => return Ok(code),
             },
@@ -117,9 +117,9 @@ impl Boot {
 }
 
 /// Where the TPM of a VM is, or the exit code of the refusal.
-fn tcti_of(data: &DataFolder, vm: &str) -> anyhow::Result<Result<Tcti, ExitCode>> {
+fn tcti_of(daemon: &Daemon, vm: &str) -> anyhow::Result<Result<Tcti, ExitCode>> {
     let mut found = None;
-    let code = talk(data, async |client| {
+    let code = talk(daemon, async |client| {
         let view: VmView = client.get(&format!("/v1/vms/{}", component(vm))).await?;
         let tcti = view.tpm.tcti.with_context(|| {
             format!(

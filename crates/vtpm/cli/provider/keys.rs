@@ -7,7 +7,7 @@ use vm_web::api::{Accepted, Forgotten, OnVCenter};
 use super::key_server::at_vcenter;
 use crate::cli::client::{Client, component};
 use crate::cli::list::{List, Row, yes_or_no};
-use crate::cli::operate::each;
+use crate::cli::operate::{How, each, operate, report};
 use crate::cli::output;
 
 #[derive(Args, Debug)]
@@ -61,9 +61,8 @@ pub(crate) struct RekeyVm {
     /// Make the data key anew too, and seal all files under it; the VM has to be off
     #[arg(long)]
     deep: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 #[derive(Args, Debug)]
@@ -95,9 +94,8 @@ pub(crate) struct Unlock {
     /// Names or ids
     #[arg(required = true)]
     vms: Vec<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 impl Keys {
@@ -146,7 +144,8 @@ impl RekeyProvider {
             deep: self.deep,
         };
         let accepted: Accepted = client.post(&path, &request).await?;
-        ended(client, accepted, self.json, "re-keyed").await
+        let task = client.wait(accepted).await?;
+        report(&task, self.json, "re-keyed")
     }
 }
 
@@ -157,8 +156,7 @@ impl RekeyVm {
             provider: self.provider,
             deep: self.deep,
         };
-        let accepted: Accepted = client.post(&path, &request).await?;
-        ended(client, accepted, self.json, "re-keyed").await
+        operate(client, &path, &request, self.how, "re-keyed").await
     }
 }
 
@@ -170,7 +168,8 @@ impl Encrypt {
             key_id: self.key_id,
         };
         let accepted: Accepted = client.post(&path, &request).await?;
-        ended(client, accepted, self.json, "encrypted").await
+        let task = client.wait(accepted).await?;
+        report(&task, self.json, "encrypted")
     }
 }
 
@@ -178,7 +177,8 @@ impl Decrypt {
     pub(crate) async fn execute(self, client: &Client) -> anyhow::Result<()> {
         let path = format!("/v1/vms/{}/decrypt", component(&self.vm));
         let accepted: Accepted = client.post(&path, &OnVCenter::default()).await?;
-        ended(client, accepted, self.json, "decrypted").await
+        let task = client.wait(accepted).await?;
+        report(&task, self.json, "decrypted")
     }
 }
 
@@ -186,27 +186,8 @@ impl Unlock {
     pub(crate) async fn execute(self, client: &Client) -> anyhow::Result<()> {
         each(&self.vms, async |vm| {
             let path = format!("/v1/vms/{}/unlock", component(vm));
-            let accepted: Accepted = client.post(&path, &OnVCenter::default()).await?;
-            ended(client, accepted, self.json, "unlocked").await
+            operate(client, &path, &OnVCenter::default(), self.how, "unlocked").await
         })
         .await
     }
-}
-
-/// Waits for a task and says what came of it.
-pub(crate) async fn ended(
-    client: &Client,
-    accepted: Accepted,
-    json: bool,
-    done: &str,
-) -> anyhow::Result<()> {
-    let task = client.wait(accepted).await?;
-    if json {
-        return output::json(&task);
-    }
-    output::line(format!("{}: {done}", task.vm_name))?;
-    for note in &task.notes {
-        output::line(format!("  {note}"))?;
-    }
-    Ok(())
 }

@@ -19,12 +19,12 @@ use vm_store::backend::read_named;
 use vm_web::api::{BackUp, BackedUp, Password, Restore as RestoreRequest};
 use zeroize::Zeroizing;
 
-pub(crate) use keys::{Decrypt, Encrypt, RekeyVm, Unlock, ended};
+pub(crate) use keys::{Decrypt, Encrypt, RekeyVm, Unlock};
 
 use super::client::{Client, Refusal, component, set_up};
 use super::list::{List, Row, yes_or_no};
 use super::output;
-use crate::config::DataFolder;
+use crate::config::Daemon;
 
 const PASSWORD_VARIABLE: &str = "VTPM_BACKUP_PASSWORD";
 const LONGEST_PASSWORD: u64 = 1024;
@@ -32,9 +32,11 @@ const LARGEST_BACKUP: u64 = 1024 * 1024;
 
 /// Register, back up, restore and look at key providers, and change keys
 #[derive(Args, Debug)]
+// --server is where a provider's keys are, so the daemon has another word here.
+#[command(mut_arg("server_url", |url| url.long("daemon")))]
 pub(crate) struct Provider {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -132,7 +134,7 @@ struct Restore {
 impl Provider {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let verb = self.verb;
-        set_up(&self.data, |client| async move {
+        set_up(&self.daemon, |client| async move {
             match verb {
                 Verb::Create(verb) => verb.execute(&client).await,
                 Verb::Backup(verb) => verb.execute(&client).await,

@@ -32,7 +32,7 @@ pub(super) fn follow(show: &Show) -> anyhow::Result<ExitCode> {
                 .with_context(|| format!("the recording {}", path.display()))
         })
         .transpose()?;
-    talk(&show.data, |client| async move {
+    talk(&show.daemon, |client| async move {
         let listening = listen(&client, vm, show, &mut copy);
         tokio::pin!(listening);
         tokio::select! {

@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use vm_store::backend::open_named;
 
-use crate::config::DataFolder;
+use crate::config::Daemon;
 use crate::trace::{
     Entry, Record, Shown, decoded, is_capture, line, read_capture, read_entries, tree,
 };
@@ -48,7 +48,7 @@ enum Verb {
 #[derive(Args, Debug)]
 struct Show {
     #[command(flatten)]
-    data: DataFolder,
+    daemon: Daemon,
     /// A recording or capture (a name with a slash, or a file that is there; - for standard input), else a running VM
     #[arg(required = true, value_name = "VM|FILE")]
     target: Option<PathBuf>,

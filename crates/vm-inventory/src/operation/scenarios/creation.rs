@@ -16,7 +16,7 @@ fn scenario_1_a_windows_vm_gets_a_new_tpm_and_its_disks_stay_plain() {
     done(
         world
             .operations
-            .clone_vm("win", clone_request("win2", None)),
+            .clone_vm("win", &clone_request("win2", None)),
     );
     assert_disk(&world, "win", "plain");
     assert_eq!(world.seed("win"), world.seed("win2"));

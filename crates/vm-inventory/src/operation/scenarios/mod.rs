@@ -8,6 +8,7 @@ mod copies;
 mod crashes;
 mod creation;
 mod encrypted;
+mod foreseen;
 mod inventory;
 mod keys;
 mod packages;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::access::Principal;
 use crate::model::Role;
-use crate::ovf::{Hashing, manifest_line};
+use crate::ovf::{Hashing, gzip, manifest_line};
 use std::io::{Read, Write as _};
 
 const VSPHERE: &str = include_str!("../../ovf/data/vsphere.ovf");
@@ -209,7 +209,7 @@ fn a_package_becomes_a_vapp_or_a_standalone_vm() {
     assert_ne!(world.seed("alone"), world.seed("app/win"));
     for taken in [&alone, &to_vapp("app")] {
         let error = import(&world, taken, &ova).err().unwrap();
-        assert!(matches!(error, Error::Exists { .. }), "{error}");
+        assert_eq!(error.kind(), crate::ErrorKind::Conflict, "{error}");
     }
     // Without a name of its own it is called like the package.
     let request = ImportPackage {
@@ -218,6 +218,138 @@ fn a_package_becomes_a_vapp_or_a_standalone_vm() {
     };
     done(import(&world, &request, &ova));
     assert_eq!(world.operations.vapp("win").unwrap().vms.len(), 1);
+}
+
+/// A package with a disk that is compressed, and cut into chunks of that length if there is one.
+fn compressed(stored: &[u8], chunk: Option<usize>) -> Package {
+    let length = stored.len();
+    let said = match chunk {
+        Some(chunk) => format!("ovf:size=\"{length}\" ovf:chunkSize=\"{chunk}\""),
+        None => format!("ovf:size=\"{length}\""),
+    };
+    let mut package = Package::of(VSPHERE).changed(
+        "ovf:href=\"win-1.vmdk\" ovf:size=\"90000\"",
+        &format!("ovf:href=\"win-1.vmdk.gz\" ovf:compression=\"gzip\" {said}"),
+    );
+    match chunk {
+        None => package = package.with("win-1.vmdk.gz", stored),
+        Some(chunk) => {
+            for (number, part) in stored.chunks(chunk).enumerate() {
+                package = package.with(&format!("win-1.vmdk.gz.{number:09}"), part);
+            }
+        }
+    }
+    package
+        .with("win-2.nvram", &nvram())
+        .with("tools disc.iso", b"CD001")
+}
+
+#[test]
+fn a_compressed_disk_is_what_it_was_whole_or_in_chunks() {
+    let world = acme("8.0.3");
+    let disk: Vec<u8> = (0..200_000u32)
+        .flat_map(|number| (number / 7).to_be_bytes())
+        .collect();
+    let stored = gzip(&disk);
+    assert!(stored.len() > 4000 && stored.len() < disk.len());
+    for (vapp, chunk) in [
+        ("whole", None),
+        ("chunks", Some(1000)),
+        ("one", Some(stored.len())),
+    ] {
+        let package = compressed(&stored, chunk);
+        // The manifest has the hashes of what is stored.
+        let ova = package.clone().with_manifest(package.0.len()).ova();
+        done(import(&world, &to_vapp(vapp), &ova));
+        let vm = format!("{vapp}/win");
+        let kept = std::fs::read(folder_of(&world, &vm).join("win-1.vmdk")).unwrap();
+        assert!(kept == disk, "{vapp}");
+        let file = setting(&world, &vm, "scsi0:0.fileName").unwrap();
+        assert_eq!(file, "win-1.vmdk");
+        // It goes out whole and plain.
+        let what = crate::ExportPackage::Vapp(vapp.to_owned());
+        let mut out = Vec::new();
+        let export = world.operations.export_package(&what).unwrap();
+        export.write(&mut out).unwrap();
+        assert!(contains(&out, &disk) && !contains(&out, b"chunkSize"));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_compressed_files_is_refused_and_leaves_nothing() {
+    let world = acme("8.0.3");
+    let stored = gzip(&b"a disk with something on it".repeat(400));
+    let says = |package: Package, words: &str| {
+        let said = refused(&world, &package.ova());
+        assert!(said.contains(words), "{said}");
+    };
+    let mut damaged = stored.clone();
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    says(compressed(&damaged, None), "damaged");
+    says(compressed(b"no gzip at all", None), "compressed with gzip");
+    says(compressed(&stored[..last], None), "damaged");
+    says(compressed(b"", None), "damaged");
+    let with_chunks = || compressed(&stored, Some(20));
+    // Chunks that are missing, in another order, too long, or of another file in between.
+    let mut missing = with_chunks();
+    missing.0.remove(2);
+    says(missing, "follow each other");
+    let mut swapped = with_chunks();
+    swapped.0.swap(1, 2);
+    says(swapped, "follow each other");
+    let mut long = with_chunks();
+    long.0[1].1.push(0);
+    says(long, "21 bytes");
+    let mut between = with_chunks();
+    let iso = between.0.pop().unwrap();
+    between.0.insert(2, iso);
+    says(between, "in the middle of the chunks");
+    let mut unfinished = with_chunks();
+    let at = unfinished.0.len() - 3;
+    unfinished.0.remove(at);
+    says(unfinished, "");
+    // A bomb: more than the disk that it is said to be.
+    let bomb = gzip(&vec![0; 80 << 20]);
+    let small = compressed(&bomb, None).changed("ovf:capacity=\"90\"", "ovf:capacity=\"1\"");
+    let small = small.changed("byte * 2^30\" ovf:format=\"http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized\" ovf:diskId=\"vmdisk1\"", "byte * 2^20\" ovf:format=\"x\" ovf:diskId=\"vmdisk1\"");
+    says(small, "decompressed it has more bytes");
+}
+
+#[test]
+fn descriptors_in_utf_16_are_read() {
+    let world = acme("8.0.3");
+    for (order, vapp) in [
+        (u16::to_be_bytes as fn(u16) -> [u8; 2], "big"),
+        (little, "small"),
+    ] {
+        let mut package = Package::vsphere().changed("UTF-8", "UTF-16");
+        let text = String::from_utf8(package.0[0].1.clone()).unwrap();
+        let wide = format!("\u{feff}{text}");
+        package.0[0].1 = wide.encode_utf16().flat_map(order).collect();
+        done(import(
+            &world,
+            &to_vapp(vapp),
+            &package.with_manifest(1).ova(),
+        ));
+        assert!(
+            world
+                .operations
+                .vm(&format!("{vapp}/win"))
+                .unwrap()
+                .tpm
+                .present
+        );
+    }
+    let mut odd = Package::vsphere();
+    odd.0[0].1 = b"\xFE\xFF<".to_vec();
+    let said = refused(&world, &odd.ova());
+    assert!(said.contains("UTF-16"), "{said}");
+}
+
+fn little(unit: u16) -> [u8; 2] {
+    let [high, low] = unit.to_be_bytes();
+    [low, high]
 }
 
 #[test]
