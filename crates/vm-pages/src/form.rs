@@ -14,6 +14,8 @@ use vm_web::Problem;
 pub(crate) enum Kind {
     Text,
     Number,
+    /// The visitor's own name, to be read only: whoever keeps passwords for people files them under one.
+    User(String),
     /// One of these values, each with words; the first is chosen at first.
     Choice(Vec<(String, String)>),
     /// The same with room for what each means.
@@ -284,6 +286,13 @@ fn one(field: &Field, filled: &Fields) -> Markup {
     match &field.kind {
         Kind::Text => input("text"),
         Kind::Number => input("number"),
+        Kind::User(user) => html! {
+            div.field {
+                label for=(id) { (field.label) }
+                input id=(id) name=(field.name) type="text" value=(user) readonly aria-describedby=[described] autocomplete="username";
+                (hint)
+            }
+        },
         Kind::Password => html! {
             div.field {
                 label for=(id) { (field.label) }

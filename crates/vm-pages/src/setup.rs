@@ -184,7 +184,13 @@ fn needs(what: &str) -> Right {
     }
 }
 
-fn form(what: &str, all: &Everything, offered: &[String], vdcs: &[String]) -> Option<Form> {
+fn form(
+    what: &str,
+    user: String,
+    all: &Everything,
+    offered: &[String],
+    vdcs: &[String],
+) -> Option<Form> {
     let blank = |title: &str, verb: &'static str| Form {
         section: Section::Setup,
         at_once: true,
@@ -298,7 +304,10 @@ fn form(what: &str, all: &Everything, offered: &[String], vdcs: &[String]) -> Op
         }
         "token" => Form {
             lead: "A session of its own for a program that uses the API, or for vtpm --server. It is shown once.",
-            fields: vec![Field::new("password", "Your password", Kind::Password).required()],
+            fields: vec![
+                Field::new("user", "User", Kind::User(user)).required(),
+                Field::new("password", "Your password", Kind::Password).required(),
+            ],
             ..blank("Token for a program", "Make it")
         },
         _ => return None,
@@ -317,7 +326,8 @@ async fn prepared(visitor: &Visitor, what: &str) -> Result<Form, Problem> {
             Ok((everything(scoped)?, offered, choices::vdcs(scoped)?))
         })
         .await?;
-    Ok(form(what, &all, &offered, &vdcs).ok_or_else(|| operate::unknown(what))?)
+    let user = visitor.principal.to_string();
+    Ok(form(what, user, &all, &offered, &vdcs).ok_or_else(|| operate::unknown(what))?)
 }
 
 pub(crate) async fn ask(visitor: Visitor, Path(what): Path<String>) -> Result<Response, Refusal> {
