@@ -112,19 +112,24 @@ fn files_of_version_2_open() {
     assert_eq!(found, Contents::new());
 }
 
+/// The provider of a fixture that is being written.
+fn new_provider_at(target: &Path) -> Ring {
+    fs::create_dir_all(target).unwrap();
+    let provider = ProviderFolder::open(&LinuxBackend, target)
+        .unwrap()
+        .create("kp1", Flavour::Native)
+        .unwrap();
+    provider.mark_backed_up().unwrap();
+    ring(provider)
+}
+
 #[test]
 fn a_fixture_of_version_2_is_written_when_asked_for() {
     let Some(target) = std::env::var_os("VM_STORE_WRITE_FIXTURE_2") else {
         return;
     };
     let target = PathBuf::from(target);
-    fs::create_dir_all(&target).unwrap();
-    let provider = ProviderFolder::open(&LinuxBackend, &target)
-        .unwrap()
-        .create("kp1", Flavour::Native)
-        .unwrap();
-    provider.mark_backed_up().unwrap();
-    let ring = ring(provider);
+    let ring = new_provider_at(&target);
     let (provider, key_id) = the_key(&ring);
     let store = FolderDatastore::open(&LinuxBackend, &target).unwrap();
     store.create_plain(&NewVm::new("vm").unwrap()).unwrap();
@@ -139,13 +144,7 @@ fn a_fixture_is_written_when_asked_for() {
         return;
     };
     let target = PathBuf::from(target);
-    fs::create_dir_all(&target).unwrap();
-    let provider = ProviderFolder::open(&LinuxBackend, &target)
-        .unwrap()
-        .create("kp1", Flavour::Native)
-        .unwrap();
-    provider.mark_backed_up().unwrap();
-    let ring = ring(provider);
+    let ring = new_provider_at(&target);
     let (provider, key_id) = the_key(&ring);
     let vm = NewVm::new("vm")
         .unwrap()
