@@ -30,9 +30,9 @@ fn memory(server: &mut TpmServer) -> u64 {
         fs::read_to_string(format!("/proc/{}/status", server.process().id())).expect("/proc");
     status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix("RssAnon:"))
         .and_then(|value| value.trim().trim_end_matches(" kB").parse().ok())
-        .expect("VmRSS")
+        .expect("RssAnon")
 }
 
 fn start() -> (tempfile::TempDir, TpmServer) {

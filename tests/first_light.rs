@@ -122,12 +122,7 @@ fn an_empty_folder_becomes_a_vm_with_a_tpm_that_clients_use() {
     assert_eq!(vm["tpm"]["present"], true);
     assert_eq!(vm["tpm"]["origin"], "new");
     // The lines to paste, pasted.
-    // They are printed once the VM is there, which the API tells sooner.
-    let printed = support::wait_for("the lines to paste", || {
-        let printed = place.daemon.output();
-        let ready = printed.lines().any(|line| line == "vtpm is ready");
-        ready.then_some(printed)
-    });
+    let printed = place.daemon.announcement();
     let exports: Vec<&str> = printed
         .lines()
         .map(str::trim)

@@ -583,6 +583,29 @@ fn when_the_command_is_killed_what_it_had_started_goes_too() {
 }
 
 #[test]
+fn what_has_neither_parent_nor_mark_ends_with_the_run() {
+    if only_for_vtpm("it runs no commands") {
+        return;
+    }
+    let work = folder();
+    // One that goes on, and one that ends before the run does.
+    let script = r#"
+        (env -i setsid sh -c 'echo $$ > number; mv number goes-on; exec sleep 100000' &)
+        (env -i setsid sh -c 'echo $$ > other; mv other ended' &)
+        while [ ! -e goes-on ] || [ ! -e ended ]; do sleep 0.01; done
+        while [ -e "/proc/$(cat ended)" ]; do sleep 0.01; done
+        exit 3"#;
+    let mut process = Process::start(
+        Command::new(VTPM)
+            .args(["run", "--", "sh", "-c", script])
+            .current_dir(work.path()),
+    );
+    assert_eq!(process.wait().code(), Some(3));
+    let number = fs::read_to_string(work.path().join("goes-on")).expect("a number");
+    wait_for("its end", || (!lives(number.trim())).then_some(()));
+}
+
+#[test]
 fn what_a_killed_run_and_its_killed_watcher_left_is_swept_by_the_next() {
     if only_for_vtpm("it runs no commands") {
         return;

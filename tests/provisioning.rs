@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{Client, Daemon, files_below, folder, only_for_vtpm};
 use tempfile::TempDir;
 
@@ -134,8 +134,12 @@ fn copies_of_a_vapp_have_its_tpms_and_replacements_have_their_own() {
     assert!(cloud.knows_the_secret("fresh/old-web"));
 
     let tree = cloud.json(["vm", "lineage", "fresh/old-web", "--json"]);
-    assert_eq!(tree["name"], "web");
-    assert_eq!(tree["children"].as_array().map(Vec::len), Some(3));
+    assert_eq!(
+        (&tree[0]["name"], &tree[0]["depth"]),
+        (&"web".into(), &0.into())
+    );
+    let below = tree.as_array().expect("a list").iter();
+    assert_eq!(below.filter(|node| node["depth"] == 1).count(), 3);
 }
 
 #[test]
@@ -237,7 +241,7 @@ fn across_vcenters_the_provider_and_storage_decide_and_previews_say_so() {
     daemon.refused(["vapp", "move", "shop", "vdc2"]);
     assert!(files() == before, "something was written");
 
-    let output = daemon.output();
+    let output = daemon.announcement();
     let after = |words: &str| {
         let line = output.lines().find_map(|line| line.strip_prefix(words));
         line.expect("the words of the first run").trim().to_owned()
@@ -393,6 +397,80 @@ fn packages_bring_vms_with_new_tpms_and_exported_ones_are_what_others_read() {
     assert_eq!(files_below(&daemon.folder().join("datastores")), before);
 }
 
+#[test]
+fn a_signed_package_says_who_signed_it_and_one_that_was_changed_since_is_refused() {
+    let Some(cloud) = Cloud::new() else { return };
+    let daemon = &cloud.daemon;
+    let work = cloud.work.path();
+    let path = |name: &str| work.join(name).to_str().expect("UTF-8").to_owned();
+    python(&["make", work.to_str().expect("UTF-8"), &path("unsigned.ova")]);
+    // As others sign packages: with openssl.
+    let sign = |key: &str, hash: &str| {
+        let word = hash.to_uppercase();
+        let script = format!(
+            "set -e
+             openssl req -x509 -newkey {key} -nodes -keyout key.pem -out cert.pem -days 20 -subj '/O=Example/CN=maker of packages'
+             openssl dgst -{hash} -sign key.pem -out signature win.mf
+             printf '{word}(win.mf)= %s\\n' $(od -An -v -tx1 signature | tr -d ' \\n') > win.cert
+             cat cert.pem >> win.cert"
+        );
+        let output = std::process::Command::new("sh")
+            .current_dir(work)
+            .args(["-c", &script])
+            .output();
+        support::finish("openssl", output.expect("sh starts"));
+    };
+    let (descriptor, manifest) = (path("win.ovf"), path("win.mf"));
+    let upload = |name: &str| {
+        let arguments = ["template", "upload", &descriptor, "--catalog", "shelf"];
+        daemon.vtpm(arguments.into_iter().chain(["--name", name]))
+    };
+    for (key, hash) in [
+        ("rsa:2048", "sha256"),
+        ("rsa:2048", "sha1"),
+        ("ec -pkeyopt ec_paramgen_curve:P-256", "sha512"),
+    ] {
+        sign(key, hash);
+        let name = format!("by-{hash}");
+        let output = upload(&name);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{output:?}");
+        for words in [
+            "win.cert: the manifest is signed by",
+            "CN=maker of packages",
+            "it issued itself",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        assert_eq!(said.contains("weak"), hash == "sha1", "{said}");
+    }
+    let before = files_below(&daemon.folder().join("datastores"));
+    let refused = |words: &str| {
+        let output = upload("forged");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("win.cert") && said.contains(words),
+            "{words}: {said}"
+        );
+    };
+    // Each file is as the manifest says, but that is not the one that was signed.
+    let text = fs::read_to_string(&manifest).expect("the manifest");
+    fs::write(&manifest, text.replace('\n', "\r\n")).expect("written");
+    refused("made no such signature");
+    // Signed, by another key than that of the certificate.
+    fs::write(&manifest, &text).expect("written");
+    let certificate = fs::read_to_string(path("cert.pem")).expect("the certificate");
+    sign("rsa:2048", "sha256");
+    let forged = fs::read_to_string(path("win.cert")).expect("the signature");
+    let (line, _) = forged.split_once('\n').expect("two parts");
+    fs::write(path("win.cert"), format!("{line}\n{certificate}")).expect("written");
+    refused("made no such signature");
+    fs::write(path("win.cert"), "SHA256(win.mf)= 00\n").expect("written");
+    refused("no certificate");
+    assert_eq!(files_below(&daemon.folder().join("datastores")), before);
+}
+
 /// The peak of a process's memory, in KiB.
 fn peak_memory(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it lives");
@@ -482,4 +560,223 @@ fn a_large_package_takes_no_memory_and_one_whose_sender_goes_away_no_room() {
     let mut answer = String::new();
     std::io::Read::read_to_string(&mut stream, &mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
+}
+
+#[test]
+fn a_suspended_tpm_goes_on_where_it_was_and_is_not_off() {
+    let Some(mut cloud) = Cloud::new() else {
+        return;
+    };
+    cloud.shop();
+    // What only lives as long as the TPM has power: a register, an object, a session.
+    let show = "tpm2_pcrread sha256:16 | tail -n 1; tpm2_getcap handles-transient; tpm2_getcap handles-saved-session";
+    let on = |cloud: &Cloud, script: &str| {
+        let client = cloud.daemon.client("shop/web", cloud.work.path());
+        client.sh(script)
+    };
+    cloud.daemon.ok(["vm", "start", "shop/web"]);
+    let fresh = on(&cloud, show);
+    let before = on(
+        &cloud,
+        &format!(
+            "tpm2_pcrextend 16:sha256=$(printf '%064d' 7)
+             tpm2_createprimary -Q -C o -c /dev/null
+             tpm2_startauthsession -Q -S session.ctx
+             {show}"
+        ),
+    );
+    assert_ne!(before, fresh);
+    cloud.daemon.ok(["vm", "suspend", "shop/web"]);
+    // It is so for a daemon that is killed, too.
+    cloud.daemon.process().kill();
+    cloud.daemon.start_again();
+    let vm = cloud.daemon.vm("shop/web");
+    assert_eq!(
+        (&vm["power"], &vm["tpm"]["tcti"]),
+        (&Value::from("suspended"), &Value::Null)
+    );
+    let folder = cloud.daemon.folder().join("datastores");
+    let bytes = || -> Vec<(std::path::PathBuf, Vec<u8>)> {
+        files_below(&folder)
+            .into_iter()
+            .map(|file| (file.clone(), fs::read(&file).expect("a file")))
+            .collect()
+    };
+    let files = bytes();
+    for refused in [
+        &["vm", "tpm", "remove", "shop/web", "--confirm"][..],
+        &["vm", "delete", "shop/web"],
+        &["vm", "rekey", "shop/web", "--deep"],
+        &["vm", "suspend", "shop/web"],
+        &["vapp", "delete", "shop"],
+    ] {
+        let output = cloud.daemon.vtpm(refused);
+        assert_eq!(output.status.code(), Some(1), "{refused:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("suspended"), "{refused:?}: {said}");
+    }
+    assert!(bytes() == files, "a refusal changed a file");
+    cloud.daemon.ok(["vm", "rekey", "shop/web"]);
+    // A copy has what is stored for good, and begins as after a power cycle.
+    cloud.daemon.ok(["vapp", "copy", "shop", "twin"]);
+    assert!(cloud.knows_the_secret("twin/web"));
+    cloud.daemon.ok(["vm", "start", "shop/web"]);
+    assert_eq!(on(&cloud, show), before);
+    // Powering off a suspended VM gives that up.
+    cloud.daemon.ok(["vm", "suspend", "shop/web"]);
+    cloud.daemon.ok(["vm", "stop", "shop/web"]);
+    cloud.daemon.ok(["vm", "start", "shop/web"]);
+    assert_eq!(on(&cloud, show), fresh);
+    cloud.daemon.ok(["vm", "stop", "shop/web"]);
+    assert!(cloud.knows_the_secret("shop/web"));
+}
+
+/// What a VM made in some way has of the TPM that it was made from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Has {
+    Same,
+    New,
+}
+
+#[test]
+fn each_way_to_make_a_vm_from_another_gives_it_the_tpm_that_the_table_says() {
+    use Has::{New, Same};
+
+    let Some(web) = support::web::Web::new() else {
+        return;
+    };
+    let token = web.token(support::web::ADMINISTRATOR, &web.password);
+    let done = |path: &str, body: &Value| web.done(&token, "POST", path, body);
+    web.daemon.ok(["org", "add", "acme"]);
+    web.daemon.ok(["vdc", "add", "vdc1", "--vcenter", "vc01"]);
+    web.daemon.ok(["catalog", "add", "shelf", "--vdc", "vdc1"]);
+    let vms = [
+        json!({"name": "web", "new": {"tpm": true}}),
+        json!({"name": "log", "new": {}}),
+    ];
+    done("/v1/vapps", &json!({"name": "shop", "vms": vms}));
+    let work = folder();
+    // Powers a VM on for a script; whether that succeeded.
+    let with = |vm: &str, script: &str| {
+        let path = format!("/v1/vms/{}/power", vm.replace('/', "%2F"));
+        done(&path, &json!({"action": "on"}));
+        let outcome = web.daemon.client(vm, work.path()).try_sh(script);
+        done(&path, &json!({"action": "off"}));
+        outcome.status.success()
+    };
+    let made = "set -e
+        tpm2_createprimary -Q -G ecc -C o -c primary.ctx
+        printf 'open sesame' | tpm2_create -Q -C primary.ctx -u sealed.pub -r sealed.priv -i -
+        tpm2_nvdefine -Q -C o -s 8 0x1500016
+        printf '12345678' | tpm2_nvwrite -Q -C o -i - 0x1500016";
+    assert!(with("shop/web", made));
+    let unseals = "set -e
+        tpm2_createprimary -Q -G ecc -C o -c primary.ctx
+        tpm2_load -Q -C primary.ctx -u sealed.pub -r sealed.priv -c sealed.ctx
+        test \"$(tpm2_unseal -c sealed.ctx)\" = 'open sesame'
+        test \"$(tpm2_nvread -C o -s 8 0x1500016)\" = 12345678";
+    let nothing = "test -z \"$(tpm2_getcap handles-nv-index | grep 1500016)\"";
+    let view = |vm: &str| web.get(&token, &format!("/v1/vms/{}", vm.replace('/', "%2F")));
+    let place = |vm: &str| {
+        let vm = view(vm);
+        let part = |key: &str| vm[key].as_str().expect("text").to_owned();
+        let stores = web.daemon.folder().join("datastores");
+        stores.join(part("datastore")).join(part("folder"))
+    };
+    let disk = "what a guest has on its disk".repeat(1000);
+    fs::write(place("shop/web").join("web.vmdk"), &disk).expect("the disk");
+    let source = || -> Vec<Vec<u8>> {
+        let mut files = files_below(&place("shop/web"));
+        files.sort();
+        files.iter().map(|it| fs::read(it).expect("it")).collect()
+    };
+    let ek = view("shop/web")["tpm"]["ek_name"].clone();
+    let before = source();
+    let named = |name: &str| json!({"name": name});
+    let chosen = |name: &str| json!({"name": name, "tpm": "replace"});
+    let template = |name: &str, tpm: &str| json!({"name": name, "vapp": "shop", "catalog": "shelf", "tpm": tpm});
+    done("/v1/templates", &template("kept", "copy"));
+    done("/v1/templates", &template("blank", "replace"));
+    let (kept, blank) = (
+        "/v1/templates/kept/instantiate",
+        "/v1/templates/blank/instantiate",
+    );
+    let items = |item: Value| json!({"items": [item]});
+    let alone = |name: &str| json!({"name": name, "vm": "web", "standalone": true});
+    for (path, body, vm, has) in [
+        ("/v1/vapps/shop/copy", named("k1"), "k1/web", Same),
+        ("/v1/vapps/shop/copy", chosen("k2"), "k2/web", New),
+        (
+            "/v1/vapps/shop/copy",
+            json!({"name": "k3", "tpm": "copy", "vms": {"web": "replace"}}),
+            "k3/web",
+            New,
+        ),
+        ("/v1/vms/shop%2Fweb/clone", named("c1"), "c1", Same),
+        ("/v1/vms/shop%2Fweb/clone", chosen("c2"), "c2", New),
+        (
+            "/v1/vapps/k2/vms",
+            items(json!({"vm": "shop/web", "name": "w1"})),
+            "k2/w1",
+            Same,
+        ),
+        (
+            "/v1/vapps/k2/vms",
+            items(json!({"vm": "shop/web", "name": "w2", "tpm": "replace"})),
+            "k2/w2",
+            New,
+        ),
+        (kept, named("i1"), "i1/web", Same),
+        (blank, named("i2"), "i2/web", New),
+        (kept, alone("s1"), "s1", Same),
+        (blank, alone("s2"), "s2", New),
+        (
+            "/v1/vapps",
+            json!({"name": "b1", "vms": [{"template": "kept"}]}),
+            "b1/web",
+            Same,
+        ),
+        (
+            "/v1/vapps/b1/vms",
+            items(json!({"template": "blank", "name": "t"})),
+            "b1/t-web",
+            New,
+        ),
+        (
+            "/v1/vms/c1/import",
+            json!({"name": "m1", "moves": true}),
+            "m1/c1",
+            Same,
+        ),
+        (
+            "/v1/vms/m1%2Fc1/move",
+            json!({"vapp": "k1", "name": "old"}),
+            "k1/old",
+            Same,
+        ),
+    ] {
+        let looked = web.send(
+            Some(&token),
+            "POST",
+            &format!("{path}?preview=true"),
+            Some(&body),
+            &[],
+        );
+        let looked = looked.is(200, path).json();
+        assert_eq!(looked["possible"], true, "{path} {body}: {looked}");
+        done(path, &body);
+        let copied = fs::read(place(vm).join("web.vmdk")).expect("its disk");
+        assert!(copied == disk.as_bytes(), "{path} {body}");
+        let (same, script) = match has {
+            Same => (true, unseals),
+            New => (false, nothing),
+        };
+        assert_eq!(view(vm)["tpm"]["ek_name"] == ek, same, "{path} {body}");
+        assert!(with(vm, script), "{path} {body}: {has:?}");
+        if has == New {
+            assert!(!with(vm, unseals), "{path} {body}: {has:?}");
+        }
+    }
+    assert!(source() == before, "a source was changed");
+    assert!(with("shop/web", unseals));
 }

@@ -194,6 +194,16 @@ fn keys_that_sign_leave_their_template_and_device_keys_have_certificates() {
          tpm2_verifysignature -c 0x81020001 -g sha384 -m message -s signature",
         machine.chain(),
     ));
+
+    let machine = Machine::new();
+    let settings = machine.path("config/swtpm_setup.conf");
+    let text = fs::read_to_string(&settings).expect("the configuration");
+    fs::write(&settings, text + "iakkeyalgo = secp256r1\n").expect("the configuration");
+    for (words, made) in [("--no-iak", false), ("--overwrite", true)] {
+        machine.make(&format!("--create-ek-cert {words}"));
+        let certificate = machine.path("certificates/iak-secp256r1.crt");
+        assert_eq!(certificate.exists(), made, "{words}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 #![expect(clippy::indexing_slicing, reason = "two servers, two places")]
 
 mod figures;
+mod manufacture;
 mod operations;
 mod server;
 #[path = "../templates/mod.rs"]
@@ -37,6 +38,9 @@ struct Options {
     /// The other server
     #[arg(long, default_value = "swtpm")]
     swtpm: PathBuf,
+    /// The program that makes TPMs for it
+    #[arg(long, default_value = "swtpm_setup")]
+    swtpm_setup: PathBuf,
     /// Our binary
     #[arg(long, default_value = env!("CARGO_BIN_EXE_vtpm"), hide_default_value = true)]
     vtpm: PathBuf,
@@ -114,12 +118,10 @@ fn main() -> anyhow::Result<()> {
             rows.push(row);
         }
     }
-    if options.chooses("memory") {
-        for (program, who) in [(&theirs, "swtpm"), (&ours, "vtpm")] {
-            let mut server = Server::start(program, Transport::Unix)?;
-            server.run(&GetRandom { bytes_requested: 8 })?;
-            println!("memory of an idle {who}: {} KiB (PSS)", server.pss()?);
-        }
+    if options.chooses(manufacture::NAME) {
+        let row = manufacture::measure(options.rounds, &options.swtpm_setup, &options.vtpm)?;
+        println!("{row}");
+        rows.push(row);
     }
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_vec_pretty(&rows)?)?;

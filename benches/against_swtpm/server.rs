@@ -24,6 +24,8 @@ const RETRIES: u32 = 100;
 pub(crate) enum Transport {
     Tcp,
     Unix,
+    /// Not by commands.
+    None,
 }
 
 impl Transport {
@@ -31,6 +33,7 @@ impl Transport {
         match self {
             Self::Tcp => "tcp",
             Self::Unix => "unix",
+            Self::None => "-",
         }
     }
 }
@@ -82,7 +85,7 @@ impl Server {
             Transport::Tcp => command
                 .args(["--server", &format!("type=tcp,port={port}")])
                 .args(["--ctrl", &format!("type=tcp,port={}", port + 1)]),
-            Transport::Unix => command
+            Transport::Unix | Transport::None => command
                 .args([
                     "--server",
                     &format!("type=unixio,path={}", socket.display()),
@@ -97,7 +100,7 @@ impl Server {
         let stream = loop {
             let connected = match transport {
                 Transport::Tcp => TcpStream::connect(("127.0.0.1", port)).map(Stream::Tcp),
-                Transport::Unix => UnixStream::connect(&socket).map(Stream::Unix),
+                Transport::Unix | Transport::None => UnixStream::connect(&socket).map(Stream::Unix),
             };
             match connected {
                 Ok(stream) => break stream,
@@ -165,16 +168,6 @@ impl Server {
             total += spent;
         }
         Ok(total)
-    }
-
-    /// Memory that is its own share, in KiB.
-    pub(crate) fn pss(&self) -> anyhow::Result<u64> {
-        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
-        text.lines()
-            .find_map(|line| line.strip_prefix("Pss:"))
-            .and_then(|rest| rest.split_whitespace().next())
-            .and_then(|number| number.parse().ok())
-            .ok_or_else(|| anyhow::anyhow!("no Pss in smaps_rollup"))
     }
 }
 

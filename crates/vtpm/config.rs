@@ -1,11 +1,37 @@
 //! Where things are: the data folder of the daemon and its socket on this machine, or a daemon elsewhere.
 
 use std::env;
+use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+use tpm_server::linger_for;
 
 use crate::cli::server::ServerArgs;
+
+/// How many microseconds a server that has answered looks for the next command before its thread sleeps; 0: not at all.
+const LINGER: &str = "VTPM_LINGER";
+/// A core that looks for a millisecond has better things to do.
+const MOST_LINGERING: u64 = 1000;
+
+/// Hands what the environment says about [`LINGER`] to the servers of this process.
+pub(crate) fn choose_lingering() -> io::Result<()> {
+    let Some(given) = env::var_os(LINGER).filter(|given| !given.is_empty()) else {
+        return Ok(());
+    };
+    let moment = given.to_str().and_then(|text| text.parse().ok());
+    match moment.filter(|moment| *moment <= MOST_LINGERING) {
+        Some(moment) => linger_for(Duration::from_micros(moment)),
+        None => {
+            return Err(io::Error::other(format!(
+                "{LINGER}={}: say a number of microseconds up to {MOST_LINGERING}; 0 turns it off",
+                given.display()
+            )));
+        }
+    }
+    Ok(())
+}
 
 /// Names the folder that holds everything the daemon keeps; flattened into each verb that needs it.
 #[derive(Args, Clone, Debug)]

@@ -93,13 +93,7 @@ impl Reached {
             data,
             &["--listen", "127.0.0.1:0", "--pki-listen", "127.0.0.1:0"],
         );
-        let output = wait_for("the daemon's words", || {
-            let output = daemon.output();
-            output
-                .trim_end()
-                .ends_with("vtpm is ready")
-                .then_some(output)
-        });
+        let output = daemon.announcement();
         let after = |words: &str| {
             let mut lines = output.lines().filter_map(|line| line.strip_prefix(words));
             lines

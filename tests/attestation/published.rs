@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::Reached;
 use crate::certificates::{STRICT, openssl, openssl_ok, save_authority};
@@ -191,6 +192,11 @@ fn a_verifier_fetches_the_list_over_plain_http_by_itself_and_finds_nothing_else_
         let (good, said) = check(vm);
         assert!(good, "{vm}: {said}");
     }
+    // What is issued now holds for a verifier whose clock is behind, too.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let behind = now.expect("after 1970").as_secs() - 300;
+    let (good, said) = check(&format!("-attime {behind} web01"));
+    assert!(good, "{said}");
     daemon.ok(["vcenter", "ca", "revoke", "vc01", "--vm", "web01"]);
     let (good, said) = check("web01");
     assert!(!good && said.contains("certificate revoked"), "{said}");

@@ -13,10 +13,7 @@ pub(crate) const ADVICE: &str =
 
 /// The kernel that `tests/guests/prepare` unpacked.
 pub(crate) fn kernel() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .parent()
-        .expect("the target folder");
-    let kernel = target.join("guest/vmlinuz");
+    let kernel = prepared("vmlinuz");
     assert!(
         kernel.exists(),
         "there is no guest kernel at {}: {ADVICE}",
@@ -25,8 +22,21 @@ pub(crate) fn kernel() -> PathBuf {
     kernel
 }
 
-/// Writes the initial file system as a cpio archive of the "new ASCII" format.
-pub(crate) fn write_initial_files(path: &Path) {
+/// Its module for TPMs that a program answers for; not every distribution has it in the same package.
+pub(crate) fn proxy_module() -> Option<PathBuf> {
+    Some(prepared("tpm_vtpm_proxy.ko")).filter(|module| module.exists())
+}
+
+fn prepared(name: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("the target folder");
+    target.join("guest").join(name)
+}
+
+/// Writes the initial file system as a cpio archive of the "new ASCII" format: what every guest has, and `more` files in its root folder
+/// with the libraries they need.
+pub(crate) fn write_initial_files(path: &Path, more: &[PathBuf]) {
     let busybox = program("busybox");
     let tools = program("tpm2");
     let mut archive = Archive::default();
@@ -49,6 +59,10 @@ pub(crate) fn write_initial_files(path: &Path) {
     let mut all: BTreeSet<PathBuf> = libraries_of(&device);
     all.insert(device);
     all.extend(libraries);
+    for file in more {
+        archive.file(name(file), file);
+        all.extend(libraries_of(file));
+    }
     for library in all {
         // The dynamic linker has a fixed place, and looks into /usr/lib by itself.
         let place = if name(&library).starts_with("ld-linux") {
@@ -78,6 +92,10 @@ pub(crate) fn program(name: &str) -> PathBuf {
 }
 
 fn libraries_of(file: &Path) -> BTreeSet<PathBuf> {
+    // A module of the kernel is no program, and needs none.
+    if file.extension().is_some_and(|extension| extension == "ko") {
+        return BTreeSet::new();
+    }
     let output = Command::new("ldd").arg(file).output().expect("ldd starts");
     finish("ldd", output)
         .lines()

@@ -11,6 +11,8 @@ mod support;
 mod daemon;
 mod image;
 mod measured;
+mod moves;
+mod proxy;
 mod qemu;
 
 use std::collections::BTreeMap;

@@ -93,6 +93,11 @@ impl Emulator {
         &self.control
     }
 
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> String {
+        read_text(&self.log)
+    }
+
     /// Waits until it has ended by itself, as it does when QEMU ends.
     pub(crate) fn wait(mut self) {
         let status = self.process.wait();
@@ -109,8 +114,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) control: &'a Path,
     /// A folder of its own for its sockets and files.
     pub(crate) place: &'a Path,
-    /// The file that its state comes from.
-    pub(crate) incoming: Option<&'a Path>,
+    /// Where its state comes from, in QEMU's words.
+    pub(crate) incoming: Option<String>,
+    /// Files that its guest has beside the usual ones.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// A QEMU process.
@@ -130,6 +137,7 @@ impl<'a> Machine<'a> {
             control,
             place,
             incoming: None,
+            files: Vec::new(),
         }
     }
 
@@ -144,23 +152,43 @@ impl<'a> Machine<'a> {
     }
 
     /// The same, going on from a file that another QEMU wrote.
-    pub(crate) fn incoming(self, file: &'a Path) -> Self {
+    pub(crate) fn incoming(self, file: &Path) -> Self {
         Machine {
-            incoming: Some(file),
+            incoming: Some(format!("exec:cat {}", file.display())),
             ..self
         }
+    }
+
+    /// The same, waiting at a socket for one that another QEMU sends as it runs.
+    pub(crate) fn arriving(self, socket: &Path) -> Self {
+        Machine {
+            incoming: Some(format!("unix:{}", socket.display())),
+            ..self
+        }
+    }
+
+    /// The same with more files in its guest's root folder. Its clock counts instructions then: what a program in it answers is in time
+    /// for the guest's kernel, however busy the host.
+    pub(crate) fn files(self, files: Vec<PathBuf>) -> Self {
+        Machine { files, ..self }
     }
 
     fn command(&self) -> Command {
         let in_place = |name: &str| self.place.join(name).display().to_string();
         let files = in_place("initial-files");
-        image::write_initial_files(Path::new(&files));
+        image::write_initial_files(Path::new(&files), &self.files);
         image::program("qemu-system-x86_64");
         let mut command = Command::new("nice");
         command
             .args(["qemu-system-x86_64", "-no-user-config", "-nodefaults"])
             .args(["-display", "none", "-accel", "tcg", "-machine", "q35"])
-            .args(["-cpu", "max", "-smp", "1", "-m", "256"])
+            .args(["-cpu", "max", "-smp", "1", "-m"])
+            .arg(if self.files.is_empty() { "256" } else { "512" })
+            .args(if self.files.is_empty() {
+                &[][..]
+            } else {
+                &["-icount", "shift=3"]
+            })
             .arg("-kernel")
             .arg(image::kernel())
             .args(["-initrd", &files])
@@ -192,8 +220,8 @@ impl<'a> Machine<'a> {
                 .args(["-drive", &flash(0, code, "on")])
                 .args(["-drive", &flash(1, &own, "off")]);
         }
-        if let Some(file) = self.incoming {
-            command.args(["-incoming", &format!("exec:cat {}", file.display())]);
+        if let Some(incoming) = &self.incoming {
+            command.args(["-incoming", incoming]);
         }
         command
     }
@@ -397,6 +425,42 @@ impl Guest {
         self.wait_until_arrived();
     }
 
+    /// Sends the machine to a QEMU that waits at a socket. It runs until the last moment, and again if it does not arrive.
+    pub(crate) fn move_to(&mut self, socket: &Path) {
+        self.monitor
+            .migrate(&format!("unix:{}", socket.display()), "completed");
+    }
+
+    /// The same where it cannot arrive.
+    pub(crate) fn move_in_vain(&mut self, socket: &Path) {
+        self.monitor
+            .migrate(&format!("unix:{}", socket.display()), "failed");
+        self.wait_until_arrived();
+    }
+
+    /// Waits for the end of a machine that could not go on from what was sent to it; gives what QEMU said.
+    pub(crate) fn ends_refusing(mut self) -> String {
+        let status = self.process.wait();
+        let said = read_text(&self.shell.log);
+        assert!(!status.success(), "{said}");
+        said
+    }
+
+    /// Whether the TPM is at work on a command of the guest: so says the register of the CRB interface that starts one.
+    pub(crate) fn tpm_works(&mut self) -> bool {
+        let answer = self.monitor(
+            "human-monitor-command",
+            json!({ "command-line": "xp /1wx 0xfed4004c" }),
+        );
+        let text = answer.as_str().unwrap_or_default();
+        let value = text.split_once(": 0x").map(|(_, value)| value.trim());
+        match value {
+            Some("00000001") => true,
+            Some("00000000") => false,
+            _ => panic!("the register is {text:?}"),
+        }
+    }
+
     /// Waits until a machine that was sent runs.
     pub(crate) fn wait_until_arrived(&mut self) {
         wait_for("the end of the migration", || {
@@ -486,10 +550,14 @@ impl Monitor {
 
     /// Migrates, and waits until that has `ended` in this way.
     fn migrate(&mut self, to: &str, ended: &str) {
-        let events = json!({ "capability": "events", "state": true });
+        // Only one that arrives at a socket can say that it has.
+        let told = to.starts_with("unix:");
         self.run(
             "migrate-set-capabilities",
-            json!({ "capabilities": [events] }),
+            json!({ "capabilities": [
+                { "capability": "events", "state": true },
+                { "capability": "return-path", "state": told },
+            ] }),
         );
         self.run_until("migrate", &json!({ "uri": to }), |message| {
             let status = &message["data"]["status"];

@@ -51,6 +51,11 @@ impl Place {
 
     /// Registers these servers as the provider `kms`.
     pub(crate) fn register(&self, ports: &[u16]) {
+        self.register_with(ports, "60");
+    }
+
+    /// The same for servers that may take so many seconds.
+    pub(crate) fn register_with(&self, ports: &[u16], time_limit: &str) {
         let mut arguments: Vec<String> = [
             "provider",
             "add",
@@ -63,6 +68,8 @@ impl Place {
             &self.path("client.key"),
             "--server-cert",
             &self.path("server.pem"),
+            "--time-limit",
+            time_limit,
         ]
         .map(str::to_owned)
         .to_vec();

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
-use super::{PATIENCE_IN_SECONDS, PortPair, finish, wait_for};
+use super::{PATIENCE, PATIENCE_IN_SECONDS, PortPair, finish, wait_for};
 
 /// Keys as WebDriver has them.
 pub(crate) const TAB: &str = "\u{E004}";
@@ -49,12 +49,20 @@ impl Browser {
         wait_for("chromedriver", || {
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
         });
-        let options = json!({"args": [
-            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            format!("--user-data-dir={}", folder.join("profile").display()),
-        ]});
+        // The driver's own limits are a minute for the browser's start and half of that for a script.
+        let patience = PATIENCE.as_millis();
+        let options = json!({
+            "args": [
+                "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                format!("--user-data-dir={}", folder.join("profile").display()),
+            ],
+            "browserStartupTimeout": patience,
+        });
         let logged = json!({"browser": "ALL"});
-        let wanted = json!({"goog:chromeOptions": options, "goog:loggingPrefs": logged, "acceptInsecureCerts": true});
+        let limits = json!({"script": patience, "pageLoad": patience});
+        let wanted = json!({
+            "goog:chromeOptions": options, "goog:loggingPrefs": logged, "acceptInsecureCerts": true, "timeouts": limits,
+        });
         let session = browser.post(
             "/session",
             &json!({"capabilities": {"alwaysMatch": wanted}}),

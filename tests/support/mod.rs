@@ -51,11 +51,21 @@ pub(crate) fn only_for_vtpm(what: &str) -> bool {
     against_swtpm()
 }
 
-/// A folder that goes away with the value.
+/// A folder that goes away with the value. Scripts and options of other programs take its path as a word.
 pub(crate) fn folder() -> TempDir {
+    let usual = std::env::temp_dir();
+    let is_a_word = |path: &Path| {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+        path.as_os_str().as_encoded_bytes().iter().all(plain)
+    };
+    let base = if is_a_word(&usual) {
+        &*usual
+    } else {
+        Path::new("/tmp")
+    };
     tempfile::Builder::new()
         .prefix("vtpm-test-")
-        .tempdir()
+        .tempdir_in(base)
         .expect("a temporary folder")
 }
 
@@ -420,6 +430,8 @@ pub(crate) fn data(name: &str) -> PathBuf {
 pub(crate) struct Daemon {
     process: Process,
     folder: PathBuf,
+    /// How much its lives before this one had printed.
+    printed_before: usize,
 }
 
 impl Daemon {
@@ -431,6 +443,7 @@ impl Daemon {
     /// The same with more options.
     pub(crate) fn start_with(folder: &Path, options: &[&str]) -> Self {
         let mut daemon = Daemon {
+            printed_before: Self::printed(folder).len(),
             process: Self::launch(folder, options),
             folder: folder.to_owned(),
         };
@@ -482,8 +495,23 @@ impl Daemon {
 
     /// What the daemon has printed, over all its lives on this folder.
     pub(crate) fn output(&self) -> String {
-        let bytes = fs::read(Self::output_file(&self.folder)).unwrap_or_default();
+        Self::printed(&self.folder)
+    }
+
+    fn printed(folder: &Path) -> String {
+        let bytes = fs::read(Self::output_file(folder)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// What it has printed in this life, which says all that it announces. It answers sooner than it has said so, and what it logs
+    /// meanwhile stands anywhere.
+    pub(crate) fn announcement(&self) -> String {
+        wait_for("the word that it is ready", || {
+            let output = self.output();
+            let own = output.get(self.printed_before..)?;
+            let ready = own.lines().any(|line| line == "vtpm is ready");
+            ready.then(|| own.to_owned())
+        })
     }
 
     /// The process.
@@ -505,6 +533,7 @@ impl Daemon {
     /// The same with more options.
     pub(crate) fn start_again_with(&mut self, options: &[&str]) {
         assert!(self.process.ended().is_some(), "the daemon still runs");
+        self.printed_before = self.output().len();
         self.process = Self::launch(&self.folder, options);
         self.wait_until_it_answers();
     }

@@ -97,6 +97,28 @@ pub(crate) fn get_random(count: u16) -> Vec<u8> {
     command(GET_RANDOM, &Bytes::new().u16(count))
 }
 
+/// Creates a primary RSA key of 4096 bits, which nobody does in no time.
+pub(crate) fn create_long_key(unique: u8) -> Vec<u8> {
+    let public = Bytes::new()
+        .u16(1)
+        .u16(0x0b)
+        .u32(0x0003_0472)
+        .sized(b"")
+        .u16(6)
+        .u16(128)
+        .u16(0x43)
+        .u16(0x10)
+        .u16(4096)
+        .u32(0)
+        .sized(&[unique; 512]);
+    let parameters = Bytes::new()
+        .sized(&Bytes::new().sized(b"").sized(b"").0)
+        .sized(&public.0)
+        .sized(b"")
+        .u32(0);
+    authorized(0x131, &[OWNER], &[b""], &parameters)
+}
+
 /// TPM2_NV_DefineSpace of an index that its own (empty) password and the owner read and write.
 pub(crate) fn nv_define(index: u32, kind: NvKind, size: u16, password: &[u8]) -> Vec<u8> {
     const OWNERWRITE: u32 = 1 << 1;

@@ -71,23 +71,12 @@ impl Web {
         Some(web)
     }
 
-    /// What the daemon printed last after these words.
+    /// What the daemon printed after these words when it came up.
     pub(crate) fn printed(&self, words: &str) -> String {
-        let output = wait_for(words, || {
-            let output = self.daemon.output();
-            output
-                .trim_end()
-                .ends_with("vtpm is ready")
-                .then_some(output)
-        });
-        let lines: Vec<&str> = output
-            .lines()
-            .filter_map(|it| it.strip_prefix(words))
-            .collect();
-        let line = lines
-            .last()
-            .unwrap_or_else(|| panic!("no {words}: {output}"));
-        (*line).to_owned()
+        let output = self.daemon.announcement();
+        let line = output.lines().find_map(|line| line.strip_prefix(words));
+        line.unwrap_or_else(|| panic!("no {words}: {output}"))
+            .to_owned()
     }
 
     pub(crate) fn find(&mut self) {

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod bad_input;
+mod callers;
 mod place;
 #[path = "../support/mod.rs"]
 mod support;
@@ -14,8 +15,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::Command;
 
-use place::{Place, create_long_key, pcr_extend, pcr_read, refused, status_field};
-use support::raw::{Bytes, RawTpm, frame, get_random, startup};
+use place::{Place, pcr_extend, pcr_read, refused, status_field};
+use support::raw::{Bytes, RawTpm, create_long_key, frame, get_random, startup};
 use support::{PATIENCE, Process, wait_for};
 
 const INITIALIZE: u32 = 0x100;
@@ -297,6 +298,22 @@ fn a_machine_moves_between_hosts_that_share_the_storage() {
     source.tpm().ok(&get_random(8));
     assert_eq!(source.tpm().ok(&pcr_read()), pcr);
 
+    // It stays after it has arrived elsewhere: nobody asked the TPM anything there.
+    let mut failing = served("failing", &migration);
+    for kind in ["permanent", "volatile", "savestate"] {
+        place.ioctl_ok(&source, &["--save", kind, kind]);
+    }
+    for kind in ["permanent", "volatile"] {
+        place.ioctl_ok(&failing, &["--load", kind, kind]);
+    }
+    place.ioctl_ok(&failing, &["-i"]);
+    place.ioctl_ok(&failing, &["-s"]);
+    assert!(failing.process.wait().success(), "{}", failing.log());
+    place.ioctl_ok(&source, &["--lock-storage", "3"]);
+    assert_eq!(source.tpm().ok(&pcr_read()), pcr);
+    source.tpm().ok(&pcr_extend(8));
+    let pcr = source.tpm().ok(&pcr_read());
+
     for kind in ["permanent", "volatile", "savestate"] {
         place.ioctl_ok(&source, &["--save", kind, kind]);
     }
@@ -391,7 +408,15 @@ fn what_is_not_supported_is_refused_with_words() {
         (&["socket", "--tpm2", "--tpmstate", "dir=s"], "--server"),
         (&["cuse", "-n", "vtpm"], "CUSE"),
         (
-            &["chardev", "--tpm2", "--vtpm-proxy", "--tpmstate", "dir=s"],
+            &[
+                "chardev",
+                "--tpm2",
+                "--vtpm-proxy",
+                "--chardev",
+                "file",
+                "--tpmstate",
+                "dir=s",
+            ],
             "--vtpm-proxy",
         ),
         (

@@ -15,7 +15,7 @@ pub(crate) struct Place(pub(crate) tempfile::TempDir);
 impl Place {
     pub(crate) fn new() -> Self {
         let home = folder();
-        for name in ["swtpm", "swtpm_ioctl", "swtpm_bios"] {
+        for name in ["swtpm", "swtpm_ioctl", "swtpm_bios", "swtpm_setup"] {
             symlink(VTPM, home.path().join(name)).expect("a link");
         }
         Self(home)
@@ -128,7 +128,7 @@ impl Served {
     }
 
     pub(crate) fn memory(&self) -> u64 {
-        status_field(self.process.id(), "VmRSS:")
+        status_field(self.process.id(), "RssAnon:")
             .trim_end_matches(" kB")
             .parse()
             .expect("a number")
@@ -155,26 +155,4 @@ pub(crate) fn pcr_extend(byte: u8) -> Vec<u8> {
 pub(crate) fn pcr_read() -> Vec<u8> {
     let selection = Bytes::new().u32(1).u16(0x0b).u8(3).raw(&[0, 0, 1]);
     support::raw::command(0x17e, &selection)
-}
-
-/// Creates a primary RSA key of 4096 bits, which nobody does in no time.
-pub(crate) fn create_long_key(unique: u8) -> Vec<u8> {
-    let public = Bytes::new()
-        .u16(1)
-        .u16(0x0b)
-        .u32(0x0003_0472)
-        .sized(b"")
-        .u16(6)
-        .u16(128)
-        .u16(0x43)
-        .u16(0x10)
-        .u16(4096)
-        .u32(0)
-        .sized(&[unique; 512]);
-    let parameters = Bytes::new()
-        .sized(&Bytes::new().sized(b"").sized(b"").0)
-        .sized(&public.0)
-        .sized(b"")
-        .u32(0);
-    support::raw::authorized(0x131, &[support::raw::OWNER], &[b""], &parameters)
 }

@@ -20,10 +20,14 @@ def the(name, within="shop"):
 
 web = the("web")
 assert web.get_cpus() == {"num_cpus": 1, "num_cores_per_socket": 1} and web.get_memory() == 1024
-done(client, web.modify_cpu(4))
+done(client, web.modify_cpu(4, 2))
+assert the("web").get_cpus() == {"num_cpus": 4, "num_cores_per_socket": 2}
+refused(400, "BAD_REQUEST", lambda: the("web").modify_cpu(3, 2), "sockets")
+done(client, web.modify_cpu(4, 1))
 done(client, web.modify_memory(4096))
 web.reload()
 assert web.get_cpus()["num_cpus"] == 4 and web.get_memory() == 4096
+assert web.list_virtual_hardware_section(is_cpu=False, is_memory=False, is_disk=True) == []
 listed = web.list_virtual_hardware_section()
 assert [int(value) for item in listed for value in item.values()] == [4, 1, 4096], listed
 refused(400, "BAD_REQUEST", lambda: web.modify_memory(3), "memory")
@@ -46,9 +50,14 @@ compose(new, vdc(new), "other", "one", tpm=False)
 refused(400, "DUPLICATE_NAME", lambda: vapp(client, here, "store").edit_name_and_description("other"))
 store = vapp(client, here, "store")
 assert store.get_lease() == {"DeploymentLeaseInSeconds": 0, "StorageLeaseInSeconds": 0}
-done(client, store.set_lease(0, 0))
-refused(400, "UNSUPPORTED_OPERATION", lambda: vapp(client, here, "store").set_lease(3600, 0), "expire")
-said("a vApp is renamed; its leases never end")
+done(client, store.set_lease(3600, 7200))
+store = vapp(client, here, "store")
+lease = store.get_lease()
+assert (lease["DeploymentLeaseInSeconds"], lease["StorageLeaseInSeconds"]) == (3600, 7200), lease
+assert lease["StorageLeaseExpiration"] and "DeploymentLeaseExpiration" not in lease, lease
+refused(400, "BAD_REQUEST", lambda: vapp(client, here, "store").set_lease(5, 0), "3600")
+done(client, vapp(client, here, "store").set_lease(0, 0))
+said("a vApp is renamed; its leases are kept")
 
 done(client, store.power_on())
 store = vapp(client, here, "store")
@@ -58,18 +67,38 @@ done(client, the("www", "store").reboot())
 done(client, store.power_reset())
 done(client, store.reboot())
 assert the("www", "store").is_powered_on()
-for work in (www.suspend, www.discard_suspended_state, store.suspend_vapp, store.discard_suspended_state_vapp):
+for work in (www.discard_suspended_state, store.discard_suspended_state_vapp):
     try:
         work()
         raise AssertionError(work)
     except OperationNotSupportedException:
         pass
-refused(400, "UNSUPPORTED_OPERATION", lambda: client.post_resource(www.href + "/power/action/suspend", None, None), "suspend")
 refused(400, "BAD_REQUEST", lambda: client.post_resource(store.href + "/action/discardSuspendedState", None, None), "not suspended")
 refused(409, "BUSY_ENTITY", lambda: the("www", "store").modify_cpu(2))
 done(client, vapp(client, here, "store").shutdown())
 refused(409, "BUSY_ENTITY", lambda: client.post_resource(www.href + "/power/action/reset", None, None), "off")
-said("reset and reboot; nothing is suspended; sizes change while it is off")
+said("reset and reboot; sizes change while it is off")
+
+# Suspended, each VM goes on where it stopped; discarding is for those alone that are.
+done(client, the("www", "store").power_on())
+done(client, the("www", "store").suspend())
+www = the("www", "store")
+assert www.is_suspended() and records(client, "vm", equality_filter=("name", "www"))[0].get("status") == "SUSPENDED"
+refused(409, "BUSY_ENTITY", lambda: client.post_resource(www.href + "/power/action/suspend", None, None), "suspended")
+refused(409, "BUSY_ENTITY", lambda: edit_tpm(new, www.get_resource(), False), "suspended")
+refused(409, "BUSY_ENTITY", lambda: client.delete_resource(www.href), "suspended")
+done(client, www.power_on())
+assert the("www", "store").is_powered_on()
+done(client, the("www", "store").undeploy("suspend"))
+assert the("www", "store").is_suspended() and vapp(client, here, "store").get_power_state() == 10
+done(client, the("www", "store").discard_suspended_state())
+assert the("www", "store").is_powered_off()
+done(client, vapp(client, here, "store").power_on())
+done(client, vapp(client, here, "store").suspend_vapp())
+assert vapp(client, here, "store").is_suspended()
+done(client, vapp(client, here, "store").discard_suspended_state_vapp())
+assert vapp(client, here, "store").is_powered_off()
+said("VMs and vApps are suspended, go on, and lose their suspended state")
 
 plain = the("one", "other")
 done(client, plain.power_on())

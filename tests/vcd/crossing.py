@@ -28,6 +28,22 @@ def moves(api):
     return post(client, there.href + "/action/moveVApp", body, "moveVAppParams")
 
 
+# A catalog that was made for no virtual data center keeps what is saved in it where that is.
+vtpm("catalog", "add", "anywhere", "--org", "acme")
+_, anywhere = catalog(client, "anywhere")
+far = compose(client, there, "far", "alone")
+far_key = seal(children(far)["alone"])
+refused(400, "BAD_REQUEST", lambda: capture(client, shelf, far.href, "no"), "rule 1.6)", "rule 1.6a")
+for of, place, sealed, name in ((shop, here, key, "web"), (far, there, far_key, "alone")):
+    done(client, capture(client, anywhere, of.href, f"of {name}", True))
+    found = template(client, f"of {name}", "anywhere")
+    done(client, instantiate(client, place, found, f"from {name}"))
+    made = vapp(client, place, f"from {name}")
+    assert look(children(made)[name], sealed)[0] == "same"
+    done(client, place.delete_vapp(f"from {name}", force=True))
+done(client, there.delete_vapp("far"))
+said("a catalog for no virtual data center takes templates of every vCenter")
+
 before = everything()
 refused(400, "BAD_REQUEST", lambda: moves(True), "rule 1.6)", "shared", "vc02", "rule 1.6a")
 refused(400, "BAD_REQUEST", lambda: moves(False), "rule 1.6a", "rule 1.6b")

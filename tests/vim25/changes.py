@@ -50,7 +50,6 @@ assert (old.config.firmware, has_tpm(old)) == ("bios", False)
 for method in ("ShutdownGuest", "RebootGuest", "StandbyGuest"):
     refused(vim.fault.ToolsUnavailable, getattr(one, method))
     refused(vim.fault.InvalidPowerState, getattr(two, method))
-refused(vmodl.fault.NotSupported, one.SuspendVM_Task)
 wait(one.PowerOffVM_Task())
 
 # Templates.

@@ -38,7 +38,7 @@ found = pc.RetrieveContents([filter_of(by_view, ["name", "config.hardware.device
 assert len(found) == 1
 values = {it.name: it.val for it in found[0].propSet}
 assert values["name"] == "demo" and values["runtime.powerState"] == "poweredOn", values
-assert isinstance(values["config.hardware.device"][0], vim.vm.device.VirtualTPM)
+assert vim.vm.device.VirtualTPM in [type(it) for it in values["config.hardware.device"]]
 down = Pc.SelectionSpec(name="down")
 walk = traversal(vim.Folder, "childEntity", down, traversal(vim.Datacenter, "vmFolder", down), name="down")
 folders = filter_of([Pc.ObjectSpec(obj=content.rootFolder, skip=False, selectSet=[walk])], ["name"], kind=vim.ManagedEntity)
@@ -66,7 +66,7 @@ for path in ("nonsense", "config.nonsense", "config.hardware.device.key", "name.
 refused(vmodl.fault.ManagedObjectNotFound, lambda: pc.RetrieveContents(
     [filter_of([Pc.ObjectSpec(obj=vim.VirtualMachine("vm-1", si._stub))], ["name"])]))
 refused(vmodl.fault.ManagedObjectNotFound, lambda: vim.VirtualMachine("vm-00000000-0000-0000-0000-000000000000", si._stub).name)
-refused(vmodl.fault.NotSupported, vm.SuspendVM_Task)
+refused(vmodl.fault.NotSupported, vm.ExportVm)
 refused(vmodl.fault.NotSupported, lambda: content.rootFolder.CreateDatacenter("other"))
 nobody = [Pc.ObjectSpec(obj=vm, selectSet=[Pc.SelectionSpec(name="nobody")])]
 refused(vmodl.fault.InvalidArgument, lambda: pc.RetrieveContents([filter_of(nobody, ["name"])]))

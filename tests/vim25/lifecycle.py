@@ -80,6 +80,16 @@ assert [show(name)["tpm"]["origin"] for name in ("web", "copied", "replaced")] =
 refused(vim.fault.DuplicateName, lambda: vm.CloneVM_Task(folder, "copied", clone_spec()))
 error = refused(vmodl.fault.InvalidArgument, lambda: vm.CloneVM_Task(folder, "x", clone_spec(tpmProvisionPolicy="both")))
 assert error.invalidProperty == "spec.tpmProvisionPolicy", error
+# What a clone gets that does not say is the vCenter's to decide.
+policy = vim.option.OptionValue(key="vpxd.clone.tpmProvisionPolicy", value="replace")
+content.setting.UpdateOptions([policy])
+assert content.setting.QueryOptions(policy.key)[0].value == "replace"
+other = wait(vm.CloneVM_Task(folder, "other", clone_spec()))
+assert show("other")["tpm"]["origin"] == "replace"
+wait(other.Destroy_Task())
+refused(vim.fault.InvalidName, lambda: content.setting.UpdateOptions([vim.option.OptionValue(key="no.such", value="1")]))
+policy.value = "copy"
+content.setting.UpdateOptions([policy])
 gone = wait(vm.CloneVM_Task(folder, "without", clone_spec(config=change_tpm("remove"))))
 assert not has_tpm(gone) and gone.config.keyId is None and has_tpm(vm)
 
@@ -91,13 +101,64 @@ child = wait(vm.CreateSnapshot_Task(name="after", memory=True, quiesce=False))
 tree = vm.snapshot.rootSnapshotList[0]
 assert tree.description == "a word" and tree.childSnapshotList[0].snapshot == child
 assert snapshot.childSnapshot == [child] and snapshot.vm == vm
+# A clone of a snapshot has the TPM of then.
+seal._tool("web", "tpm2_nvdefine", "-Q", "0x1500009", "-C", "o", "-s", "4")
+location = vim.vm.RelocateSpec(diskMoveType="createNewChildDiskBacking")
+linked = wait(vm.CloneVM_Task(folder, "linked", clone_spec(snapshot=snapshot, location=location, powerOn=True)))
+assert seal.opens_in("linked") and "1500009" not in seal._tool("linked", "tpm2_getcap", "handles-nv-index")
+refused(vmodl.fault.InvalidArgument, lambda: copied.CloneVM_Task(folder, "x", clone_spec(snapshot=snapshot)))
+wait(linked.PowerOffVM_Task())
+wait(linked.Destroy_Task())
 wait(snapshot.RevertToSnapshot_Task())
+assert "1500009" not in seal._tool("web", "tpm2_getcap", "handles-nv-index")
 assert vm.runtime.powerState == "poweredOn" and seal.opens_in("web")
 wait(vm.PowerOffVM_Task())
 refused(vim.fault.InvalidState, lambda: vm.ReconfigVM_Task(change_tpm("remove")))
 wait(snapshot.RemoveSnapshot_Task(removeChildren=False))
 refused(vmodl.fault.ManagedObjectNotFound, lambda: snapshot.vm)
 wait(vm.RemoveAllSnapshots_Task())
+
+# Suspended, a VM goes on where it stopped: PCRs and all, without a startup. Nothing else is done with it meanwhile.
+wait(vm.PowerOnVM_Task())
+PCR = ("tpm2_pcrread", "sha256:16")
+fresh = seal._tool("web", *PCR)
+seal._tool("web", "tpm2_pcrextend", "16:sha256=" + "1" * 64)
+extended = seal._tool("web", *PCR)
+assert extended != fresh
+wait(vm.SuspendVM_Task())
+assert vm.runtime.powerState == "suspended" == vm.summary.runtime.powerState and show("web")["tpm"]["tcti"] is None
+fault = refused(vim.fault.InvalidPowerState, vm.SuspendVM_Task)
+assert (fault.requestedState, fault.existingState) == ("suspended", "suspended"), fault
+fault = refused(vim.fault.InvalidPowerState, lambda: vm.ReconfigVM_Task(change_tpm("remove")))
+assert fault.existingState == "suspended", fault
+for work in (vm.ResetVM_Task, vm.Destroy_Task, vm.MarkAsTemplate, lambda: vm.CreateSnapshot_Task("no", "", True, False),
+             lambda: vm.ReconfigVM_Task(vim.vm.ConfigSpec(numCPUs=3)), vm.ShutdownGuest):
+    refused(vim.fault.InvalidPowerState, work)
+wait(vm.PowerOnVM_Task())
+assert vm.runtime.powerState == "poweredOn" and seal._tool("web", *PCR) == extended and seal.opens_in("web")
+# Off instead, it starts anew.
+wait(vm.SuspendVM_Task())
+wait(vm.PowerOffVM_Task())
+wait(vm.PowerOnVM_Task())
+assert seal._tool("web", *PCR) == fresh and seal.opens_in("web")
+wait(vm.PowerOffVM_Task())
+refused(vim.fault.InvalidPowerState, vm.SuspendVM_Task)
+
+# One without a TPM has the same states, and snapshots.
+plain = create(si, "plain", tpm=False)
+wait(plain.PowerOnVM_Task())
+first = wait(plain.CreateSnapshot_Task("first", "", False, False))
+wait(plain.SuspendVM_Task())
+wait(plain.PowerOnVM_Task())
+wait(plain.PowerOffVM_Task())
+second = wait(plain.CreateSnapshot_Task("second", "", False, False))
+assert plain.snapshot.currentSnapshot == second and first.childSnapshot == [second]
+wait(first.RevertToSnapshot_Task())
+assert plain.runtime.powerState == "poweredOn" and plain.snapshot.currentSnapshot == first
+wait(plain.PowerOffVM_Task())
+wait(first.RemoveSnapshot_Task(removeChildren=True))
+assert plain.snapshot is None
+wait(plain.Destroy_Task())
 assert vm.snapshot is None
 
 # Without its TPM, and with a new one: the secret is lost.

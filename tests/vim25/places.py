@@ -66,7 +66,10 @@ assert web.parent == test and made.parent == web
 refused(vmodl.fault.InvalidArgument, lambda: web.MoveIntoFolder_Task([test]))
 wait(test.Rename_Task("staging"))
 assert content.searchIndex.FindByInventoryPath("Datacenter/vm/staging/web/filed") == made
-refused(vim.fault.InvalidState, lambda: web.Destroy_Task())
+wait(made.PowerOnVM_Task())
+fault = refused(vim.fault.InvalidPowerState, lambda: test.Destroy_Task())
+assert fault.existingState == "poweredOn" and made.parent == web
+wait(made.PowerOffVM_Task())
 refused(vim.fault.InvalidFolder, lambda: content.rootFolder.CreateVM_Task(config=config("nowhere"), pool=pool))
 view = content.viewManager.CreateContainerView(test, [vim.VirtualMachine], True)
 assert [it.name for it in view.view] == ["filed"]
@@ -175,8 +178,50 @@ refused(vim.fault.NotFound, lambda: manager.RetrieveRolePermissions(77))
 assert content.extensionManager.extensionList == [] and content.extensionManager.FindExtension("com.vmware.vcIntegrity") is None
 assert content.licenseManager.licenses == []
 assert content.setting.QueryOptions("vpxd.") and content.sessionManager.sessionList[0].userName
+# Disks, cards and settings: said and told again; a clone has files and addresses of its own.
+Change, Disk, Card = vim.vm.device.VirtualDeviceSpec, vim.vm.device.VirtualDisk, vim.vm.device.VirtualEthernetCard
+flat = Disk.FlatVer2BackingInfo(diskMode="persistent", thinProvisioned=True)
+wait(copy.ReconfigVM_Task(vim.vm.ConfigSpec(
+    extraConfig=[vim.option.OptionValue(key="guestinfo.a", value="1")],
+    bootOptions=vim.vm.BootOptions(efiSecureBootEnabled=True), deviceChange=[
+        Change(operation="add", fileOperation="create", device=Disk(key=-1, controllerKey=-9, capacityInKB=1 << 20, backing=flat)),
+        Change(operation="add", device=vim.vm.device.ParaVirtualSCSIController(key=-9, busNumber=0, sharedBus="noSharing")),
+        Change(operation="add", device=vim.vm.device.VirtualVmxnet3(
+            key=-2, backing=Card.NetworkBackingInfo(deviceName="VM Network")))])))
+
+
+def devices(vm, kind):
+    return [it for it in vm.config.hardware.device if isinstance(it, kind)]
+
+
+disk, card = devices(copy, Disk)[0], devices(copy, Card)[0]
+assert (disk.key, disk.controllerKey, disk.capacityInBytes, disk.deviceInfo.label) == (2000, 1000, 1 << 30, "Hard disk 1"), disk
+assert card.backing.network == networks[0] and copy.network == networks and networks[0].vm == [copy]
+assert copy.summary.config.numVirtualDisks == 1 and copy.config.bootOptions.efiSecureBootEnabled
+assert "guestinfo.a" in [it.key for it in copy.config.extraConfig]
+assert any(it.name.endswith(".nvram") for it in copy.layoutEx.file) and copy.summary.storage.committed > 0
+wait(copy.MigrateVM_Task(pool=pool, host=cluster.host[0], priority="defaultPriority", state="poweredOff"))
+refused(vim.fault.InvalidPowerState, lambda: copy.MigrateVM_Task(host=cluster.host[0], priority="defaultPriority", state="poweredOn"))
+twin = wait(copy.CloneVM_Task(top, "twin", clone_spec()))
+assert devices(twin, Disk)[0].backing.fileName == f"[{datastore.name}] twin/twin.vmdk"
+wait(twin.ReconfigVM_Task(vim.vm.ConfigSpec(numCPUs=4, numCoresPerSocket=2)))
+assert (twin.config.hardware.numCPU, twin.config.hardware.numCoresPerSocket) == (4, 2)
+assert devices(twin, Card)[0].macAddress != card.macAddress
+wait(twin.Destroy_Task())
+disk.capacityInKB = 2 << 20
+wait(copy.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[Change(operation="edit", device=disk), Change(operation="remove", device=card)])))
+assert devices(copy, Disk)[0].capacityInBytes == 2 << 30 and not devices(copy, Card)
+error = refused(vim.fault.InvalidDeviceSpec, lambda: copy.ReconfigVM_Task(
+    vim.vm.ConfigSpec(deviceChange=[Change(operation="remove", device=card)])))
+assert error.deviceIndex == 0
+
+# A folder goes with all that is in it.
 for it in (made, copy):
     if it.runtime.powerState == "poweredOn":
         wait(it.PowerOffVM_Task())
-    wait(it.Destroy_Task())
+inner = prod.CreateFolder("inner")
+wait(inner.MoveIntoFolder_Task([made]))
 wait(prod.Destroy_Task())
+for it in (prod, inner, made, copy):
+    refused(vmodl.fault.ManagedObjectNotFound, lambda: it.name)
+assert {it.name for it in top.childEntity} == {"demo"}

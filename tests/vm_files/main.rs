@@ -55,7 +55,7 @@ impl Place {
 
     /// The backup of the key provider, and its password.
     fn backup(&self) -> (String, String) {
-        let output = self.daemon.output();
+        let output = self.daemon.announcement();
         let after = |words: &str| {
             let line = output.lines().find_map(|line| line.strip_prefix(words));
             line.unwrap_or_else(|| panic!("no {words:?} in {output}"))

@@ -126,7 +126,7 @@ fn organizations_that_attack_each_other_find_nothing_and_change_nothing() {
             if has_preview {
                 target.push_str("?preview=true");
                 web.send(Some(&acme), &method, &target, body.as_ref(), &[])
-                    .is(404, &target);
+                    .is(refusal, &target);
                 attacks += 1;
             }
         }

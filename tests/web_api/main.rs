@@ -13,5 +13,6 @@ mod bad_input;
 mod clients;
 mod description;
 mod elsewhere;
+mod roles;
 mod users;
 mod without_a_daemon;

@@ -7,7 +7,10 @@ use p256::{
     pkcs8::{EncodePrivateKey, LineEnding},
 };
 use rand::{TryRng as _, rngs::SysRng};
-use std::{str::FromStr, time::Duration};
+use std::{
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 use x509_cert::{
     TbsCertificate,
     builder::{Builder, CertificateBuilder, RequestBuilder, profile::BuilderProfile},
@@ -19,12 +22,15 @@ use x509_cert::{
     name::Name,
     serial_number::SerialNumber,
     spki::{SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef},
-    time::Validity,
+    time::{Time, Validity},
 };
 use zeroize::Zeroizing;
 
 /// How long a certificate that signs itself is valid.
 const LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// How far the clock of a key server may be behind ours: the certificate is shown to it at once.
+const CLOCK_SKEW: Duration = Duration::from_secs(10 * 60);
 
 /// The purpose "client of TLS" (RFC 5280, 4.2.1.12).
 const ID_KP_CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
@@ -65,7 +71,8 @@ impl ClientKey {
         }
         let certificate = (|| {
             let public = SubjectPublicKeyInfoOwned::from_key(key.verifying_key())?;
-            let validity = Validity::from_now(LIFETIME)?;
+            let start = SystemTime::now() - CLOCK_SKEW;
+            let validity = Validity::new(Time::try_from(start)?, Time::try_from(start + LIFETIME)?);
             let serial = SerialNumber::new(&serial)?;
             CertificateBuilder::new(SelfSigned(subject), serial, validity, public)?
                 .build::<_, DerSignature>(&key)

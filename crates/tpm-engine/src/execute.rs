@@ -253,18 +253,17 @@ fn type_of_new_key(command: &[u8]) -> Option<TpmAlgId> {
     Some(TpmAlgId(u16::from_be_bytes(*id)))
 }
 
-fn finish_header(out: &mut [u8], tag: TpmSt, rc: Rc) {
-    let size = u32::try_from(out.len()).unwrap_or(u32::MAX);
-    let mut header = Vec::with_capacity(HEADER_SIZE);
-    Header {
+fn finish_header(out: &mut Vec<u8>, tag: TpmSt, rc: Rc) {
+    let end = out.len();
+    let header = Header {
         tag,
-        size,
+        size: u32::try_from(end).unwrap_or(u32::MAX),
         code: rc.number(),
-    }
-    .marshal(&mut header);
-    if let Some(place) = out.get_mut(..HEADER_SIZE) {
-        place.copy_from_slice(&header);
-    }
+    };
+    // By way of the end of the buffer, which is there already: a short command asks for no memory.
+    header.marshal(out);
+    out.copy_within(end.., 0);
+    out.truncate(end);
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod frame;
 pub mod fuzzing;
 mod gate;
 mod info;
+mod linger;
 mod signals;
 pub mod simulator;
 mod store;
@@ -32,6 +33,7 @@ pub use device::{
     BufferSizes, Device, DeviceError, Faults, PlatformMaker, Settings, StartupKind, wipe_stack,
 };
 pub use info::{LEVEL_OF_192_BITS, LEVEL_OF_RSA_4096, NOT_IN_LIBTPMS, level_of_command};
+pub use linger::linger_for;
 pub use signals::Signals;
 pub use store::{MemoryStore, SaveFuture, StateStore, StoreError, Stored};
 pub use stream::{Listener, Stream};

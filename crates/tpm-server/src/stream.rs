@@ -109,6 +109,36 @@ impl Stream {
         }
     }
 
+    /// Reads what has arrived without waiting, asked of the system itself: the runtime may not have noticed yet. `None` if nothing has, and
+    /// for a device.
+    pub(crate) fn receive_now(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        use rustix::io::Errno;
+        use rustix::net::{RecvFlags, recv};
+        let outcome = match self {
+            Self::Tcp(stream) => recv(stream, buffer, RecvFlags::DONTWAIT),
+            Self::Unix(stream) => recv(stream, buffer, RecvFlags::DONTWAIT),
+            Self::Device(_) => return Ok(None),
+        };
+        match outcome {
+            Ok((count, _)) => Ok(Some(count)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends as much as can be sent without waiting, and says how much that is; to a device nothing, as it takes whole answers.
+    pub(crate) fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        let outcome = match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+            Self::Device(_) => return Ok(0),
+        };
+        match outcome {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            outcome => outcome,
+        }
+    }
+
     /// Reads what has arrived without waiting: `None` if nothing has.
     pub(crate) fn read_arrived(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let outcome = match self {

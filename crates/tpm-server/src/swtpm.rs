@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::blob::{BlobKey, Keys};
 use crate::connections::Connections;
-use crate::device::{Device, StartupKind};
+use crate::device::{Device, StartupKind, WipedStack};
 use crate::frame::{Cut, bare_response, command_code, cut, rc};
 use crate::gate::Gate;
 use crate::stream::{Listener, Stream, after_failed_accept};
@@ -288,6 +288,7 @@ impl Server {
         let mut answer = Zeroizing::new(Vec::new());
         loop {
             answer.clear();
+            let mut wiped = None;
             let longest = self.device().signals().longest_command();
             match cut(wire.waiting(), longest) {
                 Cut::Incomplete => match wire.more().await {
@@ -334,7 +335,7 @@ impl Server {
                     locality,
                     taken,
                 } => {
-                    self.execute(command, locality, &mut answer).await;
+                    wiped = self.execute(command, locality, &mut answer).await;
                     wire.take(taken);
                     if answer.is_empty() {
                         // The power failed, and whoever waits for the answer shall not wait for ever.
@@ -342,7 +343,7 @@ impl Server {
                     }
                 }
             }
-            if let Err(error) = wire.send(&answer).await {
+            if let Err(error) = wire.send_before(wiped, &answer).await {
                 tracing::debug!(%error, "a client left before its answer");
                 break;
             }
@@ -356,29 +357,44 @@ impl Server {
         }
     }
 
-    async fn execute(&self, command: &[u8], locality: Option<u8>, answer: &mut Vec<u8>) {
+    /// Answers a command; the stack is wiped when what this returns is dropped.
+    async fn execute(
+        &self,
+        command: &[u8],
+        locality: Option<u8>,
+        answer: &mut Vec<u8>,
+    ) -> Option<WipedStack> {
         let Some(locality) = locality else {
             return self.execute_bare(command, None, answer).await;
         };
         answer.extend([0; 4]);
-        if self.options().accepts_locality(locality) {
-            self.execute_bare(command, Some(locality), answer).await;
+        let wiped = if self.options().accepts_locality(locality) {
+            self.execute_bare(command, Some(locality), answer).await
         } else {
             answer.extend(bare_response(rc::LOCALITY));
-        }
+            None
+        };
         if answer.len() == 4 {
-            return answer.clear();
+            answer.clear();
+            return wiped;
         }
         let length = u32::try_from(answer.len().saturating_sub(4)).unwrap_or(0);
         for (to, from) in answer.iter_mut().zip(length.to_be_bytes()) {
             *to = from;
         }
         answer.extend([0; 4]);
+        wiped
     }
 
-    async fn execute_bare(&self, command: &[u8], locality: Option<u8>, answer: &mut Vec<u8>) {
+    async fn execute_bare(
+        &self,
+        command: &[u8],
+        locality: Option<u8>,
+        answer: &mut Vec<u8>,
+    ) -> Option<WipedStack> {
         if command_code(command) != Some(SET_LOCALITY) {
-            return self.device().execute(command, locality, answer).await;
+            let device = self.device();
+            return device.execute_and_leave(command, locality, answer).await;
         }
         let code = match command.get(10) {
             _ if !self.device().is_on() => rc::FAILURE,
@@ -391,6 +407,7 @@ impl Server {
             }
         };
         answer.extend(bare_response(code));
+        None
     }
 }
 
@@ -413,8 +430,9 @@ mod tests {
     use super::*;
     use crate::testing::{
         COMMAND_SIZE, FAILURE, GET_RANDOM, INITIALIZE, READ_CLOCK, STARTUP, SUCCESS, World, ask,
-        expect, is_closed, read,
+        expect, is_closed, pcr_extend, pcr_read, read,
     };
+    use std::io::{Read as _, Write as _};
     use tokio::io::AsyncWriteExt;
     use tokio::net::UnixStream;
 
@@ -556,6 +574,42 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(ask(&mut connected(&server), &GET_RANDOM).await.len(), 20);
+    }
+
+    /// How often the thread of a server asks for memory for one connection, over which each short command comes so many times.
+    fn allocations(times: usize) -> u64 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let server = runtime.block_on(started(Options::default()));
+        let (mut client, stream) = std::os::unix::net::UnixStream::pair().unwrap();
+        let asking = std::thread::spawn(move || {
+            let commands = [GET_RANDOM.to_vec(), pcr_read(), pcr_extend()];
+            for command in commands.iter().cycle().take(3 * times) {
+                client.write_all(command).unwrap();
+                let mut answer = [0; 4096];
+                let length = client.read(&mut answer).unwrap();
+                assert_eq!(answer[6..10], [0; 4], "{:?}", &answer[..length]);
+            }
+        });
+        let counted = allocation_counter::measure(|| {
+            runtime.block_on(async {
+                let stream = Stream::from_descriptor(stream.into()).unwrap();
+                server.serve_attached(stream).await;
+            });
+        });
+        asking.join().unwrap();
+        counted.count_total
+    }
+
+    #[test]
+    fn a_short_command_asks_for_no_memory() {
+        let (few, many) = (allocations(10), allocations(500));
+        assert!(
+            many < few + 49,
+            "1,470 more commands made {few} allocations {many}"
+        );
     }
 
     #[tokio::test]

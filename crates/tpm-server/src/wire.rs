@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::connections::Ticket;
 use crate::descriptor::read_with_descriptors;
 use crate::frame::Inbox;
+use crate::linger::Linger;
 use crate::stream::Stream;
 
 /// The longest command of any profile.
@@ -25,6 +26,7 @@ pub(crate) struct Wire {
     ticket: Option<Ticket>,
     stop: watch::Receiver<bool>,
     stall: Duration,
+    linger: Linger,
 }
 
 impl Wire {
@@ -36,6 +38,7 @@ impl Wire {
             ticket,
             stop,
             stall: STALL,
+            linger: Linger::default(),
         }
     }
 
@@ -67,7 +70,22 @@ impl Wire {
             ticket,
             stop,
             stall,
+            linger,
         } = self;
+        if !begun {
+            if linger.owes_a_turn() {
+                let turn = async {
+                    tokio::task::yield_now().await;
+                    Ok(0)
+                };
+                if unless_over(turn, ticket.as_ref(), stop).await?.is_none() {
+                    return Ok(false);
+                }
+            }
+            if let Some(count) = linger.look(stream, inbox.room()) {
+                return self.arrived(Some(count?), begun);
+            }
+        }
         let reading = async {
             let reading = stream.read(inbox.room());
             if begun {
@@ -77,6 +95,7 @@ impl Wire {
             }
         };
         let count = unless_over(reading, ticket.as_ref(), stop).await?;
+        linger.arrived();
         self.arrived(count, begun)
     }
 
@@ -114,7 +133,19 @@ impl Wire {
 
     /// Sends a whole answer; in one piece, unless the client does not read.
     pub(crate) async fn send(&mut self, answer: &[u8]) -> io::Result<()> {
-        timeout(STALL, self.stream.write_all(answer)).await?
+        self.send_before((), answer).await
+    }
+
+    /// The same, and drops `after` as soon as the client has its answer or has to be waited for: what that takes, it need not wait for.
+    pub(crate) async fn send_before<A>(&mut self, after: A, answer: &[u8]) -> io::Result<()> {
+        let sent = self.stream.send_now(answer);
+        drop(after);
+        let rest = answer.get(sent?..).unwrap_or_default();
+        if !rest.is_empty() {
+            timeout(STALL, self.stream.write_all(rest)).await??;
+        }
+        self.linger.answered();
+        Ok(())
     }
 
     /// Tells the peer that nothing more will come, even if another process still holds the socket.

@@ -17,6 +17,8 @@ struct Acting {
     /// The same for a request that starts no task: its first transaction notes it.
     unanswered: Option<RequestKey>,
     expectation: Option<Expectation>,
+    /// It only wants to know what would become of it.
+    looks: bool,
 }
 
 thread_local! {
@@ -100,6 +102,20 @@ pub(crate) fn take_unanswered() -> Option<RequestKey> {
 /// Does `work`, whose first transaction is carried out only if `expectation` holds then.
 pub(crate) fn expecting<T>(expectation: Expectation, work: impl FnOnce() -> T) -> T {
     with(|acting| acting.expectation = Some(expectation), work)
+}
+
+/// The same for work that is only looked at: it keeps nobody else away.
+pub(crate) fn looking<T>(expectation: Expectation, work: impl FnOnce() -> T) -> T {
+    let change = |acting: &mut Acting| {
+        acting.expectation = Some(expectation);
+        acting.looks = true;
+    };
+    with(change, work)
+}
+
+/// Whether this is only a look.
+pub(crate) fn looks() -> bool {
+    ACTING.with(|acting| acting.borrow().looks)
 }
 
 /// What has to hold for this transaction: the first one of a request.

@@ -5,7 +5,7 @@
 
 use crate::engine::{Change, Compare};
 use crate::inventory::{Inventory, Stored};
-use crate::model::{Record, Timestamp};
+use crate::model::{Provider, ProviderBackup, Record, Timestamp};
 use crate::task::Task;
 use crate::{Error, Result, acting};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use utoipa::ToSchema;
 
+/// Where key providers are recorded.
+const PROVIDER: &str = Provider::PREFIX;
 /// The hash that the first entry follows.
 const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -106,8 +108,9 @@ pub struct AuditCheck {
 pub(crate) fn drafts(changes: &[Change]) -> Result<Vec<AuditEntry>> {
     let mut drafts = Vec::new();
     for change in changes {
-        if let Change::Put(key, value) = change {
-            drafts.extend(draft(key, value)?);
+        match change {
+            Change::Put(key, value) => drafts.extend(draft(key, value)?),
+            Change::Delete(key) => drafts.extend(draft_of_end(key)),
         }
     }
     Ok(drafts)
@@ -147,8 +150,18 @@ pub(crate) fn chain(
 }
 
 /// The entry for one record, if it is one that is audited. Its place in the chain is open yet.
-fn draft(key: &str, value: &[u8]) -> Result<Option<AuditEntry>> {
-    let entry = |operation: String, target: String, name: String| AuditEntry {
+/// What decides who may use keys goes.
+fn draft_of_end(key: &str) -> Option<AuditEntry> {
+    let name = key.strip_prefix(PROVIDER)?;
+    Some(entry(
+        "key_provider_removed".to_owned(),
+        PROVIDER.trim_end_matches('/').to_owned(),
+        name.to_owned(),
+    ))
+}
+
+fn entry(operation: String, target: String, name: String) -> AuditEntry {
+    AuditEntry {
         number: 0,
         at: Timestamp::now(),
         operation,
@@ -160,7 +173,10 @@ fn draft(key: &str, value: &[u8]) -> Result<Option<AuditEntry>> {
         notes: Vec::new(),
         previous: String::new(),
         hash: String::new(),
-    };
+    }
+}
+
+fn draft(key: &str, value: &[u8]) -> Result<Option<AuditEntry>> {
     if key.starts_with(Task::PREFIX) {
         let task: Task = serde_json::from_slice(value).map_err(|error| damaged(key, &error))?;
         if !task.is_finished() {
@@ -187,7 +203,8 @@ fn draft(key: &str, value: &[u8]) -> Result<Option<AuditEntry>> {
     }
     // What decides who may use keys, and where TPMs may go.
     for (prefix, operation) in [
-        ("provider/", "key_provider_recorded"),
+        (PROVIDER, "key_provider_recorded"),
+        (ProviderBackup::PREFIX, "key_provider_backed_up"),
         ("user/", "user_recorded"),
         ("vcenter/", "vcenter_recorded"),
         ("authority/", "authority_recorded"),

@@ -152,7 +152,7 @@ pub enum Error {
         refusal: Refusal,
     },
     /// Another operation is at work on the VM.
-    #[error("the VM {vm} is busy with {doing}; try again when that is done")]
+    #[error("{vm} is busy with {doing}; try again when that is done")]
     Busy {
         /// The VM.
         vm: Name,
@@ -160,7 +160,7 @@ pub enum Error {
         doing: &'static str,
     },
     /// The VM is in the wrong power state.
-    #[error("the VM {vm} is powered {is}; {hint}")]
+    #[error("the VM {vm} is {}; {hint}", is.in_words())]
     Power {
         /// The VM.
         vm: Name,

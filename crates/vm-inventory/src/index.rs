@@ -2,8 +2,10 @@
 //! every transaction: so what an operation on one VM costs does not depend on how many VMs there are.
 
 use crate::engine::{Change, Engine, Entry};
+use crate::lineage::Lineage;
 use crate::model::{Record, Template, Timestamp, Vapp, VappRef, Vm, VmId};
 use crate::once::{Answer, RequestKey};
+use crate::operation::VmHardware;
 use crate::task::{Task, TaskId, TaskStatus};
 use crate::{Error, Name, Result};
 use serde::Deserialize;
@@ -36,6 +38,10 @@ pub(crate) struct Index {
     requests: BTreeMap<String, TaskId>,
     answers: BTreeMap<String, Timestamp>,
     oldest_answers: BTreeSet<(Timestamp, String)>,
+    /// What TPMs were made from each.
+    made_from: Groups<VmId, VmId>,
+    /// The folders that VMs were put into.
+    folders: BTreeMap<VmId, Uuid>,
 }
 
 /// Several things for each key.
@@ -118,6 +124,19 @@ struct TaskFacts {
 }
 
 #[derive(Deserialize)]
+struct LineageFacts {
+    vm: VmId,
+    source: Option<OnShelf>,
+}
+
+#[derive(Deserialize)]
+struct HardwareFacts {
+    vm: VmId,
+    #[serde(default)]
+    folder: Option<Uuid>,
+}
+
+#[derive(Deserialize)]
 struct AnswerFacts {
     key: String,
     at: Timestamp,
@@ -133,6 +152,8 @@ impl Index {
             Template::PREFIX,
             Task::PREFIX,
             Answer::PREFIX,
+            Lineage::PREFIX,
+            VmHardware::PREFIX,
         ] {
             // In parts, so that a large inventory is not in memory twice.
             let mut last = String::new();
@@ -163,6 +184,15 @@ impl Index {
         Ok(())
     }
 
+    /// The folders that VMs were put into, as far as they are among `known`.
+    pub(crate) fn in_folders(&self, known: &BTreeSet<Uuid>) -> BTreeMap<VmId, Uuid> {
+        let placed = self.folders.iter();
+        placed
+            .filter(|(_, folder)| known.contains(folder))
+            .map(|(vm, folder)| (*vm, *folder))
+            .collect()
+    }
+
     fn put(&mut self, key: &str, value: &[u8]) -> Result<()> {
         if key.starts_with(Vm::PREFIX) {
             self.put_vm(facts(key, value)?);
@@ -188,11 +218,23 @@ impl Index {
                 self.requests.insert(request.key.clone(), task.id);
             }
             self.tasks.insert(task.id, task);
+        } else if key.starts_with(VmHardware::PREFIX) {
+            let hardware: HardwareFacts = facts(key, value)?;
+            match hardware.folder {
+                Some(folder) => self.folders.insert(hardware.vm, folder),
+                None => self.folders.remove(&hardware.vm),
+            };
         } else if key.starts_with(Answer::PREFIX) {
             let answer: AnswerFacts = facts(key, value)?;
             self.forget_answer(&answer.key);
             self.oldest_answers.insert((answer.at, answer.key.clone()));
             self.answers.insert(answer.key, answer.at);
+        } else if key.starts_with(Lineage::PREFIX) {
+            // Lineages stay for ever, so none is taken out.
+            let lineage: LineageFacts = facts(key, value)?;
+            if let Some(source) = lineage.source {
+                self.made_from.insert(source.id, lineage.vm);
+            }
         }
         Ok(())
     }
@@ -237,6 +279,8 @@ impl Index {
     fn delete(&mut self, key: &str) {
         if let Some(id) = after(key, Vm::PREFIX) {
             self.forget_vm(VmId(id));
+        } else if let Some(id) = after(key, VmHardware::PREFIX) {
+            self.folders.remove(&VmId(id));
         } else if let Some(id) = after(key, Task::PREFIX) {
             if let Some(task) = self.tasks.remove(&TaskId(id)) {
                 self.newest.remove(&(Reverse(task.created), task.id));
@@ -278,6 +322,12 @@ impl Index {
     /// The VMs whose TPMs have this endorsement key.
     pub(crate) fn vms_with_ek<'a>(&'a self, ek_name: &str) -> impl Iterator<Item = VmId> + 'a {
         self.with_ek.0.get(ek_name).into_iter().flatten().copied()
+    }
+
+    /// The VMs whose TPMs were made from that of `vm`.
+    pub(crate) fn made_from(&self, vm: VmId) -> Vec<VmId> {
+        let group = self.made_from.0.get(&vm);
+        group.into_iter().flatten().copied().collect()
     }
 
     /// Whether a VM is an organization's, or in a template of it.

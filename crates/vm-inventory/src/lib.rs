@@ -50,10 +50,11 @@ pub use operation::{
     AdoptTpm, BackupFile, Capture, CloneVm, Compose, CopyVapp, CreateCatalog, CreateProvider,
     CreateVCenter, CreateVapp, CreateVdc, CreateVm, EditTpm, Effects, EncryptVm, Export,
     ExportPackage, Fate, Import, ImportPackage, Instantiate, Job, KeyServerView, KeyState, KeyUse,
-    Machines, MoveVapp, MoveVm, NewVappVm, Offer, Operations, Part, PowerOn, Preview,
-    ProviderStatus, ProviderView, ReconfigureVm, Rekey, RekeyAll, Relocate, RestoreProvider,
-    Started, StoredFile, TakeSnapshot, TpmBytes, TpmMaker, TpmMakerError, TpmView, UserView,
-    VappItem, VappView, VdcView, VmFolder, VmHardware, VmPreview, VmView,
+    Lease, Machines, MetadataEntry, MoveVapp, MoveVm, NewVappVm, Offer, Operations, Part, PowerOn,
+    Preview, ProviderStatus, ProviderView, ReconfigureVm, Rekey, RekeyAll, Relocate, Remarked,
+    Remarks, RestoreProvider, Sharing, Started, StoredFile, TakeSnapshot, TpmBytes, TpmMaker,
+    TpmMakerError, TpmView, UserView, VCenterOptions, VappItem, VappView, VdcView, VmFolder,
+    VmHardware, VmPreview, VmView,
 };
 pub use snapshot::{Revert, Snapshot, SnapshotTree};
 pub use task::{TargetKind, Task, TaskError, TaskId, TaskStatus};

@@ -5,7 +5,7 @@ use crate::model::{Record, SourceVm, Timestamp, Vm, VmId};
 use crate::provisioning::TpmAction;
 use crate::{Name, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use utoipa::ToSchema;
 
 /// How the TPM of one VM (or VM of a template) came to be.
@@ -40,15 +40,15 @@ impl Record for Lineage {
     }
 }
 
-/// One node of the tree, with those made from it.
+/// One node of a tree, which is a list: each stands behind what it was made from, before the next one made from the same. However long a
+/// chain of copies is, nothing has to go as deep as it to read it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LineageNode {
     /// The TPM.
     #[serde(flatten)]
     pub tpm: Lineage,
-    /// Those made from it, the oldest first.
-    #[schema(no_recursion)]
-    pub children: Vec<Self>,
+    /// How far below the first one it stands.
+    pub depth: u32,
 }
 
 impl Lineage {
@@ -96,38 +96,72 @@ impl Lineage {
     }
 }
 
-/// The tree that the TPM of `vm` is in, from its oldest known ancestor on.
-pub(crate) fn tree(inventory: &Inventory, vm: VmId) -> Result<Option<LineageNode>> {
-    let all: BTreeMap<VmId, Lineage> = inventory
-        .all::<Lineage>()?
-        .into_iter()
-        .map(|stored| (stored.record.vm, stored.record))
-        .collect();
-    let mut root = vm;
-    // A VM is made from one that was there before it, so this ends; the bound holds even for damaged records.
-    for _ in 0..all.len() {
-        match all.get(&root).and_then(|node| node.source.as_ref()) {
-            Some(source) if all.contains_key(&source.id) => root = source.id,
-            _ => break,
+/// The tree that the TPM of `vm` is in, from its oldest known ancestor on; those made from one stand by age. Empty if there is none.
+pub(crate) fn tree(inventory: &Inventory, vm: VmId) -> Result<Vec<LineageNode>> {
+    let find = |vm: VmId| -> Result<Option<Lineage>> {
+        let found = inventory.find::<Lineage>(&Lineage::key_of(vm))?;
+        Ok(found.map(|stored| stored.record))
+    };
+    let Some(mut root) = find(vm)? else {
+        return Ok(Vec::new());
+    };
+    // A VM is made from one that was there before it, so these end; what was seen ends them even for damaged records.
+    let mut seen = BTreeSet::from([root.vm]);
+    while let Some(source) = &root.source {
+        let Some(above) = find(source.id)?.filter(|above| seen.insert(above.vm)) else {
+            break;
+        };
+        root = above;
+    }
+    let mut seen = BTreeSet::from([root.vm]);
+    let mut nodes = Vec::new();
+    let mut waiting = vec![LineageNode {
+        tpm: root,
+        depth: 0,
+    }];
+    while let Some(node) = waiting.pop() {
+        let below = inventory.index().made_from(node.tpm.vm);
+        let mut children = Vec::new();
+        for child in below {
+            children.extend(find(child)?.filter(|child| seen.insert(child.vm)));
         }
+        children.sort_by(|a, b| (b.at, &b.name, b.vm).cmp(&(a.at, &a.name, a.vm)));
+        let depth = node.depth.saturating_add(1);
+        waiting.extend(children.into_iter().map(|tpm| LineageNode { tpm, depth }));
+        nodes.push(node);
     }
-    let mut children: BTreeMap<VmId, Vec<&Lineage>> = BTreeMap::new();
-    for node in all.values() {
-        if let Some(source) = &node.source {
-            children.entry(source.id).or_default().push(node);
-        }
-    }
-    for list in children.values_mut() {
-        list.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
-    }
-    Ok(all.get(&root).map(|root| node(root, &mut children)))
+    Ok(nodes)
 }
 
-/// Takes the children out of the map, so that not even a circle of damaged records leads on for ever.
-fn node(tpm: &Lineage, children: &mut BTreeMap<VmId, Vec<&Lineage>>) -> LineageNode {
-    let own = children.remove(&tpm.vm).unwrap_or_default();
-    LineageNode {
-        tpm: tpm.clone(),
-        children: own.into_iter().map(|child| node(child, children)).collect(),
+/// What is left of a tree for who sees only some of it: the part with `vm`, in which nobody says to come from what is not seen.
+pub(crate) fn visible(
+    nodes: Vec<LineageNode>,
+    vm: VmId,
+    sees: impl Fn(&Lineage) -> bool,
+) -> Vec<LineageNode> {
+    let mut parts: Vec<Vec<LineageNode>> = Vec::new();
+    // The way down to the node: whether each on it is seen, and which VM it is.
+    let mut way: Vec<(bool, VmId)> = Vec::new();
+    for mut node in nodes {
+        way.truncate(usize::try_from(node.depth).unwrap_or(usize::MAX));
+        let seen = sees(&node.tpm);
+        let above = way.iter().filter(|(seen, _)| *seen).count();
+        if let Some((false, hidden)) = way.last() {
+            let source = node.tpm.source.take();
+            node.tpm.source = source.filter(|source| source.id != *hidden);
+        }
+        way.push((seen, node.tpm.vm));
+        if !seen {
+            continue;
+        }
+        node.depth = u32::try_from(above).unwrap_or(u32::MAX);
+        match parts.last_mut().filter(|_| above > 0) {
+            Some(part) => part.push(node),
+            None => parts.push(vec![node]),
+        }
     }
+    let part = parts
+        .into_iter()
+        .find(|part| part.iter().any(|node| node.tpm.vm == vm));
+    part.unwrap_or_default()
 }

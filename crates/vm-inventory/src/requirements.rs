@@ -219,27 +219,35 @@ pub fn check(candidate: &Candidate<'_>) -> Vec<Failure> {
         ),
         Some(_) => {}
     }
-    check_provider(candidate, &mut fail);
+    failures.extend(check_keys(
+        candidate.vcenter,
+        candidate.version,
+        candidate.provider,
+    ));
     failures
 }
 
-fn check_provider(candidate: &Candidate<'_>, fail: &mut impl FnMut(Rule, String)) {
-    let Candidate {
-        vcenter, version, ..
-    } = candidate;
-    let Some(provider) = &candidate.provider else {
+/// Those of the rules that are about the key provider.
+pub(crate) fn check_keys(
+    vcenter: &Name,
+    version: VcVersion,
+    provider: Option<ProviderState<'_>>,
+) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    let mut fail = |rule, detail| failures.push(Failure::of(rule, detail));
+    let Some(provider) = provider else {
         fail(
             Rule::KeyProvider,
             format!(
                 "vCenter {vcenter} has no default key provider and the request names none; create one with `vtpm provider create NAME --vcenter {vcenter}`"
             ),
         );
-        return;
+        return failures;
     };
     let name = provider.name;
     match provider.kind {
         ProviderKind::Native => {
-            if *version < VcVersion::V7_0_2 {
+            if version < VcVersion::V7_0_2 {
                 fail(
                     Rule::NativeProviderVcenter,
                     format!(
@@ -258,6 +266,7 @@ fn check_provider(candidate: &Candidate<'_>, fail: &mut impl FnMut(Rule, String)
         }
         ProviderKind::Standard | ProviderKind::Trusted => {}
     }
+    failures
 }
 
 #[cfg(test)]

@@ -119,6 +119,15 @@ impl SnapshotTree {
         self.snapshots.iter().filter(move |it| it.parent == parent)
     }
 
+    /// Whether there is more than one chain of them.
+    pub(crate) fn is_branched(&self) -> bool {
+        let mut parents: Vec<_> = self.snapshots.iter().map(|it| it.parent).collect();
+        let number = parents.len();
+        parents.sort_unstable();
+        parents.dedup();
+        parents.len() < number
+    }
+
     /// Checks that the present state may get a snapshot of that name.
     pub(crate) fn check_room(&self, vm: &Name, name: &Name) -> Result<()> {
         if self.snapshots.iter().any(|it| it.name == *name) {

@@ -124,6 +124,18 @@ impl Machines for StillMachines {
         Ok(generation)
     }
 
+    fn suspend(&self, vm: VmId) -> Result<u64, String> {
+        let mut running = self.running.lock().unwrap();
+        let mut machine = running.remove(&vm).ok_or("not running")?;
+        machine
+            .contents
+            .set(SectionKind::TPM_VOLATILE, VOLATILE.to_vec());
+        let saved = machine.file.save(&machine.contents);
+        let generation = saved.map_err(|error| error.to_string())?;
+        machine.file.close().map_err(|error| error.to_string())?;
+        Ok(generation)
+    }
+
     fn endpoint(&self, vm: VmId) -> Option<Endpoint> {
         self.running
             .lock()
@@ -406,6 +418,7 @@ pub(crate) fn clone_request(target: &str, tpm: Option<TpmProvisioning>) -> Clone
         tpm,
         vcenter: None,
         datastore: None,
+        snapshot: None,
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) async fn show(visitor: Visitor, Query(part): Query<Part>) -> Result<R
                 td.number { (entry.number) }
                 td { (parts::moment(entry.at)) }
                 td { (parts::words(&entry.operation)) }
-                td { @if let Some(organization) = &entry.organization { (organization) "/" } (entry.name) }
+                td.wraps { @if let Some(organization) = &entry.organization { (organization) "/" } (entry.name) }
                 td {
                     @match entry.outcome.as_str() {
                         "success" => (badge(Tone::Good, "success")),
@@ -54,21 +54,11 @@ pub(crate) async fn show(visitor: Visitor, Query(part): Query<Part>) -> Result<R
                     }
                 }
                 td { @match &entry.user { Some(user) => (user), None => "the daemon" } }
-                td.long { @for note in &entry.notes { p { (note) } } }
-                td { (parts::short(&entry.hash)) }
+                td.long { @for note in &entry.notes { p { (note) } } p.soft { "Hash " (parts::short(&entry.hash)) } }
             }
         }
     };
-    let heads = [
-        "No.",
-        "When",
-        "Operation",
-        "Of",
-        "Outcome",
-        "For",
-        "Notes",
-        "Hash",
-    ];
+    let heads = ["No.", "When", "Operation", "Of", "Outcome", "For", "Notes"];
     let body = html! {
         div.title {
             h1 { "Audit log" }

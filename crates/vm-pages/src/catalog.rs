@@ -41,6 +41,7 @@ pub(crate) async fn show(
     };
     let body = html! {
         h1 { (catalog.name) " " span.badges { @if catalog.published { (badge(Tone::Info, "published")) } } }
+        p.lead { "Templates, of which vApps are instantiated: on the page of each." }
         @if visitor.may(Right::Catalogs) {
             nav.operations aria-label="Operations" {
                 ul {

@@ -29,6 +29,7 @@ pub(crate) async fn show(visitor: Visitor) -> Result<Response, Refusal> {
         .collect();
     let body = html! {
         h1 { "Events" }
+        p.lead { "TPMs that lived twice: VMs that ran with one endorsement key, which others take for one machine." }
         section.card aria-labelledby="now" {
             h2 #now { "Twins that run now" }
             @if twins.is_empty() {

@@ -140,6 +140,10 @@ impl Form {
                 lead: leads.off,
                 ..blank(format!("Power {name} off"), "Power off")
             },
+            "suspend" => Self {
+                lead: "What a TPM has in memory is stored, encrypted, and it goes on from there.",
+                ..blank(format!("Suspend {name}"), "Suspend")
+            },
             "delete" => Self {
                 lead: leads.delete,
                 confirm: Some(leads.lost),

@@ -59,6 +59,7 @@ pub(crate) async fn show(visitor: Visitor) -> Result<Response, Refusal> {
                 }
             }
         }
+        p.lead { "What there is, and where it belongs. The page of a VM shows its TPM; operations begin on the page of what they are about." }
         ul.figures {
             li { strong { (all.vms.len()) } " VMs" }
             li { strong { (with_tpm) } " with a TPM" }

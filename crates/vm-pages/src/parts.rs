@@ -48,6 +48,7 @@ pub(crate) fn power(state: PowerState) -> Markup {
     match state {
         PowerState::On => badge(Tone::Good, "on"),
         PowerState::Off => badge(Tone::Quiet, "off"),
+        PowerState::Suspended => badge(Tone::Info, "suspended"),
     }
 }
 
@@ -181,10 +182,21 @@ pub(crate) fn refused(problem: &Problem) -> Markup {
     html! {
         div.notice.bad role="alert" {
             p { strong { (problem.title) } }
-            p { (problem.detail) }
-            @if !problem.failures.is_empty() {
-                ul { @for failure in &problem.failures { li { (failure.to_string()) } } }
-            }
+            (reasons(problem))
+        }
+    }
+}
+
+/// The same below a heading that has the title.
+pub(crate) fn why(problem: &Problem) -> Markup {
+    html! { div.notice.bad role="alert" { (reasons(problem)) } }
+}
+
+fn reasons(problem: &Problem) -> Markup {
+    html! {
+        p { (problem.detail) }
+        @if !problem.failures.is_empty() {
+            ul { @for failure in &problem.failures { li { (failure.to_string()) } } }
         }
     }
 }

@@ -2,27 +2,7 @@
 
 use crate::parts::{self, Tone, badge};
 use maud::{Markup, html};
-use vm_inventory::provisioning::TpmAction;
-use vm_inventory::{Effects, Fate, Preview, VmPreview, VmView};
-
-/// A preview of what leaves every TPM as it is.
-pub(crate) fn of_kept<'a>(operation: &str, vms: impl Iterator<Item = &'a VmView>) -> Preview {
-    let kept = vms.map(|vm| {
-        let action = vm.tpm.present.then_some(TpmAction::Copy);
-        VmPreview {
-            source: Some(vm.name.clone()),
-            vm: Some(vm.name.clone()),
-            tpm: action,
-            vcenter: vm.vcenter.clone(),
-            provider: vm.provider.clone(),
-            effects: Effects::of(action, false),
-        }
-    });
-    Preview {
-        vms: kept.collect(),
-        ..Preview::nothing(operation)
-    }
-}
+use vm_inventory::{Fate, Preview};
 
 /// The table of what each TPM keeps and loses.
 pub(crate) fn show(preview: &Preview) -> Markup {

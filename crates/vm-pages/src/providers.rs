@@ -4,16 +4,16 @@ use crate::choices::choices;
 use crate::chrome::{Place, Section};
 use crate::fields::{FORM_TOKEN, Fields, Posted, wrong};
 use crate::form::{Field, Form, Kind};
+use crate::operate;
 use crate::parts::{self, Tone, badge};
 use crate::refusal::Refusal;
 use crate::visitor::Visitor;
-use crate::{operate, preview};
 use axum::extract::Path;
 use axum::http::header;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use vm_inventory::model::ProviderKind;
-use vm_inventory::{Error, Name, Preview, ProviderView, RekeyAll, Right, Scoped};
+use vm_inventory::{Error, Name, ProviderView, RekeyAll, Right};
 use vm_web::Problem;
 
 pub(crate) async fn list(visitor: Visitor) -> Result<Response, Refusal> {
@@ -237,12 +237,12 @@ pub(crate) async fn act(
             let form =
                 form(&provider, &operation, &others).ok_or_else(|| operate::unknown(&operation))?;
             let request = read_rekey(&posted.fields, &vcenter);
-            let shown = provider.clone();
+            let looked = name.clone();
             Ok(operate::act(
                 posted,
                 form,
                 request,
-                move |scoped, _| look_at_rekey(scoped, &shown),
+                move |scoped, request| scoped.preview_rekey_provider(&looked, request),
                 move |scoped, request| scoped.rekey_provider(&name, request),
             )
             .await)
@@ -256,13 +256,6 @@ fn read_rekey(fields: &Fields, vcenter: &Name) -> Result<RekeyAll, Problem> {
         to: fields.name("to")?,
         deep: fields.is_ticked("deep"),
     })
-}
-
-/// Every TPM is kept.
-fn look_at_rekey(scoped: &Scoped, provider: &ProviderView) -> Result<Preview, Error> {
-    let mut vms = scoped.vms()?;
-    vms.retain(|vm| vm.vcenter == provider.vcenter && vm.provider.as_ref() == Some(&provider.name));
-    Ok(preview::of_kept("rekey", vms.iter()))
 }
 
 /// A password is typed twice and shown nowhere, so this form has no preview.

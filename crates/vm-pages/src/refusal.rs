@@ -35,7 +35,7 @@ impl IntoResponse for Refusal {
             StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = html! {
             h1 { (problem.title) }
-            (parts::refused(&problem))
+            (parts::why(&problem))
             p { a.button href="/ui/" { "To the inventory" } }
         };
         (status, chrome::bare(&problem.title, &body)).into_response()

@@ -65,6 +65,7 @@ pub(crate) async fn show(visitor: Visitor, Query(part): Query<Part>) -> Result<R
     };
     let body = html! {
         h1 { "Setup" }
+        p.lead { "Where VMs live and who may use them. Nothing here touches a TPM, so it is done at once." }
         nav.operations aria-label="Operations" {
             ul {
                 (button("vcenter", "Add a vCenter"))
@@ -266,7 +267,7 @@ fn form(
                 Field::new(
                     "datastore",
                     "Datastore",
-                    choices(Some("the first one that the vCenter sees"), &datastores),
+                    choices(Some("the first that is seen"), &datastores),
                 ),
             ],
             ..blank("Add a virtual data center", "Add it")

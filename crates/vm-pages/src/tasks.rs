@@ -22,6 +22,7 @@ pub(crate) async fn list(visitor: Visitor) -> Result<Response, Refusal> {
     let (shown, more) = tasks.split_at_checked(SHOWN).unwrap_or((&tasks, &[]));
     let body = html! {
         h1 { "Tasks" }
+        p.lead { "Operations, the latest first. The page of each says what became of TPMs; one that has not ended can be canceled there." }
         div.card #live data-live="list" {
             @if shown.is_empty() { (parts::empty("There are no tasks.", "Every operation is one.")) } @else { (table(shown)) }
             @if !more.is_empty() { p.soft { (more.len()) " older ones are kept; `vtpm task list` shows them." } }

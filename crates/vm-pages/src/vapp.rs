@@ -77,11 +77,16 @@ fn actions(visitor: &Visitor, view: &VappView) -> Markup {
         (
             "power-on",
             "Power on",
-            power && with_tpm().any(|vm| vm.power == PowerState::Off),
+            power && with_tpm().any(|vm| vm.power != PowerState::On),
         ),
         (
             "power-off",
             "Power off",
+            power && with_tpm().any(|vm| vm.power != PowerState::Off),
+        ),
+        (
+            "suspend",
+            "Suspend",
             power && with_tpm().any(|vm| vm.power == PowerState::On),
         ),
         ("add", "Add a VM", build),

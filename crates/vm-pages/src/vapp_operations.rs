@@ -195,6 +195,7 @@ fn read(operation: &str, view: &VappView, fields: &Fields) -> Result<Request, Pr
         }),
         "power-on" => Request::Power(PowerState::On),
         "power-off" => Request::Power(PowerState::Off),
+        "suspend" => Request::Power(PowerState::Suspended),
         "delete" => Request::Delete,
         _ => return Err(operate::unknown(operation).into()),
     })

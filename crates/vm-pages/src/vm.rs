@@ -97,6 +97,7 @@ fn power_form(visitor: &Visitor, vm: &VmView) -> Markup {
     let (operation, words) = match vm.power {
         PowerState::On => ("power-off", "Power off"),
         PowerState::Off => ("power-on", "Power on"),
+        PowerState::Suspended => ("power-on", "Resume"),
     };
     html! {
         @if visitor.may(Right::Power) && vm.tpm.present {
@@ -131,6 +132,16 @@ fn actions(visitor: &Visitor, vm: &VmView) -> Markup {
         ("add-tpm", "Add TPM", build && !vm.tpm.present),
         ("remove-tpm", "Remove TPM", build && vm.tpm.present && off),
         ("unlock", "Unlock", build && vm.locked.is_some()),
+        (
+            "suspend",
+            "Suspend",
+            visitor.may(Right::Power) && vm.tpm.present && vm.power == PowerState::On,
+        ),
+        (
+            "power-off",
+            "Power off",
+            visitor.may(Right::Power) && vm.power == PowerState::Suspended,
+        ),
         ("delete", "Delete", build && off),
     ];
     html! {

@@ -180,10 +180,7 @@ fn form(operation: &str, vm: &VmView, around: &Around, snapshot: String) -> Opti
                 Field::new(
                     "datastore",
                     "Datastore",
-                    choices(
-                        Some("that of the source, if the vCenter sees it"),
-                        &around.datastores,
-                    ),
+                    choices(Some("that of the source, if seen"), &around.datastores),
                 ),
             ]),
             ..blank(format!("Clone {name}"), "Clone it")
@@ -308,6 +305,7 @@ fn read(operation: &str, vm: &VmView, fields: &Fields) -> Result<Request, Proble
             tpm: tpm?,
             vcenter: fields.name("vcenter")?,
             datastore: fields.name("datastore")?,
+            snapshot: None,
         }),
         "move" => Request::Move(MoveVm {
             vapp: fields.owned("vapp").unwrap_or_default(),
@@ -347,6 +345,7 @@ fn read(operation: &str, vm: &VmView, fields: &Fields) -> Result<Request, Proble
         }),
         "power-on" => Request::Power(PowerState::On, fields.is_ticked("accept_rollback")),
         "power-off" => Request::Power(PowerState::Off, false),
+        "suspend" => Request::Power(PowerState::Suspended, false),
         "unlock" => Request::Unlock,
         "delete" => Request::Delete,
         _ => return Err(operate::unknown(operation).into()),
@@ -385,6 +384,7 @@ fn start(scoped: &Scoped, id: &str, request: Request) -> Result<Job, Error> {
         Request::EditTpm(request) => scoped.edit_tpm(id, &request),
         Request::Power(PowerState::On, accept_rollback) => scoped.power_on(id, accept_rollback),
         Request::Power(PowerState::Off, _) => scoped.power_off(id),
+        Request::Power(PowerState::Suspended, _) => scoped.suspend_vm(id),
         Request::Unlock => scoped.unlock_vm(id),
         Request::Delete => scoped.delete_vm(id),
     }
@@ -403,7 +403,7 @@ async fn new_form(visitor: &Visitor) -> Result<Form, Problem> {
         Field::new(
             "datastore",
             "Datastore",
-            choices(Some("the first one that the vCenter sees"), &datastores),
+            choices(Some("the first that is seen"), &datastores),
         ),
     ];
     fields.extend(machine_fields());

@@ -9,11 +9,11 @@ use crate::{
     identity::Identity,
     key_provider::{self, KeyId, KeyProvider, KeyProviderLookup},
     name::check_name,
-    nvram::{self, Nvram},
+    nvram::{self, IfPresent, Nvram, Unplaced},
     offline,
     seal::{self, DataKey},
     snapshots::{self, SnapshotId, SnapshotInfo},
-    vm_file::{self, LOCK_NAME, OpenOptions, VmFile, vmx_name},
+    vm_file::{self, LOCK_NAME, OpenOptions, Parts, VmFile, vmx_name},
 };
 use std::{io, path::Path, sync::Arc};
 
@@ -102,12 +102,16 @@ impl FolderDatastore {
         })
     }
 
-    /// Makes a VM's folder under a temporary name, lets `fill` put synced files in, and gives it its name.
-    fn build(
+    /// Makes a VM's folder under a temporary name, lets `fill` put synced files in, and gives it its name. The lock of the VM is
+    /// taken before anybody can see it.
+    ///
+    /// A file system makes the names of files durable together: those that are new come first, then the syncs, the first of which
+    /// does the work of all.
+    fn build<T>(
         &self,
         name: &str,
-        fill: impl FnOnce(&Arc<dyn Folder>) -> Result<(), StoreError>,
-    ) -> Result<Arc<dyn Folder>, StoreError> {
+        fill: impl FnOnce(&Arc<dyn Folder>) -> Result<T, StoreError>,
+    ) -> Result<Built<T>, StoreError> {
         check_vm_name(name)?;
         let path = self.location().join(name);
         // Looked at first only to spare the work; the rename decides.
@@ -120,32 +124,88 @@ impl FolderDatastore {
             .folder
             .create_folder(&temporary)
             .map_err(StoreError::io("create", &self.location().join(&temporary)))?;
-        let filled = fill(&folder)
-            .and_then(|()| {
-                folder
-                    .create(LOCK_NAME)
-                    .and_then(|_| folder.sync())
-                    .map_err(StoreError::io("write", folder.path()))
-            })
-            .and_then(|()| {
-                self.folder
-                    .rename_new(&temporary, name)
-                    .map_err(|error| match error.kind() {
-                        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => {
-                            StoreError::AlreadyExists { path: path.clone() }
-                        }
-                        _ => StoreError::io("create", &path)(error),
-                    })
-            });
-        if let Err(error) = filled {
+        let filled = vm_file::take_lock(&*folder).and_then(|lock| {
+            let filled = fill(&folder)?;
+            folder
+                .sync()
+                .map_err(StoreError::io("write", folder.path()))?;
+            self.folder
+                .rename_new(&temporary, name)
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => {
+                        StoreError::AlreadyExists { path: path.clone() }
+                    }
+                    _ => StoreError::io("create", &path)(error),
+                })?;
+            Ok((lock, filled))
+        });
+        let (lock, filled) = filled.inspect_err(|_| {
             // What cannot be removed now is removed by the next owner of the datastore.
             let _ = self.remove_folder(&temporary);
-            return Err(error);
-        }
+        })?;
         self.folder
             .sync()
             .map_err(StoreError::io("sync", self.location()))?;
-        self.vm_folder(name)
+        Ok(Built {
+            folder: self.vm_folder(name)?,
+            lock,
+            filled,
+        })
+    }
+
+    /// Makes a VM; the file of its key provider, if that is as new, is in place when the VM is.
+    pub(crate) fn create_with(
+        &self,
+        vm: &NewVm,
+        contents: &Contents,
+        (provider, key_id): (&dyn KeyProvider, &KeyId),
+        beside: Option<Unplaced<'_>>,
+    ) -> Result<VmFile, StoreError> {
+        check_vm_name(&vm.name)?;
+        let (binding, key) = self.bind(
+            &vm.name,
+            (vm.identity, vm.encryption),
+            vm.provisioning,
+            nvram_name(&vm.name, 0),
+            provider,
+            key_id,
+        )?;
+        let mut settings = vm.settings().clone();
+        binding.write(&mut settings, &key);
+        let built = self.build(&vm.name, |folder| {
+            let settings = vm_file::begin_first_settings(&**folder, &vm.name, &settings)?;
+            let nvram = Nvram::write(
+                folder,
+                &binding.nvram,
+                &key,
+                &vm.identity,
+                contents,
+                FIRST_GENERATION,
+            )?;
+            nvram.sync_new()?;
+            settings
+                .sync_all()
+                .map_err(StoreError::io("write", folder.path()))?;
+            if let Some(file) = beside {
+                // Names in one folder become durable in their order, and that of the VM comes last.
+                file.sync()?;
+                file.place(IfPresent::Refuse)?;
+            }
+            Ok(nvram)
+        })?;
+        let Built {
+            folder,
+            lock,
+            filled,
+        } = built;
+        let parts = Parts {
+            lock,
+            settings,
+            binding,
+            key,
+        };
+        let nvram = filled.moved_to(Arc::clone(&folder));
+        Ok(VmFile::just_made(folder, &vm.name, parts, nvram))
     }
 
     /// A data key, wrapped, and the binding that goes with it.
@@ -307,30 +367,7 @@ impl Datastore for FolderDatastore {
         provider: &dyn KeyProvider,
         key_id: &KeyId,
     ) -> Result<VmFile, StoreError> {
-        check_vm_name(&vm.name)?;
-        let nvram = nvram_name(&vm.name, 0);
-        let (binding, key) = self.bind(
-            &vm.name,
-            (vm.identity, vm.encryption),
-            vm.provisioning,
-            nvram,
-            provider,
-            key_id,
-        )?;
-        let folder = self.build(&vm.name, |folder| {
-            Nvram::create(
-                folder,
-                &binding.nvram,
-                &key,
-                &vm.identity,
-                contents,
-                FIRST_GENERATION,
-            )?;
-            let mut settings = vm.settings().clone();
-            binding.write(&mut settings, &key);
-            vm_file::write_first_settings(&**folder, &vm.name, &settings)
-        })?;
-        VmFile::open_with_key(folder, &vm.name, key)
+        self.create_with(vm, contents, (provider, key_id), None)
     }
 
     fn create_plain(&self, vm: &NewVm) -> Result<(), StoreError> {
@@ -338,7 +375,9 @@ impl Datastore for FolderDatastore {
             let mut settings = vm.settings().clone();
             binding::write_identity(&mut settings, &vm.identity);
             TpmBinding::clear(&mut settings);
-            vm_file::write_first_settings(&**folder, &vm.name, &settings)
+            vm_file::begin_first_settings(&**folder, &vm.name, &settings)?
+                .sync_all()
+                .map_err(StoreError::io("write", folder.path()))
         })?;
         Ok(())
     }
@@ -464,6 +503,13 @@ impl Datastore for FolderDatastore {
             left: foreign.into_iter().map(|entry| entry.name).collect(),
         })
     }
+}
+
+/// The folder of a new VM, which is locked.
+struct Built<T> {
+    folder: Arc<dyn Folder>,
+    lock: Box<dyn BackendFile>,
+    filled: T,
 }
 
 fn check_vm_name(name: &str) -> Result<(), StoreError> {

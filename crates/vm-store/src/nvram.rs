@@ -79,6 +79,24 @@ impl Nvram {
         contents: &Contents,
         generation: u64,
     ) -> Result<Self, StoreError> {
+        let made = Self::write(folder, name, key, identity, contents, generation)?;
+        if let Err(error) = made.sync_new() {
+            // Half a file helps nobody; if it cannot be removed, the next owner of the lock does it.
+            let _ = folder.remove_file(name);
+            return Err(error);
+        }
+        Ok(made)
+    }
+
+    /// The same for a caller that syncs the file, too, with [`Nvram::sync_new`].
+    pub(crate) fn write(
+        folder: &Arc<dyn Folder>,
+        name: &str,
+        key: &DataKey,
+        identity: &Identity,
+        contents: &Contents,
+        generation: u64,
+    ) -> Result<Self, StoreError> {
         let path = folder.path().join(name);
         let (record, count) = seal_record(&path, key, identity, contents, generation)?;
         let header = Header {
@@ -108,8 +126,7 @@ impl Nvram {
             .map_err(StoreError::io("create", &path))?;
         let written = file
             .write_all_at(&bytes, 0)
-            .map_err(StoreError::io("write", &path))
-            .and_then(|()| file.sync_all().map_err(StoreError::io("sync", &path)));
+            .map_err(StoreError::io("write", &path));
         if let Err(error) = written {
             // Half a file helps nobody; if it cannot be removed, the next owner of the lock does it.
             let _ = folder.remove_file(name);
@@ -183,6 +200,18 @@ impl Nvram {
             rescued,
         };
         Ok((nvram, contents, report))
+    }
+
+    /// Brings a file that was just written to stable storage.
+    pub(crate) fn sync_new(&self) -> Result<(), StoreError> {
+        self.file
+            .sync_all()
+            .map_err(StoreError::io("sync", &self.path()))
+    }
+
+    /// The file in a folder that was given another name.
+    pub(crate) fn moved_to(self, folder: Arc<dyn Folder>) -> Self {
+        Self { folder, ..self }
     }
 
     /// The generation of the last save that was acknowledged.
@@ -463,24 +492,77 @@ pub(crate) fn put_file(
     bytes: &[u8],
     if_present: IfPresent,
 ) -> Result<(), StoreError> {
-    let path = folder.path().join(name);
-    let temporary = temporary_name(name)?;
-    let result = folder
-        .create(&temporary)
-        .and_then(|file| {
-            file.write_all_at(bytes, 0)?;
-            file.sync_all()
-        })
-        .and_then(|()| match if_present {
-            IfPresent::Replace => folder.rename(&temporary, name),
-            IfPresent::Refuse => folder.rename_new(&temporary, name),
-        })
-        .map_err(StoreError::io("write", &path));
-    if result.is_err() {
-        let _ = folder.remove_file(&temporary);
-    }
-    result?;
+    let file = Unplaced::write(folder, name, bytes)?;
+    file.sync()?;
+    file.place(if_present)?;
     folder.sync().map_err(StoreError::io("sync", folder.path()))
+}
+
+/// A file that was written under a temporary name; removed unless it is put in its place.
+#[derive(Debug)]
+pub(crate) struct Unplaced<'a> {
+    folder: &'a dyn Folder,
+    file: Box<dyn BackendFile>,
+    temporary: Option<String>,
+    name: String,
+}
+
+impl<'a> Unplaced<'a> {
+    /// Writes a file that is to be called `name`.
+    pub(crate) fn write(
+        folder: &'a dyn Folder,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<Self, StoreError> {
+        let temporary = temporary_name(name)?;
+        let path = folder.path().join(name);
+        let file = folder
+            .create(&temporary)
+            .map_err(StoreError::io("write", &path))?;
+        let unplaced = Self {
+            folder,
+            file,
+            temporary: Some(temporary),
+            name: name.to_owned(),
+        };
+        let written = unplaced.file.write_all_at(bytes, 0);
+        written.map_err(StoreError::io("write", &path))?;
+        Ok(unplaced)
+    }
+
+    /// Brings it to stable storage, as has to be done before it gets its name.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        self.file
+            .sync_all()
+            .map_err(StoreError::io("write", &self.path()))
+    }
+
+    /// Gives it its name; the folder is the caller's to sync.
+    pub(crate) fn place(mut self, if_present: IfPresent) -> Result<(), StoreError> {
+        let Some(temporary) = &self.temporary else {
+            return Ok(());
+        };
+        match if_present {
+            IfPresent::Replace => self.folder.rename(temporary, &self.name),
+            IfPresent::Refuse => self.folder.rename_new(temporary, &self.name),
+        }
+        .map_err(StoreError::io("write", &self.path()))?;
+        self.temporary = None;
+        Ok(())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join(&self.name)
+    }
+}
+
+impl Drop for Unplaced<'_> {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // What cannot be removed now, the next owner of the folder removes.
+            let _ = self.folder.remove_file(temporary);
+        }
+    }
 }
 
 /// Name of a file that will replace `name`.

@@ -6,7 +6,8 @@ use crate::{
     datastore::{Datastore, NewVm},
     directory::FolderDatastore,
     error::{KeyProviderError, StoreError},
-    key_provider::{Flavour, KeyProvider, LOCAL_PROVIDER_NAME, ProviderFolder},
+    key_provider::{KeyProvider, LOCAL_PROVIDER_NAME, ProviderFolder},
+    nvram::Unplaced,
     vm_file::{OpenOptions, VmFile},
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -97,25 +98,26 @@ impl StateFolder {
 
     /// Puts the first contents into a folder that holds no TPM.
     pub fn create(&self, contents: &Contents) -> Result<VmFile, StoreError> {
-        let provider = self
-            .provider()
-            .map_err(StoreError::provider(self.datastore.location()))?;
-        let key_id = provider
-            .new_key()
-            .map_err(StoreError::provider(self.datastore.location()))?;
+        let failed = StoreError::provider(self.datastore.location());
+        let (provider, beside) = self.provider().map_err(failed)?;
+        let failed = StoreError::provider(self.datastore.location());
+        let key_id = provider.new_key().map_err(failed)?;
         let vm = NewVm::new(STATE_NAME)?;
-        self.datastore.create(&vm, contents, &*provider, &key_id)
+        self.datastore
+            .create_with(&vm, contents, (&*provider, &key_id), beside)
     }
 
-    fn provider(&self) -> Result<Arc<dyn KeyProvider>, KeyProviderError> {
-        match &self.key {
-            StateKey::Given(provider) => Ok(Arc::clone(provider)),
+    /// The provider, and its file if that is new.
+    fn provider(&self) -> Result<(Arc<dyn KeyProvider>, Option<Unplaced<'_>>), KeyProviderError> {
+        Ok(match &self.key {
+            StateKey::Given(provider) => (Arc::clone(provider), None),
             StateKey::Beside => match self.providers.load(LOCAL_PROVIDER_NAME) {
-                Err(KeyProviderError::NoSuchProvider { .. }) => Ok(Arc::new(
-                    self.providers.create(LOCAL_PROVIDER_NAME, Flavour::Local)?,
-                )),
-                other => Ok(Arc::new(other?)),
+                Err(KeyProviderError::NoSuchProvider { .. }) => {
+                    let (provider, file) = self.providers.create_local()?;
+                    (Arc::new(provider), Some(file))
+                }
+                other => (Arc::new(other?), None),
             },
-        }
+        })
     }
 }

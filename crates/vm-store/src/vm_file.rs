@@ -338,6 +338,31 @@ impl VmFile {
         Ok(file)
     }
 
+    /// A VM whose files were just made and synced.
+    pub(crate) fn just_made(
+        folder: Arc<dyn Folder>,
+        name: &str,
+        parts: Parts,
+        nvram: Nvram,
+    ) -> Self {
+        let Parts {
+            lock,
+            settings,
+            binding,
+            key,
+        } = parts;
+        Self {
+            name: name.to_owned(),
+            folder,
+            settings,
+            binding,
+            key,
+            nvram,
+            report: OpenReport::default(),
+            _lock: lock,
+        }
+    }
+
     fn assemble(
         folder: Arc<dyn Folder>,
         name: &str,
@@ -531,14 +556,18 @@ pub(crate) fn write_settings(
     nvram::put_file(folder, &vmx_name(name), text.as_bytes(), IfPresent::Replace)
 }
 
-/// Writes the settings of a VM whose folder nobody sees yet, and syncs them; the folder is the caller's to sync.
-pub(crate) fn write_first_settings(
+/// Writes the settings of a VM whose folder nobody sees yet. The file and the folder are the caller's to sync.
+pub(crate) fn begin_first_settings(
     folder: &dyn Folder,
     name: &str,
     settings: &Vmx,
-) -> Result<(), StoreError> {
+) -> Result<Box<dyn BackendFile>, StoreError> {
     let text = bounded_text(folder, name, settings)?;
-    write_new(folder, &vmx_name(name), text.as_bytes())
+    let name = vmx_name(name);
+    folder
+        .create(&name)
+        .and_then(|file| file.write_all_at(text.as_bytes(), 0).map(|()| file))
+        .map_err(StoreError::io("write", &folder.path().join(&name)))
 }
 
 fn bounded_text(folder: &dyn Folder, name: &str, settings: &Vmx) -> Result<String, StoreError> {

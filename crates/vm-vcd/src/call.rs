@@ -24,6 +24,10 @@ pub(crate) struct Call {
     pub(crate) version: ApiVersion,
     /// The identifiers in the path, in their order.
     pub(crate) ids: Vec<Uuid>,
+    /// The path of the route.
+    pub(crate) route: &'static str,
+    /// What stands for `{key}` in the path.
+    pub(crate) key: String,
     /// The parameters after the question mark, in their order.
     pub(crate) parameters: Vec<(String, String)>,
     pub(crate) body: Option<Node>,

@@ -70,6 +70,11 @@ impl Fault {
         )
     }
 
+    /// Something that the role does not have.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", message)
+    }
+
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(404, "NOT_FOUND", message)
     }

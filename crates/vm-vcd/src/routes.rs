@@ -1,6 +1,6 @@
 //! The table of routes: every request that there is, what it takes, and what it does. The page `docs/vcd.md` lists the same.
 
-use crate::act::{catalog, compose, import, look, power, snapshot, vm};
+use crate::act::{access, catalog, compose, import, look, power, remarks, snapshot, vm};
 use crate::call::{Answer, Call};
 use crate::ids::strict;
 use crate::query;
@@ -168,16 +168,34 @@ pub(crate) static ROUTES: &[Route] = &[
     delete("/api/vApp/vapp-{id}", compose::delete),
     get(
         "/api/vApp/vapp-{id}/leaseSettingsSection",
-        compose::show_leases,
+        access::show_leases,
     ),
     put(
         "/api/vApp/vapp-{id}/leaseSettingsSection",
         &[&request::LEASE_EDIT_ROOT],
-        compose::set_leases,
+        access::set_leases,
     ),
     get(
         "/api/vApp/vapp-{id}/networkConfigSection",
         look::show_networks,
+    ),
+    get("/api/vApp/vapp-{id}/controlAccess", access::show),
+    post(
+        "/api/vApp/vapp-{id}/action/controlAccess",
+        &[&request::SHARE_ROOT],
+        access::share,
+    ),
+    get("/api/catalog/{id}/controlAccess", access::show),
+    post(
+        "/api/catalog/{id}/action/controlAccess",
+        &[&request::SHARE_ROOT],
+        access::share,
+    ),
+    get("/api/vdc/{id}/controlAccess", access::show),
+    put(
+        "/api/vdc/{id}/action/controlAccess",
+        &[&request::SHARE_ROOT],
+        access::share,
     ),
     maybe(
         "/api/vApp/vapp-{id}/action/createSnapshot",
@@ -274,15 +292,15 @@ pub(crate) static ROUTES: &[Route] = &[
     ),
     get(
         "/api/vApp/vm-{id}/virtualHardwareSection/disks",
-        vm::show_no_items,
+        vm::show_disks,
     ),
     get(
         "/api/vApp/vm-{id}/virtualHardwareSection/media",
-        vm::show_no_items,
+        vm::show_media,
     ),
     get(
         "/api/vApp/vm-{id}/virtualHardwareSection/networkCards",
-        vm::show_no_items,
+        vm::show_cards,
     ),
     delete("/api/vApp/vm-{id}", vm::delete),
     get("/api/vApp/vm-{id}/trustedPlatformModule", look::show_tpm),
@@ -348,6 +366,150 @@ pub(crate) static ROUTES: &[Route] = &[
         "/api/vApp/vm-{id}/action/removeAllSnapshots",
         &[],
         snapshot::remove_all,
+    ),
+    get("/api/vApp/vm-{id}/metadata", remarks::show),
+    post(
+        "/api/vApp/vm-{id}/metadata",
+        &[&request::METADATA_EDIT_ROOT],
+        remarks::say,
+    ),
+    get("/api/vApp/vm-{id}/metadata/{key}", remarks::show_value),
+    put(
+        "/api/vApp/vm-{id}/metadata/{key}",
+        &[&request::METADATA_VALUE_EDIT_ROOT],
+        remarks::set_value,
+    ),
+    delete("/api/vApp/vm-{id}/metadata/{key}", remarks::remove_value),
+    get("/api/vApp/vapp-{id}/metadata", remarks::show),
+    post(
+        "/api/vApp/vapp-{id}/metadata",
+        &[&request::METADATA_EDIT_ROOT],
+        remarks::say,
+    ),
+    get("/api/vApp/vapp-{id}/metadata/{key}", remarks::show_value),
+    put(
+        "/api/vApp/vapp-{id}/metadata/{key}",
+        &[&request::METADATA_VALUE_EDIT_ROOT],
+        remarks::set_value,
+    ),
+    delete("/api/vApp/vapp-{id}/metadata/{key}", remarks::remove_value),
+    get(
+        "/api/vAppTemplate/vappTemplate-{id}/metadata",
+        remarks::show,
+    ),
+    post(
+        "/api/vAppTemplate/vappTemplate-{id}/metadata",
+        &[&request::METADATA_EDIT_ROOT],
+        remarks::say,
+    ),
+    get(
+        "/api/vAppTemplate/vappTemplate-{id}/metadata/{key}",
+        remarks::show_value,
+    ),
+    put(
+        "/api/vAppTemplate/vappTemplate-{id}/metadata/{key}",
+        &[&request::METADATA_VALUE_EDIT_ROOT],
+        remarks::set_value,
+    ),
+    delete(
+        "/api/vAppTemplate/vappTemplate-{id}/metadata/{key}",
+        remarks::remove_value,
+    ),
+    get("/api/catalogItem/{id}/metadata", remarks::show),
+    post(
+        "/api/catalogItem/{id}/metadata",
+        &[&request::METADATA_EDIT_ROOT],
+        remarks::say,
+    ),
+    get("/api/catalogItem/{id}/metadata/{key}", remarks::show_value),
+    put(
+        "/api/catalogItem/{id}/metadata/{key}",
+        &[&request::METADATA_VALUE_EDIT_ROOT],
+        remarks::set_value,
+    ),
+    delete(
+        "/api/catalogItem/{id}/metadata/{key}",
+        remarks::remove_value,
+    ),
+    get("/api/catalog/{id}/metadata", remarks::show),
+    post(
+        "/api/catalog/{id}/metadata",
+        &[&request::METADATA_EDIT_ROOT],
+        remarks::say,
+    ),
+    get("/api/catalog/{id}/metadata/{key}", remarks::show_value),
+    put(
+        "/api/catalog/{id}/metadata/{key}",
+        &[&request::METADATA_VALUE_EDIT_ROOT],
+        remarks::set_value,
+    ),
+    delete("/api/catalog/{id}/metadata/{key}", remarks::remove_value),
+    get("/api/admin/catalog/{id}/metadata", remarks::show),
+    post(
+        "/api/admin/catalog/{id}/metadata",
+        &[&request::METADATA_EDIT_ROOT],
+        remarks::say,
+    ),
+    get(
+        "/api/admin/catalog/{id}/metadata/{key}",
+        remarks::show_value,
+    ),
+    put(
+        "/api/admin/catalog/{id}/metadata/{key}",
+        &[&request::METADATA_VALUE_EDIT_ROOT],
+        remarks::set_value,
+    ),
+    delete(
+        "/api/admin/catalog/{id}/metadata/{key}",
+        remarks::remove_value,
+    ),
+    get("/api/vdc/{id}/metadata", remarks::show),
+    post(
+        "/api/vdc/{id}/metadata",
+        &[&request::METADATA_EDIT_ROOT],
+        remarks::say,
+    ),
+    get("/api/vdc/{id}/metadata/{key}", remarks::show_value),
+    put(
+        "/api/vdc/{id}/metadata/{key}",
+        &[&request::METADATA_VALUE_EDIT_ROOT],
+        remarks::set_value,
+    ),
+    delete("/api/vdc/{id}/metadata/{key}", remarks::remove_value),
+    get("/api/admin/vdc/{id}/metadata", remarks::show),
+    post(
+        "/api/admin/vdc/{id}/metadata",
+        &[&request::METADATA_EDIT_ROOT],
+        remarks::say,
+    ),
+    get("/api/admin/vdc/{id}/metadata/{key}", remarks::show_value),
+    put(
+        "/api/admin/vdc/{id}/metadata/{key}",
+        &[&request::METADATA_VALUE_EDIT_ROOT],
+        remarks::set_value,
+    ),
+    delete("/api/admin/vdc/{id}/metadata/{key}", remarks::remove_value),
+    get("/api/vApp/vapp-{id}/owner", remarks::show_owner),
+    put(
+        "/api/vApp/vapp-{id}/owner",
+        &[&request::OWNER_EDIT_ROOT],
+        remarks::set_owner,
+    ),
+    get("/api/admin/catalog/{id}/owner", remarks::show_owner),
+    put(
+        "/api/admin/catalog/{id}/owner",
+        &[&request::OWNER_EDIT_ROOT],
+        remarks::set_owner,
+    ),
+    put(
+        "/api/admin/user/{id}",
+        &[&request::USER_EDIT_ROOT],
+        look::change_user,
+    ),
+    delete("/api/admin/user/{id}", look::remove_user),
+    get(
+        "/api/admin/vdcStorageProfile/{id}",
+        look::show_admin_storage_profile,
     ),
     get("/api/vAppTemplate/vappTemplate-{id}", look::show_template),
     delete(
@@ -426,16 +588,35 @@ pub(crate) static ROUTES: &[Route] = &[
     ),
 ];
 
+/// What a path holds besides the words of its route: identifiers, and what stands for `{key}`.
+pub(crate) type Fit = (Vec<Uuid>, String);
+
+/// The end of a path that is a key in one or two parts, whatever letters they have.
+const KEY: &str = "/{key}";
+
 impl Route {
-    /// The identifiers in a path of this route; `None` if it is another one's.
-    pub(crate) fn fits(&self, path: &str) -> Option<Vec<Uuid>> {
+    /// What a path of this route holds; `None` if it is another one's.
+    pub(crate) fn fits(&self, path: &str) -> Option<Fit> {
+        let Some(own) = self.path.strip_suffix(KEY) else {
+            return Some((Self::matches(self.path, path)?, String::new()));
+        };
+        let slashes = own.matches('/').count();
+        let (at, _) = path.match_indices('/').nth(slashes)?;
+        let (before, key) = path.split_at_checked(at)?;
+        let key = key.strip_prefix('/')?;
+        let fits = !key.is_empty() && key.split('/').count() <= 2;
+        let ids = Self::matches(own, before).filter(|_| fits)?;
+        Some((ids, key.to_owned()))
+    }
+
+    fn matches(own: &str, path: &str) -> Option<Vec<Uuid>> {
         let mut ids = Vec::new();
         // A slash at the end means nothing, where it follows no identifier.
         let path = match path.strip_suffix('/') {
-            Some(shorter) if !self.path.ends_with("{id}") => shorter,
+            Some(shorter) if !own.ends_with("{id}") => shorter,
             _ => path,
         };
-        let mut own = self.path.split('/');
+        let mut own = own.split('/');
         let mut theirs = path.split('/');
         loop {
             match (own.next(), theirs.next()) {
@@ -452,8 +633,8 @@ impl Route {
 
     /// The same path as a router of axum takes it, where a part is a variable as a whole.
     pub(crate) fn pattern(&self) -> String {
-        let parts: Vec<String> = self
-            .path
+        let own = self.path.strip_suffix(KEY).unwrap_or(self.path);
+        let parts: Vec<String> = own
             .split('/')
             .enumerate()
             .map(|(number, part)| {
@@ -464,7 +645,12 @@ impl Route {
                 }
             })
             .collect();
-        parts.join("/")
+        let end = if own.len() < self.path.len() {
+            "/{*key}"
+        } else {
+            ""
+        };
+        parts.join("/") + end
     }
 }
 
@@ -493,7 +679,23 @@ mod tests {
             .find(|route| route.path == "/api/vApp/vm-{id}")
             .unwrap();
         let id = Uuid::from_u128(5);
-        assert_eq!(vm.fits(&format!("/api/vApp/vm-{id}")), Some(vec![id]));
+        assert_eq!(
+            vm.fits(&format!("/api/vApp/vm-{id}")),
+            Some((vec![id], String::new()))
+        );
+        let value = ROUTES
+            .iter()
+            .find(|route| route.path == "/api/vApp/vm-{id}/metadata/{key}")
+            .unwrap();
+        for key in ["GENERAL/team", "team", "with%20space"] {
+            let fit = value.fits(&format!("/api/vApp/vm-{id}/metadata/{key}"));
+            assert_eq!(fit, Some((vec![id], key.to_owned())));
+        }
+        for wrong in ["", "a/b/c"] {
+            let path = format!("/api/vApp/vm-{id}/metadata/{wrong}");
+            assert_eq!(value.fits(&path), None, "{path}");
+        }
+        assert_eq!(value.pattern(), "/api/vApp/{part3}/metadata/{*key}");
         for path in [
             format!("/api/vApp/vapp-{id}"),
             format!("/api/vApp/{id}"),

@@ -3,7 +3,7 @@
 use crate::call::{Call, Reply, Server};
 use crate::fault::Fault;
 use crate::node::Node;
-use crate::routes::{ROUTES, Route, Run};
+use crate::routes::{Fit, ROUTES, Route, Run};
 use crate::schema::entity;
 use crate::version::{ApiVersion, Format, accepted, written};
 use crate::{ids, json, sessions, show, xml};
@@ -93,7 +93,7 @@ pub(crate) async fn upload(
 
 async fn answer(server: &Server, request: Request, style: Style) -> Result<Response, Fault> {
     let path = request.uri().path().to_owned();
-    let fitting: Vec<(&Route, Vec<Uuid>)> = ROUTES
+    let fitting: Vec<(&Route, Fit)> = ROUTES
         .iter()
         .filter_map(|route| Some((route, route.fits(&path)?)))
         .collect();
@@ -106,7 +106,7 @@ async fn answer(server: &Server, request: Request, style: Style) -> Result<Respo
         .iter()
         .map(|(route, _)| route.method.to_string())
         .collect();
-    let (route, ids) = fitting
+    let (route, fit) = fitting
         .into_iter()
         .find(|(route, _)| route.method == *request.method())
         .ok_or_else(|| Fault::method_not_allowed(&methods.join(", ")))?;
@@ -140,7 +140,8 @@ async fn answer(server: &Server, request: Request, style: Style) -> Result<Respo
         Run::Call(run) => {
             let principal = sessions::principal(&server.sessions, &headers)?;
             let mut call = call(server, principal, base, style);
-            call.ids = ids;
+            (call.ids, call.key) = fit;
+            call.route = route.path;
             call.parameters = parameters(request.uri())?;
             call.body = body(route, request, style).await?;
             let done = tokio::task::spawn_blocking(move || run(&call)).await;
@@ -162,6 +163,8 @@ fn call(server: &Server, principal: Principal, base: String, style: Style) -> Ca
         base,
         version: style.version,
         ids: Vec::new(),
+        route: "",
+        key: String::new(),
         parameters: Vec::new(),
         body: None,
     }

@@ -192,17 +192,28 @@ fn with_object(fault: Box<Fault>, field: &'static str, about: &About) -> Box<Fau
 }
 
 fn power(is: PowerState, message: String, about: &About) -> Box<Fault> {
-    let word = |state| match state {
-        PowerState::On => Value::choice("VirtualMachinePowerState", "poweredOn"),
-        PowerState::Off => Value::choice("VirtualMachinePowerState", "poweredOff"),
-    };
     let wanted = about.wants.unwrap_or(match is {
-        PowerState::On => PowerState::Off,
+        PowerState::On | PowerState::Suspended => PowerState::Off,
         PowerState::Off => PowerState::On,
     });
+    invalid_power(message, wanted, is)
+}
+
+/// A power state by the API's name.
+pub(crate) fn power_word(state: PowerState) -> Value {
+    let word = match state {
+        PowerState::On => "poweredOn",
+        PowerState::Off => "poweredOff",
+        PowerState::Suspended => "suspended",
+    };
+    Value::choice("VirtualMachinePowerState", word)
+}
+
+/// A VM is in a power state in which something cannot be done.
+pub(crate) fn invalid_power(message: String, wanted: PowerState, is: PowerState) -> Box<Fault> {
     Fault::new("InvalidPowerState", message)
-        .with("requestedState", word(wanted))
-        .with("existingState", word(is))
+        .with("requestedState", power_word(wanted))
+        .with("existingState", power_word(is))
 }
 
 /// Whoever asks may not do that. The message names what it takes.
@@ -276,7 +287,7 @@ fn of_rules(failures: &[Failure], message: String, about: &About) -> Box<Fault> 
         Some(Rule::GuestFloor | Rule::VcenterForGuest) => Fault::new("UnsupportedGuest", message)
             .with("property", "configSpec.guestId")
             .with("unsupportedGuestOS", guest_of(failures)),
-        Some(Rule::PowerState) => power(PowerState::On, message, about),
+        Some(Rule::PowerState) => power(power_of(failures), message, about),
         Some(Rule::ProviderOnTarget | Rule::KeyProvider) => key_required(key, message),
         Some(Rule::NativeProviderVcenter | Rule::NativeProviderBackup) => {
             key_required(key, message)
@@ -286,6 +297,21 @@ fn of_rules(failures: &[Failure], message: String, about: &About) -> Box<Fault> 
             Fault::new("KeyNotFound", message).with("key", id)
         }
         _ => Fault::new("InvalidState", message),
+    }
+}
+
+/// The power state that a failure is about: its text is "it is suspended; ...".
+fn power_of(failures: &[Failure]) -> PowerState {
+    let suspended = failures.iter().any(|failure| {
+        failure.rule == Rule::PowerState
+            && failure
+                .detail
+                .starts_with(&format!("it is {}", PowerState::Suspended.in_words()))
+    });
+    if suspended {
+        PowerState::Suspended
+    } else {
+        PowerState::On
     }
 }
 

@@ -9,7 +9,9 @@
 mod arguments;
 mod collector;
 mod fault;
+mod given;
 mod inventory;
+mod machine;
 mod methods;
 mod properties;
 mod rest;

@@ -348,6 +348,15 @@ fn kept_info(task: &Task) -> Object {
         .with("eventChainId", 0)
 }
 
+/// What tasks are called: the word in `descriptionId`, and the method.
+pub(crate) fn method_descriptions() -> Vec<(String, String)> {
+    crate::methods::METHODS
+        .iter()
+        .filter(|(_, method, _)| method.ends_with("_Task"))
+        .map(|(kind, method, _)| (described(method, kind), (*method).to_owned()))
+        .collect()
+}
+
 /// Every task that is remembered, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct TaskBoard {

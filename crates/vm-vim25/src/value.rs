@@ -86,6 +86,58 @@ impl Object {
             .map(|(_, value)| value)
     }
 
+    /// Sets a field, whatever it was.
+    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<Value>) {
+        let value = value.into();
+        match self.fields.iter_mut().find(|(field, _)| *field == name) {
+            Some((_, own)) => *own = value,
+            None => self.fields.push((name, value)),
+        }
+    }
+
+    /// Takes a field out.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        let at = self.fields.iter().position(|(field, _)| *field == name)?;
+        Some(self.fields.remove(at).1)
+    }
+
+    /// Whether no field is set.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// Sets every field that `over` has; objects of one kind are laid over each other in turn.
+    pub(crate) fn overlay(&mut self, over: Self) {
+        for (name, value) in over.fields {
+            let own = self.fields.iter_mut().find(|(field, _)| *field == name);
+            match (own, value) {
+                (Some((_, Value::Object(own))), Value::Object(over)) if own.kind == over.kind => {
+                    own.overlay(over);
+                }
+                (Some((_, own)), value) => *own = value,
+                (None, value) => self.fields.push((name, value)),
+            }
+        }
+    }
+
+    /// A number among the fields.
+    pub(crate) fn number(&self, name: &str) -> Option<i64> {
+        match self.get(name)? {
+            Value::Short(number) => Some(i64::from(*number)),
+            Value::Int(number) => Some(i64::from(*number)),
+            Value::Long(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// A text among the fields.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Names of fields that the table does not have.
     #[cfg(test)]
     pub(crate) fn strangers(&self) -> Vec<String> {

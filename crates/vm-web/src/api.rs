@@ -36,8 +36,10 @@ pub struct Accepted {
 pub enum PowerAction {
     /// Power it on.
     On,
-    /// Shut its TPM down in good order and power it off.
+    /// Shut its TPM down in good order and power it off; of a suspended VM what it would go on from is given up.
     Off,
+    /// Stop it so that its TPM goes on from there when it is powered on again.
+    Suspend,
 }
 
 /// A request to change the power of a VM.
@@ -56,10 +58,11 @@ impl ChangePower {
     pub(crate) fn wanted(self) -> Result<PowerState, Error> {
         match self.action {
             PowerAction::On => Ok(PowerState::On),
-            PowerAction::Off if self.accept_rollback => Err(Error::BadValue(
-                "accept_rollback belongs to powering on; leave it out".to_owned(),
-            )),
+            PowerAction::Off | PowerAction::Suspend if self.accept_rollback => Err(
+                Error::BadValue("accept_rollback belongs to powering on; leave it out".to_owned()),
+            ),
             PowerAction::Off => Ok(PowerState::Off),
+            PowerAction::Suspend => Ok(PowerState::Suspended),
         }
     }
 }

@@ -103,8 +103,10 @@ impl Api {
         ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
     responses((status = 200, body = Page<Organization>, description = "As asked for")))]
 async fn list_organizations(api: Api, paging: Paging) -> Answer<Page<Organization>> {
-    api.page(paging, |operations| operations.organizations())
-        .await
+    api.part(paging, |operations, after: Option<String>, most| {
+        operations.some_organizations(after.as_deref(), most)
+    })
+    .await
 }
 
 /// Makes an organization.
@@ -122,7 +124,10 @@ async fn create_organization(api: Api, Body(request): Body<Named>) -> Result<Res
         ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
     responses((status = 200, body = Page<UserView>, description = "As asked for")))]
 async fn list_users(api: Api, paging: Paging) -> Answer<Page<UserView>> {
-    api.page(paging, |operations| operations.users(None)).await
+    api.part(paging, |operations, after: Option<String>, most| {
+        operations.some_users(after.as_deref(), most)
+    })
+    .await
 }
 
 /// Adds a user.
@@ -147,7 +152,10 @@ async fn create_user(api: Api, Body(request): Body<CreateUser>) -> Result<Respon
         ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
     responses((status = 200, body = Page<VdcView>, description = "As asked for")))]
 async fn list_vdcs(api: Api, paging: Paging) -> Answer<Page<VdcView>> {
-    api.page(paging, |operations| operations.vdcs()).await
+    api.part(paging, |operations, after: Option<String>, most| {
+        operations.some_vdcs(after.as_deref(), most)
+    })
+    .await
 }
 
 /// Makes a virtual data center.
@@ -222,7 +230,10 @@ async fn change_settings(api: Api, Body(request): Body<CloudSettings>) -> Answer
         ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
     responses((status = 200, body = Page<Catalog>, description = "As asked for")))]
 async fn list_catalogs(api: Api, paging: Paging) -> Answer<Page<Catalog>> {
-    api.page(paging, |operations| operations.catalogs()).await
+    api.part(paging, |operations, after: Option<String>, most| {
+        operations.some_catalogs(after.as_deref(), most)
+    })
+    .await
 }
 
 /// Makes a catalog.
@@ -436,7 +447,7 @@ async fn add_to_vapp(
     .await
 }
 
-/// Powers every VM of a vApp on or off.
+/// Powers every VM of a vApp on or off, or suspends those that run.
 #[utoipa::path(post, path = "/v1/vapps/{vapp}/power", tag = "vApps",
     request_body = ChangePower,
     params(("vapp" = String, Path, description = "A name, `ORGANIZATION/NAME` (escaped) or an id"),
@@ -571,11 +582,13 @@ async fn edit_tpm(
 
 /// Where a VM's TPM comes from.
 #[utoipa::path(get, path = "/v1/vms/{vm}/lineage", tag = "VMs",
-    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp")),
-    responses((status = 200, body = Option<LineageNode>, description = "As asked for")))]
-async fn lineage(api: Api, InPath(vm): InPath) -> Answer<Option<LineageNode>> {
-    let tree = api.blocking(move |operations| operations.lineage(&vm));
-    Ok(Json(tree.await?))
+    params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many"),
+        ("after" = Option<String>, Query, description = "Only what comes after this, the `next` of the part before")),
+    responses((status = 200, body = Page<LineageNode>, description = "The tree from its oldest TPM on, each behind the one that it was made from, `depth` below the first; empty for a VM that never had a TPM")))]
+async fn lineage(api: Api, InPath(vm): InPath, paging: Paging) -> Answer<Page<LineageNode>> {
+    api.page(paging, move |operations| operations.lineage(&vm))
+        .await
 }
 
 #[derive(Deserialize)]

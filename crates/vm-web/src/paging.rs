@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 use std::str::FromStr;
 use vm_inventory::model::{Catalog, Datastore, Organization, Template, VCenter};
-use vm_inventory::{Offer, ProviderView, Task, UserView, VappView, VdcView, VmView};
+use vm_inventory::{LineageNode, Offer, ProviderView, Task, UserView, VappView, VdcView, VmView};
 
 /// The most that one part may have.
 const LARGEST: usize = 1000;
@@ -67,6 +67,7 @@ listed! {
     Offer: it => format!("{}/{}", it.catalog.organization, it.catalog.name);
     Template: it => it.id.to_string();
     VappView: it => it.vapp.id.to_string();
+    LineageNode: it => it.tpm.vm.to_string();
 }
 
 impl Paging {

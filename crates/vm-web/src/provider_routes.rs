@@ -18,7 +18,8 @@ use vm_inventory::{
 /// The routes, to be merged into all of them.
 pub(crate) fn router() -> OpenApiRouter<Web> {
     OpenApiRouter::new()
-        .routes(routes!(show))
+        .routes(routes!(show, remove))
+        .routes(routes!(make_default))
         .routes(routes!(status))
         .routes(routes!(keys))
         .routes(routes!(forget_keys))
@@ -40,6 +41,48 @@ async fn show(api: Api, InPath(name): InPath, Which(at): Which) -> Answer<Provid
     let name = parsed(&name)?;
     let view = api
         .blocking(move |operations| operations.provider(at.vcenter.as_ref(), &name))
+        .await?;
+    Ok(Json(view))
+}
+
+/// Removes a key provider.
+///
+/// Refused while VMs, templates or snapshots need its keys. The key of a native one goes, too: only a backup brings it back.
+#[utoipa::path(delete, path = "/v1/providers/{name}", tag = "Key providers",
+    params(("name" = String, Path, description = "The name of the key provider"),
+        ("vcenter" = Option<String>, Query, description = "The vCenter of the provider, where several have one of that name")),
+    responses((status = 200, body = ProviderView, description = "What it was")))]
+async fn remove(api: Api, InPath(name): InPath, Which(at): Which) -> Answer<ProviderView> {
+    let name = parsed(&name)?;
+    let was = api
+        .blocking(move |operations| {
+            let was = operations.provider(at.vcenter.as_ref(), &name)?;
+            operations.remove_provider(&was.vcenter, &name)?;
+            Ok(was)
+        })
+        .await?;
+    Ok(Json(was))
+}
+
+/// Makes a key provider the default of its vCenter.
+///
+/// New TPMs get keys of it where the request names no provider; VMs that there are keep theirs.
+#[utoipa::path(post, path = "/v1/providers/{name}/default", tag = "Key providers",
+    request_body = OnVCenter,
+    params(("name" = String, Path, description = "The name of the key provider")),
+    responses((status = 200, body = ProviderView, description = "As it is now")))]
+async fn make_default(
+    api: Api,
+    InPath(name): InPath,
+    Body(at): Body<OnVCenter>,
+) -> Answer<ProviderView> {
+    let name = parsed(&name)?;
+    let view = api
+        .blocking(move |operations| {
+            let vcenter = operations.provider(at.vcenter.as_ref(), &name)?.vcenter;
+            operations.set_default_provider(&vcenter, Some(&name))?;
+            operations.provider(Some(&vcenter), &name)
+        })
         .await?;
     Ok(Json(view))
 }
@@ -128,16 +171,23 @@ async fn set_certificate(
 /// Re-keys every VM of a provider.
 #[utoipa::path(post, path = "/v1/providers/{name}/rekey", tag = "Key providers",
     request_body = RekeyAll,
-    params(("name" = String, Path, description = "The name of the key provider")),
-    responses((status = 202, body = Accepted, description = "Accepted: the task does it")))]
+    params(("name" = String, Path, description = "The name of the key provider"),
+        ("preview" = Option<bool>, Query, description = "Only say what it would do")),
+    responses((status = 200, body = Preview, description = "With `preview`: what it would do"), (status = 202, body = Accepted, description = "Accepted: the task does it")))]
 async fn rekey_all(
     api: Api,
     InPath(name): InPath,
+    look: LookOnly,
     Body(request): Body<RekeyAll>,
 ) -> Result<Response, Problem> {
     let name = parsed(&name)?;
-    api.accept(move |operations| operations.rekey_provider(&name, request))
-        .await
+    api.accept_or_look(
+        look,
+        (name, request),
+        |operations, (name, request)| operations.rekey_provider(name, request.clone()),
+        |operations, (name, request)| operations.preview_rekey_provider(name, request),
+    )
+    .await
 }
 
 /// Re-keys a VM.

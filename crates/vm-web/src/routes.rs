@@ -469,7 +469,7 @@ async fn delete_vm(api: Api, InPath(vm): InPath, look: LookOnly) -> Result<Respo
     .await
 }
 
-/// Powers a VM on or off.
+/// Powers a VM on or off, or suspends it.
 #[utoipa::path(post, path = "/v1/vms/{vm}/power", tag = "VMs",
     request_body = ChangePower,
     params(("vm" = String, Path, description = "A name, an id, or a URN `urn:vcloud:vm:ID`; `VAPP/NAME` (escaped) for a VM of a vApp"),
@@ -488,6 +488,7 @@ async fn change_power(
         move |operations, (vm, accept_rollback)| match power {
             PowerState::On => operations.power_on(vm, *accept_rollback),
             PowerState::Off => operations.power_off(vm),
+            PowerState::Suspended => operations.suspend_vm(vm),
         },
         move |operations, (vm, accept_rollback)| {
             operations.preview_power(vm, power, *accept_rollback)

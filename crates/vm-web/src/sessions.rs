@@ -147,7 +147,15 @@ impl Sessions {
             return None;
         }
         session.used = now;
-        Some(session.principal.clone())
+        let principal = session.principal.clone();
+        // Somebody who was removed, or has another role now, logs in anew.
+        match self.operations.is_user(&principal) {
+            Ok(false) => {
+                open.remove(&digest);
+                None
+            }
+            Ok(true) | Err(_) => Some(principal),
+        }
     }
 
     /// Whether a session goes on, without using it.
@@ -270,9 +278,7 @@ mod tests {
             .map(|_| sessions.open(user("ann", "acme")).unwrap())
             .collect();
         let _one_more = sessions.open(user("ann", "acme")).unwrap();
-        let left = tokens
-            .iter()
-            .filter(|token| sessions.principal(token).is_some());
+        let left = tokens.iter().filter(|token| sessions.is_open(token));
         assert_eq!(left.count(), PER_USER - 1);
         let users = PER_ORGANIZATION / PER_USER;
         for number in 1..users {

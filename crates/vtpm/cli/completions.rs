@@ -18,7 +18,7 @@ impl Completions {
         let mut script = Vec::new();
         generate(
             self.shell,
-            &mut super::CommandLine::command(),
+            &mut super::CommandLine::<super::Verb>::command(),
             "vtpm",
             &mut script,
         );

@@ -21,7 +21,7 @@ impl Man {
         let shown = self.folder.display();
         fs::create_dir_all(&self.folder)
             .with_context(|| format!("the folder {shown} cannot be made"))?;
-        clap_mangen::generate_to(super::CommandLine::command(), &self.folder)
+        clap_mangen::generate_to(super::CommandLine::<super::Verb>::command(), &self.folder)
             .with_context(|| format!("the manual pages cannot be written to {shown}"))?;
         Ok(ExitCode::SUCCESS)
     }

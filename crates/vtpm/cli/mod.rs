@@ -53,6 +53,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::choose_lingering;
+
 /// Virtual TPM 2.0 devices for virtual machines, and the encrypted files they live in
 #[derive(Parser, Debug)]
 #[command(
@@ -61,11 +63,33 @@ use clap::{Parser, Subcommand};
     propagate_version = true,
     arg_required_else_help = true
 )]
-struct CommandLine {
+struct CommandLine<V: Subcommand> {
     #[command(subcommand)]
-    verb: Verb,
+    verb: V,
 }
 
+/// The verbs whose start others wait for: to declare the arguments of all would take them longer than all else that they do before.
+#[derive(Subcommand, Debug)]
+enum QuickVerb {
+    Run(run::Run),
+    #[command(hide = true)]
+    RunWatcher(run::WatcherVerb),
+    Swtpm(swtpm::Swtpm),
+    Simulator(simulator::SimulatorVerb),
+}
+
+impl QuickVerb {
+    fn execute(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Run(verb) => verb.execute(),
+            Self::RunWatcher(verb) => verb.execute(),
+            Self::Swtpm(verb) => verb.execute(),
+            Self::Simulator(verb) => verb.execute(),
+        }
+    }
+}
+
+/// All verbs.
 #[derive(Subcommand, Debug)]
 enum Verb {
     Serve(serve::Serve),
@@ -142,8 +166,15 @@ impl Verb {
 pub(crate) fn main() -> ExitCode {
     let given: Vec<OsString> = std::env::args_os().collect();
     let arguments = under_own_name(given.clone());
-    let parsed = match CommandLine::try_parse_from(&arguments) {
-        Ok(parsed) => parsed,
+    let verb = arguments.get(1).and_then(|verb| verb.to_str());
+    let outcome = match verb {
+        Some(name) if QuickVerb::has_subcommand(name) => {
+            CommandLine::<QuickVerb>::try_parse_from(&arguments).map(|line| line.verb.execute())
+        }
+        _ => CommandLine::<Verb>::try_parse_from(&arguments).map(|line| line.verb.execute()),
+    };
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
         // The programs that this one stands in for have one code for everything that goes wrong.
         Err(error) if error.use_stderr() && arguments != given => {
             let _ = error.print();
@@ -151,7 +182,7 @@ pub(crate) fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
-    match parsed.verb.execute() {
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             log::complain(&error);
@@ -178,6 +209,7 @@ pub(crate) fn runtime(threads: Threads) -> std::io::Result<tokio::runtime::Runti
         Threads::Cores => process::short_commands_first().enable_all().build(),
     }?;
     process::outlive_file_size_limit(&runtime)?;
+    choose_lingering()?;
     Ok(runtime)
 }
 
@@ -213,7 +245,26 @@ mod tests {
 
     #[test]
     fn the_declared_arguments_do_not_contradict_each_other() {
-        CommandLine::command().debug_assert();
+        CommandLine::<Verb>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_verb_that_starts_quickly_takes_the_same_arguments() {
+        let mut all = CommandLine::<Verb>::command();
+        let mut quick = CommandLine::<QuickVerb>::command();
+        let verbs: Vec<_> = quick
+            .get_subcommands()
+            .map(|verb| verb.get_name().to_owned())
+            .collect();
+        assert!(!verbs.is_empty());
+        for verb in verbs {
+            let help = |command: &mut clap::Command| {
+                command.build();
+                let verb = command.find_subcommand_mut(&verb).expect("the verb");
+                (verb.is_hide_set(), verb.render_long_help().to_string())
+            };
+            assert_eq!(help(&mut quick), help(&mut all));
+        }
     }
 
     #[test]

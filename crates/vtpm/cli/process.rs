@@ -1,7 +1,7 @@
 //! What a process does about itself: signals, descriptors that it inherited, the background, its pid file.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -15,22 +15,45 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open, setsid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Marks a process that was started as the background half of another.
 const IN_BACKGROUND: &str = "VTPM_IN_BACKGROUND";
+/// What the background half says when it is ready; nothing that it prints before has it.
+const READY: u8 = 0;
 
-/// Ready when this process is asked to end.
-pub(crate) async fn asked_to_end() -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = hang_up.recv() => {}
+/// The signals that ask a process to end.
+pub(crate) struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl EndSignals {
+    /// From now on they do not end the process, but are kept for [`EndSignals::asked`]. To be called inside of a runtime and before
+    /// anybody can know that the process is there: whoever sees its socket may ask it to end at that moment.
+    pub(crate) fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
-    Ok(())
+
+    /// The same for a runtime that is to run later.
+    pub(crate) fn catch_in(runtime: &tokio::runtime::Runtime) -> io::Result<Self> {
+        let _inside = runtime.enter();
+        Self::catch()
+    }
+
+    /// Ready when the process has been asked to end.
+    pub(crate) async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
 }
 
 /// A file that may not grow any more (`ulimit -f`) is an error of the write, not the end of the process: a signal that somebody
@@ -68,10 +91,11 @@ pub(crate) fn short_commands_first() -> tokio::runtime::Builder {
 
 /// A duplicate of the inherited descriptor `number`.
 pub(crate) fn inherited(number: i32) -> io::Result<OwnedFd> {
-    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
-    match pidfd_getfd(own, number, PidfdGetfdFlags::empty()) {
+    let taken = pidfd_open(getpid(), PidfdFlags::empty())
+        .and_then(|own| pidfd_getfd(own, number, PidfdGetfdFlags::empty()));
+    match taken {
         Ok(descriptor) => Ok(descriptor),
-        // Where the kernel or a sandbox forbids that call, files and pipes can still be opened again.
+        // Where the kernel has no such call or a sandbox forbids it, files and pipes can still be opened again.
         Err(forbidden) => match File::open(format!("/proc/self/fd/{number}")) {
             Ok(file) => Ok(file.into()),
             Err(_) => Err(forbidden.into()),
@@ -154,12 +178,9 @@ pub(crate) fn into_background() -> io::Result<Background> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let mut child = command.spawn()?;
-    let mut ready = [0];
-    let count = match &mut child.stdout {
-        Some(pipe) => pipe.read(&mut ready)?,
-        None => 0,
-    };
-    if count == 1 {
+    if let Some(pipe) = child.stdout.take()
+        && passed_on(pipe, io::stdout())?
+    {
         return Ok(Background::Done(ExitCode::SUCCESS));
     }
     let status = child.wait()?;
@@ -169,6 +190,17 @@ pub(crate) fn into_background() -> io::Result<Background> {
             .and_then(|code| u8::try_from(code).ok())
             .map_or(ExitCode::FAILURE, ExitCode::from),
     ))
+}
+
+/// Passes on what the process in the background prints until it says that it is ready; whether it has.
+fn passed_on(from: impl Read, mut to: impl Write) -> io::Result<bool> {
+    for byte in BufReader::new(from).bytes() {
+        match byte? {
+            READY => return Ok(true),
+            byte => to.write_all(&[byte])?,
+        }
+    }
+    Ok(false)
 }
 
 /// Tells whoever waits that this process is ready: the service manager, and the process in front.
@@ -183,7 +215,7 @@ impl Readiness {
         notify_service_manager("READY=1");
         if let Some(nowhere) = self.nowhere {
             let mut out = io::stdout();
-            out.write_all(b"+")?;
+            out.write_all(&[READY])?;
             out.flush()?;
             dup2_stdin(nowhere.as_fd())?;
             dup2_stdout(nowhere.as_fd())?;
@@ -224,6 +256,14 @@ mod tests {
         reader.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"xy");
         assert!(inherited(9999).is_err());
+    }
+
+    #[test]
+    fn what_is_printed_before_readiness_is_passed_on() {
+        let mut out = Vec::new();
+        assert!(passed_on(&b"a line\n\0more"[..], &mut out).unwrap());
+        assert_eq!(out, b"a line\n");
+        assert!(!passed_on(&b"its end"[..], &mut out).unwrap());
     }
 
     #[test]

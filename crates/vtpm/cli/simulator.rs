@@ -11,7 +11,7 @@ use tpm_server::{Device, MemoryStore, Settings, StateStore};
 use vm_store::StateKey;
 use vtpm_host::FolderStore;
 
-use super::process::{Readiness, asked_to_end};
+use super::process::{EndSignals, Readiness};
 use super::profile::ProfileOption;
 use super::sockets::{IntoServer, listen_tcp};
 use super::trace::TraceOptions;
@@ -52,6 +52,8 @@ impl SimulatorVerb {
             listen_tcp(self.bind, port, None)
                 .with_context(|| format!("TCP port {port} of {}", self.bind))
         };
+        let runtime = runtime(Threads::One)?;
+        let mut end = EndSignals::catch_in(&runtime)?;
         let (commands, platform_port) = (listen(self.port)?, listen(next)?);
         let store: Box<dyn StateStore> = match self.state {
             Some(folder) => Box::new(FolderStore::new(folder, StateKey::Beside)),
@@ -66,7 +68,7 @@ impl SimulatorVerb {
         };
         let device = Device::new(store, settings);
         self.trace.attach(&device)?;
-        runtime(Threads::One)?.block_on(async {
+        runtime.block_on(async {
             let simulator = Simulator::new(device.clone());
             // Nobody could be told later that the state cannot be opened.
             device.prepare().await?;
@@ -77,8 +79,7 @@ impl SimulatorVerb {
             tokio::pin!(serving);
             tokio::select! {
                 () = &mut serving => {}
-                asked = asked_to_end() => {
-                    asked?;
+                () = end.asked() => {
                     simulator.stop();
                     serving.await;
                 }

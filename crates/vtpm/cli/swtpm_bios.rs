@@ -15,7 +15,7 @@ use super::log::complain;
 use super::swtpm_client::{Address, Declared, read_options};
 
 /// How long a command may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Header of a response.
 const HEADER: usize = 10;
 const LONGEST_RESPONSE: usize = 4096;
@@ -93,7 +93,7 @@ impl SwtpmBios {
             return print(HELP.trim_end());
         }
         if has("v") {
-            return print(&format!("swtpm_bios (vtpm) {}", env!("CARGO_PKG_VERSION")));
+            return print(&format!("swtpm_bios (vtpm) {}", super::swtpm::VERSION));
         }
         if !has("tpm2") {
             bail!("a TPM 1.2 is not supported: say --tpm2");

@@ -105,7 +105,7 @@ impl SwtpmIoctl {
             return print(HELP.trim_end());
         }
         if has(&["version"]) {
-            return print(&format!("swtpm_ioctl (vtpm) {}", env!("CARGO_PKG_VERSION")));
+            return print(&format!("swtpm_ioctl (vtpm) {}", super::swtpm::VERSION));
         }
         let (mut address, mut command) = (None, None);
         for option in &given {

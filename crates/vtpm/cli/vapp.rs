@@ -42,6 +42,8 @@ enum Verb {
     Start(Whole),
     /// Power every VM of a vApp off
     Stop(Whole),
+    /// Suspend the VMs of a vApp that run
+    Suspend(Whole),
     /// Delete a vApp with its VMs and their disks
     Delete(Whole),
     /// Make a vApp, or a standalone VM, of a package (OVF or OVA); its TPMs are new ones
@@ -260,6 +262,7 @@ impl Verb {
             }
             Self::Start(verb) => power(client, &verb, PowerAction::On).await,
             Self::Stop(verb) => power(client, &verb, PowerAction::Off).await,
+            Self::Suspend(verb) => power(client, &verb, PowerAction::Suspend).await,
             Self::Delete(verb) => {
                 let path = format!("/v1/vapps/{}", component(&verb.vapp));
                 delete(client, &path, verb.how).await
@@ -330,6 +333,7 @@ async fn power(client: &Client, verb: &Whole, action: PowerAction) -> anyhow::Re
     let done = match action {
         PowerAction::On => "powered on",
         PowerAction::Off => "powered off",
+        PowerAction::Suspend => "suspended",
     };
     operate(client, &path, &request, verb.how, done).await
 }

@@ -40,6 +40,8 @@ enum Verb {
     Start(Start),
     /// Power VMs off, after an orderly TPM2_Shutdown
     Stop(Stop),
+    /// Suspend VMs: their TPMs go on from there when they are started again
+    Suspend(Stop),
     /// Clone a VM, on or off; the clone is off
     Clone(Clone),
     /// Put a VM's data key under a new key of its provider, or of another one
@@ -162,7 +164,11 @@ impl Vm {
                 Verb::List(list) => list.of::<VmView, _>(&client, "/v1/vms").await,
                 Verb::Show(verb) => verb.execute(&client).await,
                 Verb::Start(verb) => verb.execute(&client).await,
-                Verb::Stop(verb) => verb.execute(&client).await,
+                Verb::Stop(verb) => verb.execute(&client, PowerAction::Off, "powered off").await,
+                Verb::Suspend(verb) => {
+                    verb.execute(&client, PowerAction::Suspend, "suspended")
+                        .await
+                }
                 Verb::Clone(verb) => verb.execute(&client).await,
                 Verb::Rekey(verb) => verb.execute(&client).await,
                 Verb::Encrypt(verb) => verb.execute(&client).await,
@@ -234,9 +240,8 @@ impl Start {
 }
 
 impl Stop {
-    async fn execute(self, client: &Client) -> anyhow::Result<()> {
-        let request = power(PowerAction::Off, false);
-        turn(client, &self.vms, request, self.how, "powered off").await
+    async fn execute(self, client: &Client, action: PowerAction, done: &str) -> anyhow::Result<()> {
+        turn(client, &self.vms, power(action, false), self.how, done).await
     }
 }
 
@@ -267,6 +272,7 @@ impl Clone {
             tpm: self.tpm.map(Into::into),
             vcenter: self.vcenter,
             datastore: self.datastore,
+            snapshot: None,
         };
         let path = format!("/v1/vms/{}/clone", component(&self.source));
         if self.how.preview {

@@ -197,18 +197,22 @@ impl Tpm {
 impl ShowLineage {
     async fn execute(self, client: &Client) -> anyhow::Result<()> {
         let path = format!("/v1/vms/{}/lineage", component(&self.vm));
-        let tree: Option<LineageNode> = client.get(&path).await?;
+        let tree: Items<LineageNode> = client.get(&path).await?;
         if self.json {
-            return output::json(&tree);
+            return output::json(&tree.items);
         }
-        match tree {
-            Some(tree) => print(&tree, 0),
-            None => Ok(output::line("no TPM, no lineage")?),
+        if tree.items.is_empty() {
+            return Ok(output::line("no TPM, no lineage")?);
         }
+        tree.items.iter().try_for_each(print)
     }
 }
 
-fn print(node: &LineageNode, depth: usize) -> anyhow::Result<()> {
+/// Further generations stand below each other.
+const DEEPEST: usize = 40;
+
+fn print(node: &LineageNode) -> anyhow::Result<()> {
+    let depth = usize::try_from(node.depth).unwrap_or(DEEPEST).min(DEEPEST);
     let tpm = &node.tpm;
     let action = tpm
         .action
@@ -221,7 +225,5 @@ fn print(node: &LineageNode, depth: usize) -> anyhow::Result<()> {
         tpm.operation,
         tpm.vm
     ))?;
-    node.children
-        .iter()
-        .try_for_each(|child| print(child, depth + 1))
+    Ok(())
 }

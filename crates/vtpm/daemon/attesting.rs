@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use key_service::{Error, Host, HostTpm, Purpose, RefusalKind, Settings};
+use key_service::{Error, Host, HostTpm, Limits, Purpose, RefusalKind, Settings};
 use tpm_attest::client::Transmit;
 use vm_inventory::key_server::{AttestedKeys, KeyServer, ServerStatus, Servers};
 use vm_store::key_provider::{Kek, KeyPurpose, KeySource};
@@ -29,13 +30,17 @@ impl AttestedKeys for AttestingHost {
         let name = setup.host_tpm.clone().unwrap_or_default();
         let tcti: Tcti = name.parse().map_err(unusable)?;
         let services: Result<_, _> = setup.servers.iter().map(|server| server.parse()).collect();
+        let (limit, usual) = (setup.time_limit.map(Duration::from_secs), Limits::default());
         let settings = Settings {
             provider: provider.to_owned(),
             name: host_name(),
             services: services
                 .map_err(|error: key_service::NoAddress| unusable(error.to_string()))?,
             certificates: setup.server_certificates.clone(),
-            limits: key_service::Limits::default(),
+            limits: Limits {
+                connect: limit.unwrap_or(usual.connect),
+                request: limit.unwrap_or(usual.request),
+            },
         };
         let tpm = Arc::new(TpmAt { tcti, name });
         let host = Host::new(settings, tpm).map_err(|error| unusable(error.to_string()))?;

@@ -7,13 +7,14 @@ use tpm_attest::attester::{self, AttestationAlgorithm, LoadedKey};
 use tpm_attest::certificate::{
     self, Authority, AuthorityAlgorithm, AuthorityNames, Certificate, Facts, Lifetime, Locations,
     Name, PlatformIdentity, Purpose, Request, Revocation, RevocationReason, SigningKey,
-    TpmIdentity, common_name, random_serial, serial_number_name, to_der,
+    TpmIdentity, common_name, random_serial, serial_number_name, to_der, validity_start,
 };
 use tpm_attest::client::{Client, Transmit};
 use tpm_attest::credential::object_name;
 use tpm_attest::device::{self, DeviceKey};
 use tpm_attest::ek::{CHAIN, EkTemplate, KeyAlgorithm, PLATFORM_CERTIFICATE, Usage};
 use tpm_attest::verify::public_area;
+use tpm_crypto::hash::HashAlgorithm;
 use tpm_engine::Tpm;
 use tpm_wire::algorithm::{TpmiAlgHash, TpmtSignature};
 use tpm_wire::codec::Marshal as _;
@@ -21,8 +22,8 @@ use tpm_wire::commands::{Shutdown, Startup};
 use tpm_wire::constants::TpmSu;
 use vm_inventory::certificates::{
     self as kept, CertificateFacts, Certified, Certifier, Der, DeviceKeyKind, EkAlgorithm,
-    EndorsementKey, IssuedCertificate, Issuer, NewAuthority, PrivateKey, Revoked, TpmCertificates,
-    WantedDeviceKey,
+    EndorsementKey, IssuedCertificate, Issuer, NewAuthority, PrivateKey, Revoked, SignatureHash,
+    TpmCertificates, WantedDeviceKey,
 };
 use vm_inventory::{TpmBytes, TpmMakerError};
 
@@ -45,9 +46,14 @@ impl Certifier for EngineMaker {
         };
         let lifetime = Lifetime::Days(AUTHORITY_DAYS);
         let algorithm = AuthorityAlgorithm::EcdsaP256;
-        let (root, issuer) =
-            Authority::root_and_issuer(&names, algorithm, now(), lifetime, &mut rand::rng())
-                .map_err(said)?;
+        let (root, issuer) = Authority::root_and_issuer(
+            &names,
+            algorithm,
+            validity_start(),
+            lifetime,
+            &mut rand::rng(),
+        )
+        .map_err(said)?;
         Ok(NewAuthority {
             root_key: private(root.key())?,
             issuer_key: private(issuer.key())?,
@@ -146,6 +152,23 @@ impl Certifier for EngineMaker {
         Facts::of_der(&certificate.0).map(facts).map_err(said)
     }
 
+    fn signer(
+        &self,
+        pem: &str,
+        hash: SignatureHash,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<CertificateFacts> {
+        let signer = certificate::read(pem.as_bytes()).map_err(said)?;
+        let hash = match hash {
+            SignatureHash::Sha1 => HashAlgorithm::Sha1,
+            SignatureHash::Sha256 => HashAlgorithm::Sha256,
+            SignatureHash::Sha512 => HashAlgorithm::Sha512,
+        };
+        certificate::check_signature(&signer, hash, message, signature).map_err(said)?;
+        Facts::of(&signer).map(facts).map_err(said)
+    }
+
     fn revocation_list(&self, issuer: Issuer<'_>, number: u64, revoked: &[Revoked]) -> Result<Der> {
         let authority = authority_of(issuer)?;
         let revocations: Vec<Revocation> = revoked
@@ -158,13 +181,13 @@ impl Certifier for EngineMaker {
                 })
             })
             .collect();
-        let at = now();
+        let start = validity_start();
         let list = authority
             .revocation_list(
                 number,
                 &revocations,
-                at,
-                at + LIST_LIFETIME,
+                start,
+                start + LIST_LIFETIME,
                 &mut rand::rng(),
             )
             .and_then(|list| certificate::list_to_der(&list))
@@ -472,7 +495,7 @@ fn request<'a>(key: &'a tpm_wire::object::TpmtPublic, purpose: Purpose<'a>) -> R
         purpose,
         subject: Name::default(),
         serial: random_serial(&mut rand::rng()),
-        start: now(),
+        start: validity_start(),
         lifetime: Lifetime::Endless,
     }
 }
@@ -577,8 +600,4 @@ fn der(certificate: &Certificate) -> Result<Der> {
 
 fn said(error: Error) -> TpmMakerError {
     TpmMakerError(error.to_string())
-}
-
-fn now() -> SystemTime {
-    SystemTime::now()
 }

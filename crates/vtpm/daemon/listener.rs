@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::serve::Listener;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -30,8 +31,6 @@ const FIRST: Duration = Duration::from_secs(15);
 const IDLE: Duration = Duration::from_secs(16 * 60);
 /// The head of a request.
 const LARGEST_HEAD: usize = 64 * 1024;
-/// After an error of the operating system, such as too many open files.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `router` until `stop` says so; then ends every connection after the request that it is at. Without an acceptor everybody on the
 /// way reads along: for what is signed and meant for all.
@@ -39,88 +38,54 @@ pub(crate) async fn serve_http(
     listener: TcpListener,
     acceptor: Option<TlsAcceptor>,
     router: Router,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
     let seats = Seats::default();
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        // Those that have ended.
-        while connections.try_join_next().is_some() {}
-        let stream = match accepted {
-            Ok((stream, _peer)) => stream,
-            Err(error) => {
-                tracing::warn!("a connection was not accepted: {error}");
-                sleep(PAUSE).await;
-                continue;
-            }
-        };
+    let ending = stop.clone();
+    let serve = |stream| {
         let Some(seat) = seats.take() else {
             tracing::warn!("{CONNECTIONS} connections are at work; another one was closed");
-            continue;
+            return None;
         };
-        let connection = serve_one(stream, acceptor.clone(), router.clone(), seat, stop.clone());
-        connections.spawn(connection);
-    }
-    while connections.join_next().await.is_some() {}
+        let (acceptor, router) = (acceptor.clone(), router.clone());
+        Some(serve_one(stream, acceptor, router, seat, ending.clone()))
+    };
+    serve_each(listener, serve, stop).await;
 }
 
 /// Serves the owner at a private socket until `stop` says so; then ends every connection after the request that it is at.
 pub(crate) async fn serve_owner(
     listener: UnixListener,
     router: Router,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
+    let ending = stop.clone();
+    let serve = |stream| Some(serve_stream(stream, router.clone(), None, ending.clone()));
+    serve_each(listener, serve, stop).await;
+}
+
+/// Lets `serve` have every connection until `stop` says so; then waits for those that are still there.
+async fn serve_each<L: Listener, F>(
+    mut listener: L,
+    mut serve: impl FnMut(L::Io) -> Option<F>,
+    mut stop: watch::Receiver<bool>,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        // Errors of the operating system, such as too many open files, are logged there, and waited out.
+        let (stream, _peer) = tokio::select! {
+            accepted = Listener::accept(&mut listener) => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
+        // Those that have ended.
         while connections.try_join_next().is_some() {}
-        match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(serve_the_owner(stream, router.clone(), stop.clone()));
-            }
-            Err(error) => {
-                tracing::warn!("a connection was not accepted: {error}");
-                sleep(PAUSE).await;
-            }
+        if let Some(connection) = serve(stream) {
+            connections.spawn(connection);
         }
     }
     while connections.join_next().await.is_some() {}
-}
-
-async fn serve_the_owner(stream: UnixStream, router: Router, mut stop: watch::Receiver<bool>) {
-    let unread = Arc::new(AtomicBool::new(false));
-    let service = service_fn({
-        let unread = Arc::clone(&unread);
-        move |request: Request<Incoming>| {
-            let (router, unread) = (router.clone(), Arc::clone(&unread));
-            async move { answer(router, request, &unread).await }
-        }
-    });
-    let stream = TokioIo::new(Lingering::new(stream, unread));
-    let builder = http1::Builder::new();
-    let mut connection = pin!(builder.serve_connection(stream, service));
-    let mut stopping = false;
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!("a connection broke off: {error}");
-                }
-                return;
-            }
-            _ = stop.wait_for(|stop| *stop), if !stopping => {
-                stopping = true;
-                connection.as_mut().graceful_shutdown();
-            }
-        }
-    }
 }
 
 async fn serve_one(
@@ -133,21 +98,25 @@ async fn serve_one(
     // Answers are written whole.
     let _ = stream.set_nodelay(true);
     let Some(acceptor) = acceptor else {
-        return serve_stream(stream, router, seat, stop).await;
+        return serve_stream(stream, router, Some(seat), stop).await;
     };
     match timeout(FIRST, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => serve_stream(stream, router, seat, stop).await,
+        Ok(Ok(stream)) => serve_stream(stream, router, Some(seat), stop).await,
         _ => tracing::debug!("a client did not complete its handshake"),
     }
 }
 
+/// Serves one connection. One without a seat, which is the owner's, keeps its place for as long as it likes.
 async fn serve_stream(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
-    seat: Seat,
+    seat: Option<Seat>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let place = Arc::clone(&seat.place);
+    let place = match &seat {
+        Some(seat) => Arc::clone(&seat.place),
+        None => Arc::default(),
+    };
     let unread = Arc::new(AtomicBool::new(false));
     let service = service_fn({
         let (place, unread) = (Arc::clone(&place), Arc::clone(&unread));
@@ -164,13 +133,13 @@ async fn serve_stream(
     });
     let stream = TokioIo::new(Lingering::new(stream, unread));
     let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
-        .max_buf_size(LARGEST_HEAD);
+    builder.max_buf_size(LARGEST_HEAD);
+    if seat.is_some() {
+        builder.timer(TokioTimer::new()).header_read_timeout(IDLE);
+    }
     let mut connection = pin!(builder.serve_connection(stream, service));
     let mut first = pin!(sleep(FIRST));
-    let (mut waiting, mut stopping) = (true, false);
+    let (mut waiting, mut stopping) = (seat.is_some(), false);
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -205,6 +174,7 @@ struct Taken {
 }
 
 /// One connection.
+#[derive(Default)]
 struct Place {
     /// Since when it has been idle; `None` while it is at a request.
     idle: Mutex<Option<Instant>>,
@@ -257,8 +227,7 @@ impl Seats {
         let number = taken.next;
         let place = Arc::new(Place {
             idle: Mutex::new(Some(Instant::now())),
-            asked: AtomicBool::new(false),
-            evicted: Notify::new(),
+            ..Place::default()
         });
         taken.places.insert(number, Arc::clone(&place));
         Some(Seat {
@@ -276,6 +245,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
 
     use super::*;
 

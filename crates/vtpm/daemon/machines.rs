@@ -170,6 +170,56 @@ impl RunningMachines {
         })
     }
 
+    /// Ends a VM: shuts its TPM down in good order, or stores what it has in memory.
+    fn stop(&self, vm: VmId, suspends: bool) -> Result<u64, String> {
+        let machine = self
+            .running()
+            .remove(&vm)
+            .ok_or_else(|| "it does not run".to_owned())?;
+        let Machine {
+            device,
+            server,
+            serving,
+            stopping,
+            endpoint: _,
+            saved,
+            folder,
+        } = machine;
+        let suspended = self.runtime.block_on(async {
+            stopping.store(true, Ordering::Release);
+            server.stop();
+            if serving.await.is_err() {
+                tracing::error!(%vm, "the server of a VM's sockets failed");
+            }
+            // Nobody sends commands any more.
+            let suspended = match suspends {
+                true => device.suspend().await,
+                false => Ok(()),
+            };
+            device.close().await;
+            suspended
+        });
+        drop(folder);
+        // With the device goes its store, which shares the file.
+        drop((server, device));
+        let generation = saved.generation();
+        let failure = saved.failure();
+        let closed = match Arc::try_unwrap(saved) {
+            Ok(saved) => saved.close().map_err(|error| error.to_string()),
+            Err(_shared) => Err("its file is still in use".to_owned()),
+        };
+        match failure {
+            Some(reason) => Err(format!(
+                "it was powered off, but its last state was not saved: {reason}"
+            )),
+            None => match suspended {
+                // A client took its power away, so it has nothing in memory.
+                Ok(()) | Err(DeviceError::NotRunning) => closed.map(|()| generation),
+                Err(error) => Err(format!("it was powered off instead of suspended: {error}")),
+            },
+        }
+    }
+
     /// The TPM of a VM that is on.
     pub(super) fn device(&self, vm: VmId) -> Option<Device> {
         let running = self.running();
@@ -229,42 +279,11 @@ impl Machines for RunningMachines {
     }
 
     fn power_off(&self, vm: VmId) -> Result<u64, String> {
-        let machine = self
-            .running()
-            .remove(&vm)
-            .ok_or_else(|| "it does not run".to_owned())?;
-        let Machine {
-            device,
-            server,
-            serving,
-            stopping,
-            endpoint: _,
-            saved,
-            folder,
-        } = machine;
-        self.runtime.block_on(async {
-            stopping.store(true, Ordering::Release);
-            server.stop();
-            if serving.await.is_err() {
-                tracing::error!(%vm, "the server of a VM's sockets failed");
-            }
-            device.close().await;
-        });
-        drop(folder);
-        // With the device goes its store, which shares the file.
-        drop((server, device));
-        let generation = saved.generation();
-        let failure = saved.failure();
-        let closed = match Arc::try_unwrap(saved) {
-            Ok(saved) => saved.close().map_err(|error| error.to_string()),
-            Err(_shared) => Err("its file is still in use".to_owned()),
-        };
-        match failure {
-            Some(reason) => Err(format!(
-                "it was powered off, but its last state was not saved: {reason}"
-            )),
-            None => closed.map(|()| generation),
-        }
+        self.stop(vm, false)
+    }
+
+    fn suspend(&self, vm: VmId) -> Result<u64, String> {
+        self.stop(vm, true)
     }
 
     fn endpoint(&self, vm: VmId) -> Option<Endpoint> {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use der::DateTime;
@@ -24,6 +24,8 @@ use zeroize::Zeroizing;
 
 /// How long a certificate of our own is good for.
 const YEARS: u16 = 10;
+/// How far the clocks of clients may be behind.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Who the listener shows itself as.
 pub(crate) struct Identity {
@@ -104,17 +106,23 @@ fn make(folder: &Path, certificate: &Path, key: &Path, address: IpAddr) -> anyho
     parameters.is_ca = IsCa::ExplicitNoCa;
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let today = DateTime::from_system_time(SystemTime::now())
-        .context("the clock of this machine is out of its range")?;
-    // The first of the month: every month has one, and clocks that are a little behind find the certificate good.
-    let first_of = |year: u16| date_time_ymd(i32::from(year), today.month(), 1);
-    parameters.not_before = first_of(today.year());
-    parameters.not_after = first_of(today.year().saturating_add(YEARS));
+    let month = month_before(SystemTime::now())?;
+    let first_of = |year: u16| date_time_ymd(i32::from(year), month.month(), 1);
+    parameters.not_before = first_of(month.year());
+    parameters.not_after = first_of(month.year().saturating_add(YEARS));
     let made = parameters
         .self_signed(&pair)
         .context("no certificate for the listener could be made")?;
     write_privately(key, &Zeroizing::new(pair.serialize_pem()))?;
     write_privately(certificate, &made.pem())
+}
+
+/// A day of the month from whose first on a certificate made at `now` is valid: every month has a first, and clocks that are up to a day
+/// behind find the certificate good, on the first of a month, too.
+fn month_before(now: SystemTime) -> anyhow::Result<DateTime> {
+    now.checked_sub(A_DAY)
+        .and_then(|day| DateTime::from_system_time(day).ok())
+        .context("the clock of this machine is out of its range")
 }
 
 /// The whole file or none of it, for its owner only.
@@ -145,6 +153,17 @@ fn fingerprint(certificate: &CertificateDer<'_>) -> String {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn the_certificate_is_good_for_a_clock_that_is_behind_at_the_beginning_of_a_month() {
+        // The first of March 2028, 00:00:00, and the second before: the month begins before both.
+        for (now, month) in [(1_835_481_600, 2), (1_835_481_599, 2), (1_835_568_000, 3)] {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+            let begins = month_before(now).unwrap();
+            assert_eq!((begins.year(), begins.month()), (2028, month));
+        }
+        assert!(month_before(SystemTime::UNIX_EPOCH).is_err());
+    }
 
     #[test]
     fn the_certificate_is_made_once_and_its_key_is_private() {

@@ -47,7 +47,8 @@ struct Verifier {
 }
 
 struct Waiting {
-    questions: Once<()>,
+    /// Each with the time at which it was given out.
+    questions: Once<SystemTime>,
     enrolments: Enrolments,
     /// Reading and writing of a record belong together.
     records: BTreeMap<String, Enrolled>,
@@ -143,9 +144,8 @@ type Given<T> = Result<Json<T>, JsonRejection>;
     responses((status = 200, body = serde_json::Value, description = "As docs/attestation.md says")))]
 async fn nonce(State(verifier): State<Arc<Verifier>>) -> Answer<Question> {
     let mut state = verifier.state();
-    let question = state
-        .questions
-        .issue((), SystemTime::now(), &mut rand::rng());
+    let now = SystemTime::now();
+    let question = state.questions.issue(now, now, &mut rand::rng());
     let question =
         question.map_err(|fault| problem(503, "busy", "No question is free", fault.to_string()))?;
     Ok(Json(Question {
@@ -252,7 +252,8 @@ async fn judge(State(verifier): State<Arc<Verifier>>, request: Given<Judge>) -> 
         let authorities = verifier.authorities()?;
         let mut state = verifier.state();
         // Used up by this answer, right or wrong.
-        if let Err(fault) = state.questions.redeem(&evidence.nonce.0, now) {
+        let asked = state.questions.redeem(&evidence.nonce.0, now);
+        if let Err(fault) = &asked {
             verdict.fail(Rule::QuoteNonce, format!("the question: {fault}"));
         }
         let key = public_area(&evidence.attestation_key.0)
@@ -270,6 +271,7 @@ async fn judge(State(verifier): State<Arc<Verifier>>, request: Given<Judge>) -> 
         if verdict.failed().next().is_none() {
             let mut demand = Demand {
                 nonce: Some(&evidence.nonce.0),
+                asked: asked.ok(),
                 enrolled: record.as_mut(),
                 trust: Some(authorities.trust()),
                 policy: policy.as_ref(),

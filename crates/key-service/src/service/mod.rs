@@ -94,7 +94,8 @@ pub struct Service {
 
 struct Waiting {
     enrolments: Enrolments,
-    questions: Once<(String, Want)>,
+    /// Who asked, for what, and when the question was given out.
+    questions: Once<(String, Want, SystemTime)>,
 }
 
 impl Service {
@@ -300,7 +301,7 @@ impl Service {
         let mut waiting = self.waiting();
         let nonce = waiting
             .questions
-            .issue((host, want), now, &mut rand::rng())
+            .issue((host, want, now), now, &mut rand::rng())
             .map_err(|fault| refuse(RefusalKind::Failed, fault.to_string()))?;
         Ok(Answer::Question {
             nonce: Hex(nonce.to_vec()),
@@ -311,7 +312,7 @@ impl Service {
     fn judge(&self, evidence: &Evidence, now: SystemTime) -> Result<Answer, Refusal> {
         let nonce = &evidence.nonce.0;
         // Used up, whatever becomes of it.
-        let (host, want) = self
+        let (host, want, asked) = self
             .waiting()
             .questions
             .redeem(nonce, now)
@@ -334,6 +335,7 @@ impl Service {
             evidence,
             &mut Demand {
                 nonce: Some(nonce),
+                asked: Some(asked),
                 enrolled: Some(&mut record),
                 trust: Some(trust(&authorities, now)),
                 policy: Some(&policy),

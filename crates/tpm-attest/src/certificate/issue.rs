@@ -36,6 +36,16 @@ const AK_CERTIFICATE: ObjectIdentifier = oid("2.23.133.8.3");
 /// Hardware that is a TPM 2.0.
 const TPM_2_0: ObjectIdentifier = oid("2.23.133.1.2");
 
+/// How far others' clocks may be behind ours: what is issued now holds for them, too. Even on one machine, `time(2)` takes the clock of the
+/// last tick and may be in the second before.
+const CLOCK_SKEW: Duration = Duration::from_secs(10 * 60);
+
+/// The time from which on something that is issued now is valid: a little while ago (RFC 5280, 4.1.2.5 and 5.1.2.4).
+#[must_use]
+pub fn validity_start() -> SystemTime {
+    SystemTime::now() - CLOCK_SKEW
+}
+
 /// How long a certificate is valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lifetime {

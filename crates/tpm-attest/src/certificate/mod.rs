@@ -18,7 +18,7 @@ mod tests;
 pub use authority::{Authority, AuthorityNames, Locations};
 pub use facts::Facts;
 pub use identity::{PlatformIdentity, Specification, TpmIdentity};
-pub use issue::{Lifetime, Purpose, Request};
+pub use issue::{Lifetime, Purpose, Request, validity_start};
 pub use key::{AuthorityAlgorithm, SigningKey};
 pub use name::{common_name, distinguished_name, joined, serial_number_name};
 pub use public_key::subject_public_key_info;
@@ -32,10 +32,12 @@ use der::pem::LineEnding;
 use der::{Decode, Encode, EncodePem};
 use rand_core::CryptoRng;
 use tpm_crypto::ecc::Curve;
+use tpm_crypto::hash::HashAlgorithm;
 use tpm_wire::object::TpmtPublic;
 use x509_cert::ext::pkix::BasicConstraints;
 
 use crate::ek::KeyAlgorithm;
+use crate::verify::signature::VerifyingKey;
 use crate::{Error, verify};
 
 /// A certificate as it stands in NV memory and in `.crt` files.
@@ -95,6 +97,22 @@ pub fn pem_bytes(text: &str) -> Result<Vec<u8>, Error> {
     let (_, bytes) =
         der::pem::decode_vec(block).map_err(|error| Error::Certificate(error.to_string()))?;
     Ok(bytes)
+}
+
+/// Checks that a signature is one of `message` by the key of a certificate: PKCS #1 1.5, or ECDSA in DER.
+///
+/// # Errors
+/// If it is not, or the key is of a kind that makes none.
+pub fn check_signature(
+    certificate: &Certificate,
+    hash: HashAlgorithm,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), Error> {
+    let tbs = certificate.tbs_certificate();
+    let key = VerifyingKey::of_certificate(tbs.subject_public_key_info());
+    key.and_then(|key| key.verify_hash(hash, message, signature))
+        .map_err(|reason| Error::Certificate(format!("its key made no such signature: {reason}")))
 }
 
 /// Whether a certificate is for this key.

@@ -26,6 +26,9 @@ pub struct Sighting {
     pub source: String,
     /// When, in milliseconds since 1970.
     pub at: u64,
+    /// When the question was given out that it answers, if it was one of the verifier's: the TPM signed between the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<u64>,
     /// Milliseconds that the TPM was powered.
     pub clock: u64,
     /// How often it was reset.
@@ -61,18 +64,31 @@ pub struct History {
 }
 
 impl Sighting {
-    /// What a quote told that came from `source` at `now`.
+    /// What a quote told that came from `source` at `now`, about a question that was given out at `asked`.
     #[must_use]
-    pub fn new(source: &str, clock: &TpmsClockInfo, now: SystemTime) -> Self {
-        let at = now.duration_since(SystemTime::UNIX_EPOCH);
+    pub fn new(
+        source: &str,
+        clock: &TpmsClockInfo,
+        asked: Option<SystemTime>,
+        now: SystemTime,
+    ) -> Self {
         Self {
             source: source.to_owned(),
-            at: at.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
+            at: milliseconds(now),
+            asked: asked.map(milliseconds),
             clock: clock.clock,
             reset_count: clock.reset_count,
             restart_count: clock.restart_count,
             safe: clock.safe,
         }
+    }
+
+    /// Whether the TPM may have signed this one before the other, although it came after it: its question was out by then. Quotes
+    /// overtake each other on a slow way, and where one that was given up is judged after the next. Where the verifier's own time was
+    /// set back between the two, what came later is later.
+    fn may_precede(&self, other: &Self) -> bool {
+        let asked = self.asked.unwrap_or(self.at);
+        asked < other.at && other.at <= self.at
     }
 
     fn counts(&self) -> String {
@@ -81,6 +97,14 @@ impl Sighting {
             self.reset_count, self.restart_count, self.clock
         )
     }
+}
+
+/// Milliseconds since 1970.
+fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }
 
 /// Whether a count went back. Keys outside the endorsement hierarchy see counts with a constant added, which may run over
@@ -149,8 +173,15 @@ impl History {
     }
 }
 
-/// Why the later of two quotes cannot come from the TPM that sent the earlier.
-fn fork(before: &Sighting, after: &Sighting) -> Option<String> {
+/// Why the second of two quotes cannot come from the TPM that sent the first.
+fn fork(first: &Sighting, second: &Sighting) -> Option<String> {
+    let reason = contradiction(first, second)?;
+    let fits = second.may_precede(first) && contradiction(second, first).is_none();
+    (!fits).then_some(reason)
+}
+
+/// Why the TPM that signed one quote cannot have signed the other afterwards.
+fn contradiction(before: &Sighting, after: &Sighting) -> Option<String> {
     if went_back(before.reset_count, after.reset_count) {
         return Some(format!(
             "the reset count went back from {} to {}",
@@ -173,7 +204,7 @@ fn fork(before: &Sighting, after: &Sighting) -> Option<String> {
         ));
     }
     // A verifier whose own time was set back cannot tell how fast a clock ran.
-    let passed = after.at.checked_sub(before.at)?;
+    let passed = after.at.checked_sub(before.asked.unwrap_or(before.at))?;
     let most = u128::from(passed) * u128::from(100 + CLOCK_TOLERANCE) / 100 + TRAVEL.as_millis();
     let ran = u128::from(after.clock.saturating_sub(before.clock));
     (same_boot && before.restart_count == after.restart_count && ran > most)
@@ -194,6 +225,7 @@ mod tests {
         Sighting {
             source: source.to_owned(),
             at,
+            asked: None,
             clock,
             reset_count,
             restart_count,
@@ -283,6 +315,42 @@ mod tests {
         assert!(judged(&[first.clone(), sighting("a", 100_000, 65_000, 1, 0)]).0);
         // What goes back is noticed whatever the time is.
         assert!(!judged(&[first, sighting("a", 100_000, 4_000, 1, 0)]).0);
+    }
+
+    #[test]
+    fn quotes_that_overtake_each_other_ring_no_alarm_and_those_that_cannot_have_do() {
+        let asked = |asked: u64, sighting: Sighting| Sighting {
+            asked: Some(asked),
+            ..sighting
+        };
+        let first = asked(9_000, sighting("a", 10_000, 5_000, 3, 1));
+        for (asked_at, later, trusted) in [
+            // The question was out before the other answer came: this one was signed first and took longer.
+            (8_000, sighting("a", 12_000, 4_000, 3, 1), true),
+            (8_000, sighting("a", 12_000, 4_000, 3, 0), true),
+            (8_000, sighting("a", 12_000, 4_000, 2, 0), true),
+            // It was asked for after the other had come.
+            (10_000, sighting("b", 12_000, 4_000, 3, 1), false),
+            (10_000, sighting("b", 12_000, 4_000, 2, 0), false),
+            // Neither can have been before the other.
+            (8_000, sighting("b", 12_000, 6_000, 3, 0), false),
+            (8_000, sighting("b", 12_000, 900_000, 3, 1), false),
+            // The verifier's time was set back meanwhile.
+            (7_000, sighting("b", 8_000, 4_000, 3, 1), false),
+        ] {
+            let quotes = [first.clone(), asked(asked_at, later)];
+            assert_eq!(judged(&quotes).0, trusted, "{quotes:?}");
+        }
+    }
+
+    #[test]
+    fn a_quote_that_took_long_does_not_make_the_next_ones_clock_a_fast_one() {
+        // Signed when it was asked for, and half a minute on its way.
+        let mut slow = sighting("a", 40_000, 10_000, 1, 0);
+        slow.asked = Some(10_000);
+        let mut next = sighting("a", 41_000, 41_000, 1, 0);
+        next.asked = Some(40_900);
+        assert!(judged(&[slow, next]).0);
     }
 
     #[test]

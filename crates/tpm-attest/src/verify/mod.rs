@@ -40,6 +40,8 @@ use quote::{QuoteDemand, check_key, check_quote, shown};
 pub struct Demand<'a> {
     /// The question that must be answered; without one, whether the quote is fresh stays open.
     pub nonce: Option<&'a [u8]>,
+    /// When the question was given out, if the verifier did that itself.
+    pub asked: Option<SystemTime>,
     /// The TPM that must have answered.
     pub enrolled: Option<&'a mut Enrolled>,
     /// Whom to trust with endorsement keys.
@@ -120,7 +122,8 @@ pub fn verify(evidence: &Evidence, demand: &mut Demand<'_>) -> Verdict {
     let genuine = verdict.is_trusted();
     let log = log::check_logs(&mut verdict, evidence, &pcrs);
     if let Some(record) = demand.enrolled.as_deref_mut() {
-        check_record(&mut verdict, record, &quoted, evidence, genuine, demand.now);
+        let times = (demand.asked, demand.now);
+        check_record(&mut verdict, record, &quoted, evidence, genuine, times);
     }
     if let Some(policy) = demand.policy {
         policy.check(&mut verdict, &quoted, &pcrs, log.as_ref());
@@ -165,7 +168,7 @@ fn check_record(
     quoted: &Quoted,
     evidence: &Evidence,
     genuine: bool,
-    now: SystemTime,
+    (asked, now): (Option<SystemTime>, SystemTime),
 ) {
     if !genuine {
         verdict.skip(Rule::HistoryClone, "the quote does not count");
@@ -191,6 +194,6 @@ fn check_record(
     } else {
         &evidence.source
     };
-    let sighting = Sighting::new(source, &quoted.clock, now);
+    let sighting = Sighting::new(source, &quoted.clock, asked, now);
     record.history.judge(verdict, sighting);
 }

@@ -150,17 +150,29 @@ impl VerifyingKey {
                 "the signature algorithm {algorithm} is not known here"
             ));
         };
+        if is_rsa != matches!(self, Self::Rsa(_)) {
+            return Err("the signature is of another kind than the key".to_owned());
+        }
+        self.verify_hash(hash_alg, message, signature)
+    }
+
+    /// Checks a signature of the kind that the key makes: PKCS #1 1.5, or ECDSA in DER.
+    pub(crate) fn verify_hash(
+        &self,
+        hash_alg: HashAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), String> {
         let digest = hash(hash_alg, &[message]);
-        match (self, is_rsa) {
-            (Self::Rsa(key), true) => rsa::pkcs1::verify(key, hash_alg, &digest, signature)
+        match self {
+            Self::Rsa(key) => rsa::pkcs1::verify(key, hash_alg, &digest, signature)
                 .map_err(|error| error.to_string()),
-            (Self::Ecc(point), false) => {
+            Self::Ecc(point) => {
                 let parts =
                     EcdsaSignature::from_der(signature).map_err(|error| error.to_string())?;
                 ecc::ecdsa::verify(point, &digest, parts.r.as_bytes(), parts.s.as_bytes())
                     .map_err(|error| error.to_string())
             }
-            _ => Err("the signature is of another kind than the key".to_owned()),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The bridge between octets and the generic curve arithmetic, and the choice of the curve at run time.
 
-use super::{Curve, EccError, Integer, Point, PrivateKey, bn};
+use super::{Curve, EccError, Integer, Point, PrivateKey, bn, nist_p256};
 use alloc::{boxed::Box, vec::Vec};
 use once_cell::race::OnceBox;
 use primeorder::{
-    LookupTable, PrimeCurveParams, ProjectivePoint, Radix16Decomposition, Radix16Digits,
+    AffinePoint, LookupTable, PrimeCurveParams, ProjectivePoint, Radix16Decomposition,
+    Radix16Digits,
     elliptic_curve::{
         Field, FieldBytes, FieldBytesSize, PrimeField, Scalar,
         array::typenum::Unsigned,
@@ -69,7 +70,7 @@ pub(super) trait Group: PrimeCurveParams {
     fn table() -> &'static BaseTable<Self>;
 
     /// `scalar`·G in constant time: two chains of additions, for the even and the odd digits, and four doublings.
-    fn base(scalar: &Scalar<Self>) -> ProjectivePoint<Self> {
+    fn base(scalar: &Scalar<Self>) -> AffinePoint<Self> {
         let table = Self::table().get_or_init(|| Box::new(base_table::<Self>()));
         let digits = Radix16Decomposition::<Radix16Digits<Self>>::new(scalar);
         let mut even = ProjectivePoint::<Self>::IDENTITY;
@@ -83,16 +84,27 @@ pub(super) trait Group: PrimeCurveParams {
         for _ in 0..4 {
             odd.double_in_place();
         }
-        even + odd
+        (even + odd).to_affine()
+    }
+
+    /// `scalar`·`point` in constant time.
+    fn times(scalar: &Scalar<Self>, point: &AffinePoint<Self>) -> AffinePoint<Self> {
+        (ProjectivePoint::from(*point) * *scalar).to_affine()
     }
 
     /// `a`·G + `b`·`point` in variable time, for verification.
     fn base_and_point(
         a: &Scalar<Self>,
         b: &Scalar<Self>,
-        point: &ProjectivePoint<Self>,
-    ) -> ProjectivePoint<Self> {
-        ProjectivePoint::<Self>::mul_by_generator_and_mul_add_vartime(a, b, point)
+        point: &AffinePoint<Self>,
+    ) -> AffinePoint<Self> {
+        ProjectivePoint::<Self>::mul_by_generator_and_mul_add_vartime(a, b, &(*point).into())
+            .to_affine()
+    }
+
+    /// One over a scalar, in constant time; `None` for zero.
+    fn invert(scalar: &Scalar<Self>) -> Option<Scalar<Self>> {
+        Field::invert(scalar).into()
     }
 }
 
@@ -115,7 +127,27 @@ macro_rules! groups {
 groups! {
     p192::NistP192 => NistP192,
     p224::NistP224 => NistP224,
-    p256::NistP256 => NistP256,
+    p256::NistP256 => NistP256 {
+        fn base(scalar: &Scalar<Self>) -> AffinePoint<Self> {
+            nist_p256::base(scalar)
+        }
+
+        fn times(scalar: &Scalar<Self>, point: &AffinePoint<Self>) -> AffinePoint<Self> {
+            nist_p256::times(scalar, point)
+        }
+
+        fn base_and_point(
+            a: &Scalar<Self>,
+            b: &Scalar<Self>,
+            point: &AffinePoint<Self>,
+        ) -> AffinePoint<Self> {
+            nist_p256::base_and_point(a, b, point)
+        }
+
+        fn invert(scalar: &Scalar<Self>) -> Option<Scalar<Self>> {
+            nist_p256::invert(scalar)
+        }
+    },
     p384::NistP384 => NistP384,
     p521::NistP521 => NistP521,
     bn::BnP256 => BnP256,
@@ -124,9 +156,10 @@ groups! {
         fn base_and_point(
             a: &Scalar<Self>,
             b: &Scalar<Self>,
-            point: &ProjectivePoint<Self>,
-        ) -> ProjectivePoint<Self> {
-            ProjectivePoint::lincomb(&[(ProjectivePoint::GENERATOR, *a), (*point, *b)])
+            point: &AffinePoint<Self>,
+        ) -> AffinePoint<Self> {
+            ProjectivePoint::lincomb(&[(ProjectivePoint::GENERATOR, *a), ((*point).into(), *b)])
+                .to_affine()
         }
     },
     sm2::Sm2 => Sm2P256,
@@ -206,19 +239,18 @@ pub(super) fn integer<C: Group>(scalar: &Scalar<C>) -> Integer {
 }
 
 /// The x coordinate of a point modulo the order, and the octets of the coordinate; `None` at infinity.
-pub(super) fn x_of<C: Group>(point: &ProjectivePoint<C>) -> Option<(Scalar<C>, FieldBytes<C>)> {
-    let affine = point.to_affine();
-    if bool::from(affine.is_identity()) {
+pub(super) fn x_of<C: Group>(point: &AffinePoint<C>) -> Option<(Scalar<C>, FieldBytes<C>)> {
+    if bool::from(point.is_identity()) {
         return None;
     }
-    let x = affine.x();
+    let x = point.x();
     Some((reduce::<C>(&x), x))
 }
 
 /// The point with these coordinates, if it is on the curve.
 pub(super) fn point<C: Group>(x: &[u8], y: &[u8]) -> Option<Point> {
     let (x, y) = (padded::<C>(x)?, padded::<C>(y)?);
-    bool::from(primeorder::AffinePoint::<C>::from_coordinates(&x, &y).is_some()).then(|| Point {
+    bool::from(AffinePoint::<C>::from_coordinates(&x, &y).is_some()).then(|| Point {
         curve: C::CURVE,
         x: Integer::new(&x),
         y: Integer::new(&y),
@@ -244,7 +276,7 @@ pub(super) fn secret<C: Group>(key: &PrivateKey) -> Result<Zeroizing<Scalar<C>>,
 
 /// The public point of a private key, which the caller found to be of this curve.
 pub(super) fn public_key<C: Group>(key: &PrivateKey) -> Point {
-    let affine = C::base(&Zeroizing::new(reduce::<C>(&key.scalar))).to_affine();
+    let affine = C::base(&Zeroizing::new(reduce::<C>(&key.scalar)));
     // A private key is not zero modulo the prime order, so the point is not at infinity.
     Point {
         curve: C::CURVE,
@@ -254,26 +286,24 @@ pub(super) fn public_key<C: Group>(key: &PrivateKey) -> Point {
 }
 
 /// A point as the arithmetic knows it.
-pub(super) fn decode<C: Group>(point: &Point) -> Result<ProjectivePoint<C>, EccError> {
+pub(super) fn decode<C: Group>(point: &Point) -> Result<AffinePoint<C>, EccError> {
     if point.curve != C::CURVE {
         return Err(EccError::Curve);
     }
     padded::<C>(&point.x)
         .zip(padded::<C>(&point.y))
-        .and_then(|(x, y)| Option::from(primeorder::AffinePoint::<C>::from_coordinates(&x, &y)))
-        .map(|affine: primeorder::AffinePoint<C>| ProjectivePoint::from(affine))
+        .and_then(|(x, y)| Option::from(AffinePoint::<C>::from_coordinates(&x, &y)))
         .ok_or(EccError::Curve)
 }
 
 /// A result of the arithmetic, unless it is at infinity.
-pub(super) fn encode<C: Group>(point: ProjectivePoint<C>) -> Result<Point, EccError> {
-    let affine = point.to_affine();
-    if bool::from(affine.is_identity()) {
+pub(super) fn encode<C: Group>(point: AffinePoint<C>) -> Result<Point, EccError> {
+    if bool::from(point.is_identity()) {
         return Err(EccError::Infinity);
     }
     Ok(Point {
         curve: C::CURVE,
-        x: Integer::new(&affine.x()),
-        y: Integer::new(&affine.y()),
+        x: Integer::new(&point.x()),
+        y: Integer::new(&point.y()),
     })
 }

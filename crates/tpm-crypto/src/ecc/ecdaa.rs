@@ -6,7 +6,10 @@ use super::{
     generate_private, on_curve,
 };
 use crate::hash::{HashAlgorithm, hash, hmac};
-use primeorder::elliptic_curve::{Field, PrimeField, Scalar, hazmat::FieldArithmetic};
+use primeorder::{
+    ProjectivePoint,
+    elliptic_curve::{Field, PrimeField, Scalar, hazmat::FieldArithmetic},
+};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -107,11 +110,11 @@ fn commit_on<C: Group>(
     };
     if let Some(p2) = p2 {
         let p2 = decode::<C>(p2)?;
-        commitment.k = Some(encode::<C>(p2 * *d)?);
-        commitment.l = Some(encode::<C>(p2 * *r)?);
+        commitment.k = Some(encode::<C>(C::times(&d, &p2))?);
+        commitment.l = Some(encode::<C>(C::times(&r, &p2))?);
     }
     match p1 {
-        Some(p1) => commitment.e = Some(encode::<C>(decode::<C>(p1)? * *r)?),
+        Some(p1) => commitment.e = Some(encode::<C>(C::times(&r, &decode::<C>(p1)?))?),
         None if p2.is_none() => commitment.e = Some(encode::<C>(C::base(&r))?),
         None => {}
     }
@@ -166,7 +169,10 @@ pub fn recover(
 ) -> Result<Point, EccError> {
     dispatch!(base.curve(), C => {
         let t = challenge::<C>(alg, nonce, digest);
-        encode::<C>(decode::<C>(base)? * reduce::<C>(s) - decode::<C>(public)? * t)
+        let (base, public) = (decode::<C>(base)?, decode::<C>(public)?);
+        let difference =
+            ProjectivePoint::<C>::from(C::times(&reduce::<C>(s), &base)) - C::times(&t, &public);
+        encode::<C>(difference.to_affine())
     })
 }
 

@@ -29,7 +29,7 @@ pub(super) fn sign_with<C: Group>(
         let Some((r, _)) = x_of::<C>(&C::base(&k)) else {
             continue;
         };
-        let inverse = Option::<Scalar<C>>::from(Field::invert(&*k)).ok_or(EccError::Scalar)?;
+        let inverse = C::invert(&k).ok_or(EccError::Scalar)?;
         let s = *Zeroizing::new(inverse) * (e + r * *d);
         if !bool::from(r.is_zero()) && !bool::from(s.is_zero()) {
             return Ok(Signature {
@@ -49,7 +49,7 @@ fn verify_on<C: Group>(public: &Point, digest: &[u8], r: &[u8], s: &[u8]) -> Res
     let q = decode::<C>(public)?;
     let r = scalar::<C>(r).ok_or(EccError::Signature)?;
     let s = scalar::<C>(s).ok_or(EccError::Signature)?;
-    let w = Option::<Scalar<C>>::from(Field::invert(&s)).ok_or(EccError::Signature)?;
+    let w = C::invert(&s).ok_or(EccError::Signature)?;
     let e = reduce::<C>(&leftmost::<C>(digest));
     match x_of::<C>(&C::base_and_point(&(e * w), &(r * w), &q)) {
         Some((x, _)) if x == r => Ok(()),

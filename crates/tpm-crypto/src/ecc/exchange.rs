@@ -7,7 +7,7 @@ use super::{
     arithmetic::{Group, decode, dispatch, encode, reduce, secret, x_of},
     multiply,
 };
-use primeorder::{ProjectivePoint, elliptic_curve::Scalar};
+use primeorder::{AffinePoint, ProjectivePoint, elliptic_curve::Scalar};
 use zeroize::Zeroizing;
 
 /// Full unified model ECDH: the static and the ephemeral shared points.
@@ -44,7 +44,8 @@ pub fn mqv(
         let ours = associate::<C>(&C::base(&ephemeral_key), bits)?;
         let theirs = associate::<C>(&ephemeral_peer, bits)?;
         let implicit = Zeroizing::new(*ephemeral_key + ours * *static_key);
-        encode::<C>((ephemeral_peer + static_peer * theirs) * *implicit)
+        let peer = sum::<C>(C::times(&theirs, &static_peer), ephemeral_peer);
+        encode::<C>(C::times(&implicit, &peer))
     })
 }
 
@@ -67,12 +68,17 @@ pub fn sm2(
         let ours = associate::<C>(&C::base(&ephemeral_key), bits)?;
         let theirs = associate::<C>(&ephemeral_peer, bits)?;
         let implicit = Zeroizing::new(*static_key + ours * *ephemeral_key);
-        encode::<C>((static_peer + ephemeral_peer * theirs) * *implicit)
+        let peer = sum::<C>(C::times(&theirs, &ephemeral_peer), static_peer);
+        encode::<C>(C::times(&implicit, &peer))
     })
 }
 
+fn sum<C: Group>(a: AffinePoint<C>, b: AffinePoint<C>) -> AffinePoint<C> {
+    (ProjectivePoint::<C>::from(a) + b).to_affine()
+}
+
 /// The associate value of a point: the lowest `bits` bits of x, plus two to the power `bits`.
-fn associate<C: Group>(point: &ProjectivePoint<C>, bits: u16) -> Result<Scalar<C>, EccError> {
+fn associate<C: Group>(point: &AffinePoint<C>, bits: u16) -> Result<Scalar<C>, EccError> {
     let (_, mut x) = x_of::<C>(point).ok_or(EccError::Infinity)?;
     let mut index = 0_u16;
     for octet in x.iter_mut().rev() {

@@ -10,6 +10,7 @@ pub mod ecdaa;
 pub mod ecdsa;
 pub mod encryption;
 pub mod exchange;
+mod nist_p256;
 mod nonce;
 mod parameters;
 pub mod schnorr;
@@ -289,7 +290,7 @@ pub fn valid_private(curve: Curve, octets: &[u8]) -> bool {
 pub fn multiply(curve: Curve, scalar: &[u8], point: &Point) -> Result<Point, EccError> {
     dispatch!(curve, C => {
         let point = decode::<C>(point)?;
-        encode::<C>(point * *Zeroizing::new(reduce::<C>(scalar)))
+        encode::<C>(C::times(&Zeroizing::new(reduce::<C>(scalar)), &point))
     })
 }
 
@@ -308,10 +309,10 @@ pub fn multiply_add(
 ) -> Result<Point, EccError> {
     dispatch!(curve, C => {
         let terms = Zeroizing::new([
-            (decode::<C>(p)?, reduce::<C>(a)),
-            (decode::<C>(q)?, reduce::<C>(b)),
+            (decode::<C>(p)?.into(), reduce::<C>(a)),
+            (decode::<C>(q)?.into(), reduce::<C>(b)),
         ]);
-        encode::<C>(primeorder::ProjectivePoint::<C>::lincomb(&*terms))
+        encode::<C>(primeorder::ProjectivePoint::<C>::lincomb(&*terms).to_affine())
     })
 }
 

@@ -40,7 +40,7 @@ pub(super) fn sign_once<C: Group>(
     digest: &[u8],
     k: &Scalar<C>,
 ) -> Result<Option<Signature>, EccError> {
-    let inverse = Option::<Scalar<C>>::from(Field::invert(&(Scalar::<C>::ONE + *d)))
+    let inverse = C::invert(&(Scalar::<C>::ONE + *d))
         .map(Zeroizing::new)
         .ok_or(EccError::Scalar)?;
     let Some((x, _)) = x_of::<C>(&C::base(k)) else {

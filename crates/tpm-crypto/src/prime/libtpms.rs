@@ -25,7 +25,7 @@ use alloc::vec::Vec;
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::{Cancelled, base, is_probable_prime, mark, odd_primes};
+use super::{Cancelled, Tested, base, mark, odd_primes};
 use crate::libtpms::Start;
 use crate::rsa::engine::Engine;
 use crate::rsa::limbs::{self, Limbs};
@@ -215,7 +215,7 @@ fn survives<R: CryptoRng + ?Sized>(
 ) -> bool {
     let rounds = if candidate.len() * 64 < 1536 { 5 } else { 4 };
     if probable {
-        return is_probable_prime(engine, candidate, rounds, rng);
+        return Tested::draw(candidate, rounds, rng).is_probable_prime(engine);
     }
     let mut minus_one = Zeroizing::new(candidate.to_vec());
     if let Some(low) = minus_one.first_mut() {

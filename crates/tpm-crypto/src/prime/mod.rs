@@ -26,8 +26,9 @@ pub(crate) mod libtpms;
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::convert::Infallible;
 
-use rand_core::CryptoRng;
+use rand_core::{CryptoRng, TryCryptoRng, TryRng};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
@@ -109,6 +110,49 @@ impl Search {
         rng: &mut R,
         cancel: &mut dyn FnMut() -> bool,
     ) -> Result<Limbs, Cancelled> {
+        let tested = self.next(engine, rng, cancel, Judge::Now)?;
+        Ok(tested.candidate)
+    }
+
+    /// Finds the next two primes: those that [`Search::prime`] finds when called twice.
+    ///
+    /// A large random number that passes the Fermat test is as good as certainly prime, so that the search for the second one goes on
+    /// from there, and an engine with many lanes puts both to the Miller-Rabin test at once. Should one of them fail after all, the
+    /// search starts over, one prime after the other, with the same random numbers.
+    ///
+    /// # Errors
+    /// `Cancelled`, if `cancel` says so.
+    pub fn pair<R: CryptoRng + ?Sized>(
+        &self,
+        engine: &dyn Engine,
+        rng: &mut R,
+        cancel: &mut dyn FnMut() -> bool,
+    ) -> Result<[Limbs; 2], Cancelled> {
+        let mut tape = Tape {
+            rng,
+            recorded: Vec::new(),
+            given: None,
+        };
+        let first = self.next(engine, &mut tape, cancel, Judge::Later)?;
+        let second = self.next(engine, &mut tape, cancel, Judge::Later)?;
+        if are_probable_primes(engine, &[&first, &second]) {
+            return Ok([first.candidate, second.candidate]);
+        }
+        tape.given = Some(0);
+        Ok([
+            self.prime(engine, &mut tape, cancel)?,
+            self.prime(engine, &mut tape, cancel)?,
+        ])
+    }
+
+    /// The next candidate that passes the tests asked for.
+    fn next<R: CryptoRng + ?Sized>(
+        &self,
+        engine: &dyn Engine,
+        rng: &mut R,
+        cancel: &mut dyn FnMut() -> bool,
+        judge: Judge,
+    ) -> Result<Tested, Cancelled> {
         loop {
             let start = self.start(rng);
             let mut batch: Vec<Limbs> = Vec::with_capacity(engine.lanes());
@@ -123,13 +167,13 @@ impl Search {
                 if batch.len() < engine.lanes() && survivors.peek().is_some() {
                     continue;
                 }
-                if let Some(prime) = Self::test(engine, &batch, rng, cancel)? {
-                    return Ok(prime);
+                if let Some(tested) = Self::test(engine, &batch, rng, cancel, judge)? {
+                    return Ok(tested);
                 }
                 batch.clear();
             }
-            if let Some(prime) = Self::test(engine, &batch, rng, cancel)? {
-                return Ok(prime);
+            if let Some(tested) = Self::test(engine, &batch, rng, cancel, judge)? {
+                return Ok(tested);
             }
         }
     }
@@ -171,7 +215,8 @@ impl Search {
         batch: &[Limbs],
         rng: &mut R,
         cancel: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<Limbs>, Cancelled> {
+        judge: Judge,
+    ) -> Result<Option<Tested>, Cancelled> {
         if batch.is_empty() {
             return Ok(None);
         }
@@ -181,9 +226,11 @@ impl Search {
         let candidates: Vec<&[u64]> = batch.iter().map(|candidate| candidate.as_slice()).collect();
         let passed = engine.fermat_batch(&candidates);
         for (i, candidate) in batch.iter().enumerate() {
-            let rounds = rounds(candidate.len() * 64);
-            if passed >> i & 1 == 1 && is_probable_prime(engine, candidate, rounds, rng) {
-                return Ok(Some(candidate.clone()));
+            if passed >> i & 1 == 1 {
+                let tested = Tested::draw(candidate, rounds(candidate.len() * 64), rng);
+                if judge == Judge::Later || tested.is_probable_prime(engine) {
+                    return Ok(Some(tested));
+                }
             }
         }
         Ok(None)
@@ -209,58 +256,142 @@ const fn rounds(bits: usize) -> usize {
     }
 }
 
-/// The Miller-Rabin test with random bases, for an odd candidate whose top limb is not zero.
-fn is_probable_prime<R: CryptoRng + ?Sized>(
-    engine: &dyn Engine,
-    candidate: &[u64],
-    rounds: usize,
-    rng: &mut R,
-) -> bool {
-    let mut minus_one = Zeroizing::new(candidate.to_vec());
-    if let Some(low) = minus_one.first_mut() {
-        *low -= 1;
-    }
-    let twos = trailing_zeros(&minus_one);
-    let odd = shift_right(&minus_one, twos);
-    let bases: Vec<Limbs> = (0..rounds).map(|_| base(&minus_one, rng)).collect();
-    let mut results = powers(engine, &bases, &odd, candidate);
-    // A base is no witness if its odd power is 1, or if that power squared fewer than `twos` times is -1.
-    let mut one = Zeroizing::new(vec![0; candidate.len()]);
-    limbs::add_small(&mut one, 1);
-    let mut accepted: Vec<Choice> = results.iter().map(|power| power.ct_eq(&one)).collect();
-    for square in 0..twos {
-        if square > 0 {
-            results = powers(engine, &results, &[2], candidate);
-        }
-        for (accepted, power) in accepted.iter_mut().zip(&results) {
-            *accepted |= power.ct_eq(&minus_one);
-        }
-    }
-    accepted.into_iter().all(bool::from)
+/// When a candidate that passed the Fermat test is put to the Miller-Rabin test.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Judge {
+    Now,
+    Later,
 }
 
-/// Each base to the same power, modulo the candidate.
-fn powers(engine: &dyn Engine, bases: &[Limbs], exponent: &[u64], candidate: &[u64]) -> Vec<Limbs> {
-    let zeros = || Zeroizing::new(vec![0; candidate.len()]);
-    let mut results: Vec<Limbs> = bases.iter().map(|_| zeros()).collect();
-    for (bases, results) in bases
-        .chunks(engine.lanes())
-        .zip(results.chunks_mut(engine.lanes()))
-    {
+/// An odd candidate whose top limb is not zero, with the bases of its Miller-Rabin test.
+struct Tested {
+    candidate: Limbs,
+    minus_one: Limbs,
+    /// Twos in the candidate less one, and what is left without them.
+    twos: usize,
+    odd: Limbs,
+    bases: Vec<Limbs>,
+}
+
+impl Tested {
+    fn draw<R: CryptoRng + ?Sized>(candidate: &[u64], rounds: usize, rng: &mut R) -> Self {
+        let mut minus_one = Zeroizing::new(candidate.to_vec());
+        if let Some(low) = minus_one.first_mut() {
+            *low -= 1;
+        }
+        let twos = trailing_zeros(&minus_one);
+        Self {
+            candidate: Zeroizing::new(candidate.to_vec()),
+            twos,
+            odd: shift_right(&minus_one, twos),
+            bases: (0..rounds).map(|_| base(&minus_one, rng)).collect(),
+            minus_one,
+        }
+    }
+
+    fn is_probable_prime(&self, engine: &dyn Engine) -> bool {
+        are_probable_primes(engine, &[self])
+    }
+}
+
+/// The Miller-Rabin test of all these candidates, whose powers the engine computes together.
+fn are_probable_primes(engine: &dyn Engine, all: &[&Tested]) -> bool {
+    let mut rounds: Vec<(&Tested, Limbs, Choice)> = Vec::new();
+    for tested in all {
+        for base in &tested.bases {
+            rounds.push((*tested, base.clone(), Choice::from(0)));
+        }
+    }
+    let mut raised: Vec<_> = rounds
+        .iter_mut()
+        .map(|round| (round.0, &mut round.1))
+        .collect();
+    powers(engine, &mut raised, |tested| &tested.odd);
+    // A base is no witness if its odd power is 1, or if that power squared fewer than `twos` times is -1.
+    for (tested, power, accepted) in &mut rounds {
+        let mut one = Zeroizing::new(vec![0; tested.candidate.len()]);
+        limbs::add_small(&mut one, 1);
+        *accepted = power.ct_eq(&one);
+    }
+    let most = all.iter().map(|tested| tested.twos).max().unwrap_or(0);
+    for square in 0..most {
+        let mut here: Vec<_> = rounds
+            .iter_mut()
+            .filter(|(tested, ..)| square < tested.twos)
+            .collect();
+        if square > 0 {
+            let mut squared: Vec<_> = here
+                .iter_mut()
+                .map(|round| (round.0, &mut round.1))
+                .collect();
+            powers(engine, &mut squared, |_| &[2]);
+        }
+        for (tested, power, accepted) in here {
+            *accepted |= power.ct_eq(&tested.minus_one);
+        }
+    }
+    rounds.iter().all(|(_, _, accepted)| bool::from(*accepted))
+}
+
+/// Raises each base to a power modulo its candidate.
+fn powers<'a>(
+    engine: &dyn Engine,
+    bases: &mut [(&'a Tested, &mut Limbs)],
+    exponent: impl Fn(&'a Tested) -> &'a [u64],
+) {
+    for bases in bases.chunks_mut(engine.lanes()) {
+        let plain: Vec<Limbs> = bases.iter().map(|(_, base)| (*base).clone()).collect();
         let mut jobs: Vec<Modexp<'_>> = bases
-            .iter()
-            .zip(results)
-            .map(|(base, result)| Modexp {
+            .iter_mut()
+            .zip(&plain)
+            .map(|((tested, result), base)| Modexp {
                 base,
-                exponent,
-                modulus: candidate,
+                exponent: exponent(tested),
+                modulus: &tested.candidate,
                 result,
             })
             .collect();
         engine.modexp_batch(&mut jobs);
     }
-    results
 }
+
+/// Records what a generator gives, to give it once more. A generator's answers may depend on how much is asked for at once; a search
+/// always asks for the octets of one number.
+struct Tape<'a, R: ?Sized> {
+    rng: &'a mut R,
+    recorded: Vec<Zeroizing<Vec<u8>>>,
+    /// How many of the recorded answers were given again; `None` while recording.
+    given: Option<usize>,
+}
+
+impl<R: CryptoRng + ?Sized> TryRng for Tape<'_, R> {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.rng.next_u32())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.rng.next_u64())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        if let Some(given) = &mut self.given {
+            if let Some(before) = self.recorded.get(*given) {
+                *given += 1;
+                bytes.copy_from_slice(before);
+                return Ok(());
+            }
+            self.rng.fill_bytes(bytes);
+        } else {
+            self.rng.fill_bytes(bytes);
+            self.recorded.push(Zeroizing::new(bytes.to_vec()));
+        }
+        Ok(())
+    }
+}
+
+impl<R: CryptoRng + ?Sized> TryCryptoRng for Tape<'_, R> {}
 
 /// A random base from 2 to n - 2.
 fn base<R: CryptoRng + ?Sized>(minus_one: &[u64], rng: &mut R) -> Limbs {

@@ -77,14 +77,12 @@ pub fn generate_with<R: CryptoRng + ?Sized>(
     }
     let half = bits / 2;
     let search = Search::for_engine(engine, half, e);
-    let p = search.prime(engine, rng, cancel)?;
-    loop {
-        let q = search.prime(engine, rng, cancel)?;
-        if far_apart(&p, &q, half) && limbs::bit_length(&limbs::common_divisor(&p, &q)) <= half - 34
-        {
-            return PrivateKey::from_primes(e, p, q).map(|key| key.with_engine(engine));
-        }
+    let [p, mut q] = search.pair(engine, rng, cancel)?;
+    while !far_apart(&p, &q, half) || limbs::bit_length(&limbs::common_divisor(&p, &q)) > half - 34
+    {
+        q = search.prime(engine, rng, cancel)?;
     }
+    PrivateKey::from_primes(e, p, q).map(|key| key.with_engine(engine))
 }
 
 /// Makes the key that libtpms makes from the same generator; `libtpms` in the crate's root says what that is for. The prime that

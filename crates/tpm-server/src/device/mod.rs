@@ -132,6 +132,8 @@ impl Device {
             unsaved: false,
             suspended: false,
             saved: None,
+            left: None,
+            arrived: false,
             staged_permanent: None,
             staged_volatile: None,
             buffer_size: None,
@@ -160,11 +162,25 @@ impl Device {
     /// Executes one command, at `locality` if one is given, and appends the whole response to `out`. By then everything that the
     /// response promises is durable. A TPM without power answers `TPM_RC_FAILURE`; one whose power fails, nothing.
     pub async fn execute(&self, command: &[u8], locality: Option<u8>, out: &mut Vec<u8>) {
-        match self.try_execute(command, locality, out).await {
+        drop(self.execute_and_leave(command, locality, out).await);
+    }
+
+    /// The same for who has the answer sent first: the stack is wiped when what this returns is dropped, which has to be on this
+    /// thread, before it does anything else.
+    pub(crate) async fn execute_and_leave(
+        &self,
+        command: &[u8],
+        locality: Option<u8>,
+        out: &mut Vec<u8>,
+    ) -> Option<WipedStack> {
+        let begun = self.tracer.begin(out.len());
+        let wiped = WipedStack::after(command);
+        match self.run_and_answer(begun, command, locality, out).await {
             Ok(()) | Err(Refused::PowerCut) => {}
             Err(Refused::Off) => out.extend(bare_response(rc::FAILURE)),
             Err(Refused::Storage) => out.extend(bare_response(rc::NV_UNAVAILABLE)),
         }
+        wiped
     }
 
     pub(crate) async fn try_execute(
@@ -174,7 +190,7 @@ impl Device {
         out: &mut Vec<u8>,
     ) -> Result<(), Refused> {
         let begun = self.tracer.begin(out.len());
-        let _wiped = touches_secrets(command).then(WipedStack::afterwards);
+        let _wiped = WipedStack::after(command);
         self.run_and_answer(begun, command, locality, out).await
     }
 
@@ -338,11 +354,16 @@ pub fn wipe_stack() {
 }
 
 /// Wipes the stack when it goes: made first in a function, it goes last.
-struct WipedStack;
+pub(crate) struct WipedStack;
 
 impl WipedStack {
     fn afterwards() -> Self {
         Self
+    }
+
+    /// For a command, if it may leave something to wipe.
+    fn after(command: &[u8]) -> Option<Self> {
+        touches_secrets(command).then(Self::afterwards)
     }
 }
 
@@ -374,6 +395,11 @@ struct Inner {
     /// The volatile state was stored and nothing has happened since.
     suspended: bool,
     saved: Option<Stored>,
+    /// The permanent state that was read last to go elsewhere. Nothing has been asked of the TPM since.
+    left: Option<Zeroizing<Vec<u8>>>,
+    /// The TPM came here in the midst of its work, from a host with the same storage, and has not been asked anything: its source may
+    /// yet take it back.
+    arrived: bool,
     /// State from another host, to be taken up at the next power-on.
     staged_permanent: Option<Zeroizing<Vec<u8>>>,
     staged_volatile: Option<Zeroizing<Vec<u8>>>,
@@ -462,6 +488,8 @@ impl Inner {
             self.unsaved = true;
         }
         self.blob = None;
+        self.left = None;
+        self.arrived = false;
     }
 
     async fn settle_and_answer(&mut self, out: &mut Vec<u8>) {

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{Device, DeviceError, Inner, StartupKind, WipedStack, wipe_stack};
 use crate::frame::{rc, response_code};
+use crate::store::Stored;
 use crate::trace::Event;
 
 const SHUTDOWN_STATE: [u8; 12] = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 1, 0x45, 0, 1];
@@ -46,11 +47,16 @@ impl Device {
         self.lock().await.cut_power().await;
     }
 
-    /// Takes the power away and gives the storage up: the end of this device.
+    /// Takes the power away and gives the storage up: the end of this device. A TPM that its source may yet take back leaves the
+    /// storage as that expects it.
     pub async fn close(&self) {
         let _wiped = WipedStack::afterwards();
         let mut inner = self.lock().await;
-        inner.cut_power().await;
+        if inner.arrived && self.signals.powered() {
+            inner.without_power();
+        } else {
+            inner.cut_power().await;
+        }
         inner.give_store_up();
     }
 
@@ -71,6 +77,9 @@ impl Device {
     /// Gives the TPM power and starts it, as a machine that is switched on: one that goes on from a stored volatile state is shut
     /// down in order first.
     pub async fn boot(&self, kind: StartupKind) -> Result<(), DeviceError> {
+        if kind == StartupKind::Clear && self.boot_new().await? {
+            return Ok(());
+        }
         self.power_on().await?;
         match self.startup(kind).await {
             Err(DeviceError::Startup(rc::INITIALIZE)) => {
@@ -80,6 +89,14 @@ impl Device {
             }
             outcome => outcome,
         }
+    }
+
+    /// Manufactures and starts a TPM, if there is none. It is stored once, when it was started: before, nobody can know of it.
+    async fn boot_new(&self) -> Result<bool, DeviceError> {
+        let _wiped = WipedStack::afterwards();
+        let mut inner = self.lock().await;
+        inner.cut_power().await;
+        inner.boot_new().await
     }
 
     /// Sends `TPM2_Startup`, as firmware would.
@@ -104,13 +121,19 @@ impl Inner {
             return Ok(());
         }
         let found = self.store.load()?;
+        // A host to which the state went has stored what went there.
+        let went_and_came = |found: &Stored| {
+            found.volatile.is_none() && Some(&found.permanent) == self.left.as_ref()
+        };
         if let Some(saved) = &self.saved
             && found.as_ref() != Some(saved)
+            && !found.as_ref().is_some_and(went_and_came)
         {
             self.store.release();
             return Err(DeviceError::Overtaken);
         }
         self.saved = found;
+        self.left = None;
         self.holds_store = true;
         self.incoming = false;
         Ok(())
@@ -141,10 +164,7 @@ impl Inner {
                 self.replace_tpm(tpm);
             }
             None => {
-                let profile = self.settings.profile.take().unwrap_or_default();
-                let platform = (self.settings.platform)(&self.signals);
-                let made = catch_unwind(AssertUnwindSafe(|| Tpm::new(profile, platform)));
-                self.replace_tpm(made.map_err(|_| DeviceError::FailureMode)?);
+                self.manufacture()?;
                 if let Err(error) = self.save(None).await {
                     self.tpm = None;
                     return Err(error.into());
@@ -153,6 +173,40 @@ impl Inner {
         }
         self.fresh = true;
         Ok(())
+    }
+
+    fn manufacture(&mut self) -> Result<(), DeviceError> {
+        let profile = self.settings.profile.take().unwrap_or_default();
+        let platform = (self.settings.platform)(&self.signals);
+        let made = catch_unwind(AssertUnwindSafe(|| Tpm::new(profile, platform)));
+        self.replace_tpm(made.map_err(|_| DeviceError::FailureMode)?);
+        Ok(())
+    }
+
+    async fn boot_new(&mut self) -> Result<bool, DeviceError> {
+        self.hold_store()?;
+        let is_new = self.saved.is_none() && self.tpm.is_none() && !self.failed;
+        if !is_new || self.staged_permanent.is_some() || self.staged_volatile.is_some() {
+            return Ok(false);
+        }
+        self.manufacture()?;
+        self.unsaved = true;
+        self.suspended = false;
+        self.blob = None;
+        self.tracer.happened(|| Event::PowerOn { resumed: false });
+        let (code, settled) = self.run_own(&STARTUP_CLEAR).await;
+        let outcome = match (code, settled) {
+            (_, Err(error)) => Err(error.into()),
+            (Some(rc::SUCCESS), Ok(())) => Ok(true),
+            (code, Ok(())) => Err(DeviceError::Startup(code.unwrap_or(rc::FAILURE))),
+        };
+        if outcome.is_err() {
+            self.tpm = None;
+            self.tracer.happened(|| Event::PowerOff);
+        } else {
+            self.signals.set_powered(true);
+        }
+        outcome
     }
 
     /// A TPM with this permanent state, beside the present one.
@@ -217,7 +271,9 @@ impl Inner {
         }
         self.settings.profile = None;
         self.fresh = false;
-        self.come_up(resumed).await
+        self.come_up(resumed).await?;
+        self.arrived = resumed && std::mem::take(&mut self.settings.incoming);
+        Ok(())
     }
 
     async fn come_up(&mut self, resumed: bool) -> Result<(), DeviceError> {
@@ -235,10 +291,14 @@ impl Inner {
             if self.settings.auto_shutdown && !self.suspended && self.holds_store {
                 self.shut_down_in_order().await;
             }
-            self.signals.set_powered(false);
-            self.tracer.happened(|| Event::PowerOff);
-            self.blob = None;
+            self.without_power();
         }
+    }
+
+    fn without_power(&mut self) {
+        self.signals.set_powered(false);
+        self.tracer.happened(|| Event::PowerOff);
+        self.blob = None;
     }
 
     /// Sends the Shutdown that the guest did not send: with the state, so that the next Startup may be of either kind.

@@ -22,6 +22,31 @@ async fn without_power_every_command_fails() {
 }
 
 #[tokio::test]
+async fn a_new_tpm_that_is_started_at_once_is_stored_once_or_not_at_all() {
+    let world = World::default();
+    world.saving_fails.store(true, Ordering::SeqCst);
+    let device = world.device();
+    for _ in 0..2 {
+        let refused = device.boot(StartupKind::Clear).await;
+        assert!(matches!(refused, Err(DeviceError::Store(_))), "{refused:?}");
+        assert!(!device.is_on());
+        assert_eq!(world.stored(), None);
+    }
+    world.saving_fails.store(false, Ordering::SeqCst);
+    let before = world.saves();
+    device.boot(StartupKind::Clear).await.unwrap();
+    assert_eq!(world.saves(), before + 1);
+    let measured = execute(&device, &pcr_extend()).await;
+    assert!(succeeded(&measured));
+    assert_eq!(execute(&device, &STARTUP).await, INITIALIZE);
+    // As after kill -9: it is the same TPM, and it was started.
+    let stored = world.stored();
+    assert!(stored.is_some());
+    device.boot(StartupKind::Clear).await.unwrap();
+    assert!(succeeded(&execute(&device, &pcr_read()).await));
+}
+
+#[tokio::test]
 async fn what_was_answered_is_stored() {
     let world = World::default();
     let device = world.started().await;

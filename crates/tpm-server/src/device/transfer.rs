@@ -60,7 +60,11 @@ impl Device {
             StateKind::Volatile => inner.engine(|tpm| tpm.volatile_state()),
             StateKind::SaveState => return Ok(None),
         };
-        let blob = pack(&state.ok_or(DeviceError::FailureMode)?);
+        let state = state.ok_or(DeviceError::FailureMode)?;
+        let blob = pack(&state);
+        if kind == StateKind::Permanent {
+            inner.left = Some(state);
+        }
         if let Ok(blob) = &blob {
             inner.blob = Some((kind, blob.clone()));
         }

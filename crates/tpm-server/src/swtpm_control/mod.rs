@@ -189,15 +189,16 @@ impl Channel {
                 device.power_off().await;
                 Response::new(result::SUCCESS)
             }
-            Code::Shutdown => {
-                device.power_off().await;
-                match self.server.options().after_shutdown {
-                    AfterShutdown::End => Response::new(result::SUCCESS).last(),
-                    AfterShutdown::PowerCycle(startup) => {
-                        done(for_next_machine(&device, startup).await)
-                    }
+            Code::Shutdown => match self.server.options().after_shutdown {
+                AfterShutdown::End => {
+                    device.close().await;
+                    Response::new(result::SUCCESS).last()
                 }
-            }
+                AfterShutdown::PowerCycle(startup) => {
+                    device.power_off().await;
+                    done(for_next_machine(&device, startup).await)
+                }
+            },
             // QEMU reads the bit whatever the result, and asks before the first INIT too.
             Code::GetTpmEstablished => established(result::SUCCESS, device.established().await),
             Code::ResetTpmEstablished => match fields.byte() {

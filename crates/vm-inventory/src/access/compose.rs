@@ -81,6 +81,16 @@ impl Scoped {
         self.act(|operations| operations.power_vapp(&vapp, power))
     }
 
+    /// See [`crate::Operations::discard_suspended_vapp`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn discard_suspended_vapp(&self, vapp: &str) -> Result<Job> {
+        let vapp = exact(&self.own_vapp(vapp)?);
+        self.principal.need(Right::Power)?;
+        self.act(|operations| operations.discard_suspended_vapp(&vapp))
+    }
+
     /// What [`Self::power_vapp`] would do.
     ///
     /// # Errors

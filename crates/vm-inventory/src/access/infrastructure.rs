@@ -2,9 +2,9 @@
 
 use super::{Right, Scoped};
 use crate::audit::{AuditCheck, AuditEntry};
-use crate::model::{CloudSettings, Datastore, Organization, Privilege, Role, VCenter};
+use crate::model::{CloudSettings, Datastore, Organization, Privilege, Role, User, VCenter};
 use crate::operation::{
-    BackupFile, CreateProvider, CreateVCenter, CreateVdc, Job, KeyUse, ProviderStatus,
+    BackupFile, CreateProvider, CreateVCenter, CreateVdc, Job, KeyUse, Preview, ProviderStatus,
     ProviderView, RekeyAll, RestoreProvider, UserView, VdcView,
 };
 use crate::{Name, Result};
@@ -207,6 +207,15 @@ impl Scoped {
         self.act(|operations| operations.rekey_provider(name, request))
     }
 
+    /// What [`Self::rekey_provider`] would do.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview_rekey_provider(&self, name: &Name, request: &RekeyAll) -> Result<Preview> {
+        self.manage_keys(Privilege::Recrypt)?;
+        self.operations.preview_rekey_provider(name, request)
+    }
+
     pub(super) fn manage_keys(&self, privilege: Privilege) -> Result<()> {
         self.principal.need(Right::Infrastructure)?;
         self.principal.need_privilege(privilege)
@@ -221,6 +230,32 @@ impl Scoped {
         let mut all = self.operations.organizations()?;
         all.retain(|it| self.sees(&it.name));
         Ok(all)
+    }
+
+    /// At most so many of them, after the one of that name; `None` if it is not among them.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn some_organizations(
+        &self,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Option<Vec<Organization>>> {
+        self.principal.need(Right::Look)?;
+        match self.organization() {
+            // Its own is the only one.
+            Some(own) if after.is_none() => Ok(Some(
+                self.operations
+                    .organizations()?
+                    .into_iter()
+                    .filter(|it| it.name == *own)
+                    .collect(),
+            )),
+            Some(own) => Ok(after
+                .filter(|after| *after == own.as_str())
+                .map(|_| Vec::new())),
+            None => self.operations.some_of(None, after, most),
+        }
     }
 
     /// See [`crate::Operations::create_organization`].
@@ -240,6 +275,16 @@ impl Scoped {
         let organization = self.own_organization(organization)?;
         self.principal.need(Right::Organization)?;
         self.operations.users(organization.as_ref())
+    }
+
+    /// At most so many of all that the user sees, after the one of that `ORGANIZATION/NAME`; `None` if it is not among them.
+    ///
+    /// # Errors
+    /// When the inventory fails, or the user may not look at them.
+    pub fn some_users(&self, after: Option<&str>, most: usize) -> Result<Option<Vec<UserView>>> {
+        self.principal.need(Right::Organization)?;
+        let found = self.operations.some_of(self.organization(), after, most)?;
+        Ok(found.map(|users: Vec<User>| users.into_iter().map(UserView::from).collect()))
     }
 
     /// See [`crate::Operations::create_user`].

@@ -7,6 +7,7 @@ mod folders;
 mod infrastructure;
 
 mod packages;
+mod remarks;
 mod scoped;
 mod vapps;
 mod vsphere;

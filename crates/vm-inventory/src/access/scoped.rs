@@ -1,7 +1,7 @@
 //! The operations as one user has them: what there is to look at, VMs, snapshots, tasks.
 
 use super::{Principal, Right};
-use crate::lineage::LineageNode;
+use crate::lineage::{self, LineageNode};
 use crate::model::{PowerState, Privilege, Vapp, Vm, VmId};
 use crate::operation::{EditTpm, Job, Operations, Preview, TakeSnapshot, VmView};
 use crate::snapshot::SnapshotTree;
@@ -219,7 +219,7 @@ impl Scoped {
         Ok(id)
     }
 
-    /// What [`Self::power_on`] or [`Self::power_off`] would do.
+    /// What [`Self::power_on`], [`Self::power_off`] or [`Self::suspend_vm`] would do.
     ///
     /// # Errors
     /// The same.
@@ -240,6 +240,15 @@ impl Scoped {
     pub fn power_off(&self, reference: &str) -> Result<Job> {
         let (_, id) = self.vm_for(reference, Right::Power)?;
         self.act(|operations| operations.power_off(&id))
+    }
+
+    /// See [`Operations::suspend_vm`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn suspend_vm(&self, reference: &str) -> Result<Job> {
+        let (_, id) = self.vm_for(reference, Right::Power)?;
+        self.act(|operations| operations.suspend_vm(&id))
     }
 
     /// What [`Self::edit_tpm`] asks for besides the operation's own rules.
@@ -447,18 +456,17 @@ impl Scoped {
     ///
     /// # Errors
     /// When the user sees no such VM.
-    pub fn lineage(&self, vm: &str) -> Result<Option<LineageNode>> {
+    pub fn lineage(&self, vm: &str) -> Result<Vec<LineageNode>> {
         let (vm, id) = self.vm_for(vm, Right::Look)?;
         let tree = self.operations.lineage(&id)?;
         let Some(organization) = self.organization() else {
             return Ok(tree);
         };
-        let seen = |vm: VmId| self.operations.inventory().index().is_of(vm, organization);
-        let trees = tree.map(|tree| visible(tree, organization, &seen));
-        Ok(trees
-            .unwrap_or_default()
-            .into_iter()
-            .find(|tree| holds(tree, vm.id)))
+        let inventory = self.operations.inventory();
+        Ok(lineage::visible(tree, vm.id, |tpm| {
+            inventory.index().is_of(tpm.vm, organization)
+                || tpm.organization.as_ref() == Some(organization)
+        }))
     }
 
     /// Every task that the user sees, the newest first.
@@ -529,35 +537,6 @@ impl Scoped {
 /// What means this vApp and nothing else.
 pub(super) fn exact(vapp: &Vapp) -> String {
     format!("{}/{}", vapp.organization, vapp.name)
-}
-
-/// The parts of a tree that an organization sees.
-fn visible(
-    mut node: LineageNode,
-    organization: &Name,
-    seen: &impl Fn(VmId) -> bool,
-) -> Vec<LineageNode> {
-    let own =
-        |tpm: &crate::Lineage| seen(tpm.vm) || tpm.organization.as_ref() == Some(organization);
-    let children = std::mem::take(&mut node.children);
-    let mut parts: Vec<LineageNode> = children
-        .into_iter()
-        .flat_map(|child| visible(child, organization, seen))
-        .collect();
-    if !own(&node.tpm) {
-        // Its children say whom they come from.
-        for part in &mut parts {
-            let source = part.tpm.source.take();
-            part.tpm.source = source.filter(|source| source.id != node.tpm.vm);
-        }
-        return parts;
-    }
-    node.children = parts;
-    vec![node]
-}
-
-fn holds(tree: &LineageNode, vm: VmId) -> bool {
-    tree.tpm.vm == vm || tree.children.iter().any(|child| holds(child, vm))
 }
 
 /// An error for what the user names and cannot know of.

@@ -120,6 +120,7 @@ fn on_vm(scoped: &Scoped, vm: &str) -> Vec<(&'static str, Result<()>)> {
         ("vm", scoped.vm(vm).map(|_| ())),
         ("delete_vm", job(scoped.delete_vm(vm))),
         ("power_on", job(scoped.power_on(vm, false))),
+        ("suspend_vm", job(scoped.suspend_vm(vm))),
         ("power_off", job(scoped.power_off(vm))),
         (
             "clone_vm",

@@ -73,6 +73,15 @@ impl Scoped {
         Ok(vdcs)
     }
 
+    /// At most so many of them, after the one of that `ORGANIZATION/NAME`; `None` if it is not among them.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn some_vdcs(&self, after: Option<&str>, most: usize) -> Result<Option<Vec<VdcView>>> {
+        self.principal.need(Right::Look)?;
+        self.operations.some_vdcs(self.organization(), after, most)
+    }
+
     pub(super) fn sees(&self, organization: &Name) -> bool {
         self.organization().is_none_or(|own| own == organization)
     }
@@ -245,7 +254,7 @@ impl Scoped {
         self.operations.preview_move_vapp(&vapp, &request)
     }
 
-    fn may_delete_vapp(&self, vapp: &str) -> Result<String> {
+    pub(super) fn may_delete_vapp(&self, vapp: &str) -> Result<String> {
         let vapp = self.own_vapp(vapp)?;
         self.principal.need(Right::Build)?;
         Ok(exact(&vapp))
@@ -278,6 +287,25 @@ impl Scoped {
         let mut catalogs = self.operations.catalogs()?;
         catalogs.retain(|it| self.sees(&it.organization));
         Ok(catalogs)
+    }
+
+    /// At most so many of them, after the one of that `ORGANIZATION/NAME`; `None` if it is not among them.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn some_catalogs(&self, after: Option<&str>, most: usize) -> Result<Option<Vec<Catalog>>> {
+        self.principal.need(Right::Look)?;
+        self.operations.some_of(self.organization(), after, most)
+    }
+
+    /// See [`crate::Operations::capture_over`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn capture_over(&self, old: &str, request: &Capture) -> Result<Job> {
+        let request = self.may_capture(request)?;
+        let (_, old) = self.own_template(old)?;
+        self.act(|operations| operations.capture_over(&old, &request))
     }
 
     /// See [`crate::Operations::create_catalog`].

@@ -3,7 +3,10 @@
 use super::{Right, Scoped};
 use crate::key_server::{KeyServer, Secret};
 use crate::model::Privilege;
-use crate::operation::{EncryptVm, Job, KeyState, ProviderView, Relocate, VmHardware};
+use crate::operation::{
+    EncryptVm, Job, KeyState, ProviderView, Relocate, VCenterOptions, VmHardware,
+};
+use crate::provisioning::TpmProvisioning;
 use crate::{CloneVm, Name, Rekey, Result};
 
 impl Scoped {
@@ -218,5 +221,23 @@ impl Scoped {
     pub fn key_state(&self, vcenter: &Name, provider: &Name, key_id: &str) -> Result<KeyState> {
         self.need_keys(Privilege::ReadKeyServersInfo)?;
         self.operations.key_state(vcenter, provider, key_id)
+    }
+
+    /// See [`crate::Operations::vcenter_options`].
+    ///
+    /// # Errors
+    /// When there is no such vCenter, or the user may not see it.
+    pub fn vcenter_options(&self, vcenter: &Name) -> Result<VCenterOptions> {
+        self.principal.need(Right::Look)?;
+        self.operations.vcenter_options(vcenter)
+    }
+
+    /// See [`crate::Operations::set_clone_policy`].
+    ///
+    /// # Errors
+    /// The operation's, or that the user may not do it.
+    pub fn set_clone_policy(&self, vcenter: &Name, policy: TpmProvisioning) -> Result<()> {
+        self.principal.need(Right::Infrastructure)?;
+        self.act(|operations| operations.set_clone_policy(vcenter, policy))
     }
 }

@@ -118,6 +118,17 @@ impl FromStr for EkAlgorithm {
     }
 }
 
+/// The hash of which a signature is one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SignatureHash {
+    /// SHA-1.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
 /// What a certificate says, for lists and pages.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CertificateFacts {
@@ -320,6 +331,18 @@ pub trait Certifier: Send + Sync {
     /// # Errors
     /// When it is none.
     fn facts(&self, certificate: &Der) -> Result<CertificateFacts, TpmMakerError>;
+
+    /// Checks that `signature` is one of `message` by the key of a certificate (PEM): by PKCS #1 1.5 or ECDSA. Says whose it is.
+    ///
+    /// # Errors
+    /// When it is not, or the certificate is none.
+    fn signer(
+        &self,
+        certificate: &str,
+        hash: SignatureHash,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<CertificateFacts, TpmMakerError>;
 
     /// The list of what an authority revoked.
     ///

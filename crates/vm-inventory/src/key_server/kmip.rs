@@ -2,6 +2,7 @@
 
 use super::{KeyServer, ServerStatus, Servers};
 use kmip_client::{Client, Error, Limits, Settings, Trust};
+use std::time::Duration;
 use vm_store::key_provider::{Kek, KeyPurpose, KeySource};
 use vm_store::{KeyId, KeyProviderError, KeyServerFault};
 use zeroize::Zeroizing;
@@ -18,6 +19,7 @@ pub(crate) fn settings(
     certificate: &str,
     key: Zeroizing<Vec<u8>>,
 ) -> Result<Settings, KeyProviderError> {
+    let (limit, usual) = (setup.time_limit.map(Duration::from_secs), Limits::default());
     let servers: Result<Vec<_>, _> = setup.servers.iter().map(|server| server.parse()).collect();
     Ok(Settings {
         provider: provider.to_owned(),
@@ -33,7 +35,9 @@ pub(crate) fn settings(
         limits: Limits {
             // A VM's power-on waits for this; who can wait longer asks again.
             rounds: 2,
-            ..Limits::default()
+            connect: limit.unwrap_or(usual.connect),
+            request: limit.unwrap_or(usual.request),
+            ..usual
         },
     })
 }

@@ -18,6 +18,9 @@ use zeroize::Zeroizing;
 /// For how long a fetched key is kept in memory if nobody says otherwise: a working day's outage of the key server stops no VM.
 pub const KEEP_KEYS: u64 = 24 * 60 * 60;
 
+/// A power-on waits for so long for each of the servers, at most.
+const LONGEST_TIME_LIMIT: u64 = 600;
+
 /// A provider at key servers, as the inventory has it. Nothing in it is secret.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct KeyServer {
@@ -33,6 +36,9 @@ pub struct KeyServer {
     pub server_certificates: String,
     /// For how many seconds a fetched key is kept in memory.
     pub keep_keys: u64,
+    /// How many seconds a server may take for a connection, and for an answer, if somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<u64>,
     /// What people call the servers, by `HOST:PORT`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub names: BTreeMap<String, String>,
@@ -78,6 +84,9 @@ pub struct KeyServerRequest {
     /// For how many seconds a fetched key is kept in memory; a day if left out.
     #[serde(default)]
     pub keep_keys: Option<u64>,
+    /// How many seconds a server may take for a connection, and for an answer, 1 to 600; 5 and 10 if left out.
+    #[serde(default)]
+    pub time_limit: Option<u64>,
 }
 
 impl KeyServerRequest {
@@ -120,6 +129,7 @@ impl KeyServerRequest {
             client_certificate: self.client_certificate.clone(),
             server_certificates: self.server_certificates.clone(),
             keep_keys: self.keep_keys.unwrap_or(KEEP_KEYS),
+            time_limit: self.checked_time_limit()?,
             names: BTreeMap::new(),
             request: None,
         })
@@ -127,6 +137,17 @@ impl KeyServerRequest {
 }
 
 impl KeyServerRequest {
+    fn checked_time_limit(&self) -> Result<Option<u64>> {
+        match self.time_limit {
+            Some(seconds) if !(1..=LONGEST_TIME_LIMIT).contains(&seconds) => {
+                Err(Error::BadValue(format!(
+                    "a time limit for key servers is 1 to {LONGEST_TIME_LIMIT} seconds, not {seconds}"
+                )))
+            }
+            limit => Ok(limit),
+        }
+    }
+
     /// Checks what can be checked of a trusted provider without asking its servers.
     pub(crate) fn checked_trusted(&self) -> Result<KeyServer> {
         let bad = |text: &str| Err(Error::BadValue(text.to_owned()));
@@ -151,6 +172,7 @@ impl KeyServerRequest {
             client_certificate: None,
             server_certificates: self.server_certificates.clone(),
             keep_keys: self.keep_keys.unwrap_or(KEEP_KEYS),
+            time_limit: self.checked_time_limit()?,
             names: BTreeMap::new(),
             request: None,
         })
@@ -206,6 +228,20 @@ mod tests {
             client_key: None,
             server_certificates: String::new(),
             keep_keys: None,
+            time_limit: None,
+        }
+    }
+
+    #[test]
+    fn a_time_limit_is_a_while_and_not_for_ever() {
+        for (limit, good) in [(0, false), (1, true), (600, true), (601, false)] {
+            let mut request = request();
+            request.time_limit = Some(limit);
+            request.host_tpm = Some("device:/dev/tpmrm0".to_owned());
+            match request.checked_trusted() {
+                Ok(setup) => assert!(good && setup.time_limit == Some(limit)),
+                Err(error) => assert!(!good && error.to_string().contains("1 to 600"), "{error}"),
+            }
         }
     }
 

@@ -15,10 +15,13 @@ pub struct Catalog {
     pub organization: Name,
     /// Its name, unique in the organization.
     pub name: Name,
-    /// The vCenter that holds its templates.
+    /// The vCenter that holds its templates; of a catalog that is `anywhere`, those that come from nowhere, such as packages.
     pub vcenter: Name,
     /// Where their files go.
     pub datastore: Name,
+    /// Whether it was made for no virtual data center: what is saved in it stays at the vCenter and on the datastore of its source.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anywhere: bool,
     /// Whether other organizations may subscribe to it.
     #[serde(default)]
     pub published: bool,

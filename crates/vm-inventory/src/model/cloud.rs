@@ -168,6 +168,9 @@ pub struct User {
     pub password: String,
     /// When the user was added.
     pub created: Timestamp,
+    /// Whether the user is kept from logging in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
 }
 
 impl Record for User {

@@ -178,6 +178,24 @@ impl Provider {
     }
 }
 
+/// When a native key provider was last backed up: its key was written into a file.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct ProviderBackup {
+    /// The provider's vCenter.
+    pub(crate) vcenter: Name,
+    /// The provider.
+    pub(crate) provider: Name,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
+impl Record for ProviderBackup {
+    const PREFIX: &'static str = "provider-backup/";
+    fn key(&self) -> String {
+        format!("{}{}/{}", Self::PREFIX, self.vcenter, self.provider)
+    }
+}
+
 /// A folder that holds VM folders. Several vCenters may share it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Datastore {
@@ -232,6 +250,8 @@ pub enum PowerState {
     On,
     /// It does not.
     Off,
+    /// It does not, and its TPM goes on from where it was when it runs again. Where a VM has to be off, this is not enough.
+    Suspended,
 }
 
 impl fmt::Display for PowerState {
@@ -239,7 +259,20 @@ impl fmt::Display for PowerState {
         f.pad(match self {
             Self::On => "on",
             Self::Off => "off",
+            Self::Suspended => "suspended",
         })
+    }
+}
+
+impl PowerState {
+    /// The state as a sentence about a VM says it.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::On => "powered on",
+            Self::Off => "powered off",
+            Self::Suspended => "suspended",
+        }
     }
 }
 

@@ -4,8 +4,9 @@
 //! went are left to remove, which can be repeated. So a vApp is there as a whole or not at all.
 
 use super::pace::Pace;
+use super::plan::as_busy;
 use super::power::side_by_side;
-use super::{Job, Operations, VmHardware, lock};
+use super::{Hold, Job, Operations, Remarks, VmHardware, lock};
 use crate::files::{StagedFile, Staging, contents};
 use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry, Leftovers};
@@ -39,6 +40,8 @@ const NOTES: usize = 24;
 pub(super) struct Source {
     pub(super) vm: Vm,
     pub(super) datastore: Datastore,
+    /// The snapshot of it that is meant, instead of its present state.
+    pub(super) snapshot: Option<Uuid>,
 }
 
 /// What happens to the files of one VM.
@@ -98,7 +101,11 @@ pub(super) struct Plan {
     pub(super) target: (TargetKind, VmId, Name),
     /// The VMs, vApps and templates that no other operation may touch meanwhile.
     pub(super) busy: Vec<(VmId, Name)>,
+    /// The templates that are read, and that nobody may remove meanwhile.
+    pub(super) reads: Vec<(VmId, Name)>,
     pub(super) failures: Vec<Failure>,
+    /// What speaks against the choice for VMs of which it changes nothing, having no TPM. It counts if those with one say nothing of it.
+    pub(super) idle_choice: Option<Failure>,
     pub(super) items: Vec<Item>,
     /// VMs that go, records and files.
     pub(super) removals: Vec<Vm>,
@@ -122,7 +129,9 @@ impl Plan {
             organization: None,
             target,
             busy: Vec::new(),
+            reads: Vec::new(),
             failures: Vec::new(),
+            idle_choice: None,
             items: Vec::new(),
             removals: Vec::new(),
             expects: Transaction::default(),
@@ -140,6 +149,15 @@ impl Plan {
         }
     }
 
+    /// Makes VMs of a template: any number of operations may do that at a time, and it stays as long as one of them needs it.
+    pub(super) fn read(&mut self, template: &Stored<Template>) {
+        self.expects.unchanged(template);
+        let id = as_busy(template.record.id);
+        if self.reads.iter().all(|(known, _)| *known != id) {
+            self.reads.push((id, template.record.name.clone()));
+        }
+    }
+
     /// Two VMs of one name in one place are a failure.
     pub(super) fn check_names(&mut self, taken: &BTreeSet<Name>) {
         let mut seen = taken.clone();
@@ -153,6 +171,16 @@ impl Plan {
                     .push(Failure::of(Rule::Place, detail).for_vm(&item.vm.name));
             }
         }
+    }
+
+    /// With everything that speaks against it.
+    pub(super) fn settled(mut self) -> Self {
+        if let Some(idle) = self.idle_choice.take()
+            && self.failures.iter().all(|it| it.rule != idle.rule)
+        {
+            self.failures.push(idle);
+        }
+        self
     }
 
     pub(super) fn refuse(&self) -> Result<()> {
@@ -241,13 +269,20 @@ impl Sources {
 impl Operations {
     /// Checks an operation, takes its VMs, checks again now that they are ours, and records the task.
     pub(super) fn accept(self: &Arc<Self>, make: impl Fn(&Self) -> Result<Plan>) -> Result<Job> {
-        let first = make(self)?;
+        let first = make(self)?.settled();
         first.refuse()?;
         let mut busy = Vec::new();
         for (id, name) in &first.busy {
-            busy.push(self.occupy(*id, name, first.doing)?);
+            let hold = Hold {
+                doing: first.doing,
+                removes: !first.removals.is_empty(),
+            };
+            busy.push(self.hold(*id, name, hold)?);
         }
-        let plan = make(self)?;
+        for (id, name) in &first.reads {
+            busy.push(self.keep_to_read(*id, name)?);
+        }
+        let plan = make(self)?.settled();
         plan.refuse()?;
         if let Some((_, name)) = plan.busy.iter().find(|taken| !first.busy.contains(taken)) {
             return Err(Error::Conflict {
@@ -425,7 +460,10 @@ impl Operations {
                 notes.push(format!("{} has no TPM, like {}", vm.name, source.vm.name));
             }
             Work::Like(source, Some(action)) => {
-                let found = sources.contents(self, &source.vm)?;
+                let found = match source.snapshot {
+                    Some(snapshot) => Arc::new(self.contents_at(&source.vm, snapshot)?),
+                    None => sources.contents(self, &source.vm)?,
+                };
                 let state = if *action == TpmAction::Copy {
                     notes.push(format!("copy: {} keeps the endorsement key, seeds, NV indices, persistent keys and sealed data of {}", vm.name, source.vm.name));
                     self.copy_of(&source.vm, &found, &mut vm)?
@@ -490,6 +528,7 @@ impl Operations {
             transaction.remove_key(GenerationFloor::key_of(vm.id));
             transaction.remove_key(SnapshotTree::key_of(vm.id));
             transaction.remove_key(VmHardware::key_of(vm.id));
+            transaction.remove_key(Remarks::key_of(&vm.id.to_string()));
             // A VM of a template has no name on the vCenter; the VM that has it may be another.
             if self.inventory.holder(&vm.name_key())? == Some(vm.id) {
                 transaction.remove_key(vm.name_key());
@@ -565,7 +604,10 @@ impl Operations {
                 template.vms = vms;
                 transaction.put(&*template)?;
             }
-            Outcome::Gone(key) => transaction.remove_key(key),
+            Outcome::Gone(key) => {
+                transaction.remove_key(Remarks::key_of(&task.vm.to_string()));
+                transaction.remove_key(key);
+            }
         }
         if let Some(entry) = self.journal_entry(task.id)? {
             if left.is_empty() {

@@ -1,7 +1,7 @@
 //! Catalogs that follow a published one: they take over what that offers, renew what has changed there, and drop what is gone.
 
 use super::batch::{Outcome, Plan};
-use super::plan::{Wanted, as_busy};
+use super::plan::Wanted;
 use super::template::Header;
 use super::{Job, Operations, Preview};
 use crate::inventory::Stored;
@@ -118,25 +118,19 @@ impl Operations {
             provisioning: TpmProvisioning::Replace,
         };
         let operation = Operation::SyncCatalogTemplate;
-        let (mut plan, place) = self.plan_template_anew(&catalog, header, operation)?;
-        if let Outcome::NewTemplate(mut template) = plan.outcome {
+        let mut plan = self.plan_template_anew(&catalog, header, operation)?;
+        let place = self.place_on_shelf(&catalog.record)?;
+        if let Outcome::NewTemplate(template) = &mut plan.outcome {
             template.synced_from = Some(source.record.id);
-            plan.outcome = match present {
-                None => Outcome::NewTemplate(template),
-                Some(old) => {
-                    let busy = (as_busy(old.record.id), old.record.name.clone());
-                    plan.busy.push(busy);
-                    plan.expects.unchanged(old);
-                    plan.removals.clone_from(&old.record.vms);
-                    plan.notes.push(format!(
-                        "{} takes the place of the one taken over earlier",
-                        old.record.name
-                    ));
-                    Outcome::RenewedTemplate(template)
-                }
-            };
         }
-        plan.expects.unchanged(&source);
+        if let Some(old) = present {
+            Self::in_the_place_of(&mut plan, old);
+            plan.notes.push(format!(
+                "{} takes the place of the one taken over earlier",
+                old.record.name
+            ));
+        }
+        plan.read(&source);
         for vm in &source.record.vms {
             let wanted = Wanted {
                 operation,
@@ -145,6 +139,7 @@ impl Operations {
                 asked: None,
                 stored: Some(TpmAction::Replace),
                 moves: false,
+                by_name: false,
             };
             self.plan_from(&mut plan, &place, wanted)?;
         }

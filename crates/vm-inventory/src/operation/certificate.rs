@@ -375,10 +375,10 @@ impl Operations {
                 vm: vm.name.clone(),
             });
         }
-        if vm.power == PowerState::On {
+        if vm.power != PowerState::Off {
             return Err(Error::Power {
                 vm: vm.name.clone(),
-                is: PowerState::On,
+                is: vm.power,
                 hint: "its certificates are changed while it is off; power it off with `vtpm vm stop`",
             });
         }

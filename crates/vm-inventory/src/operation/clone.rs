@@ -11,6 +11,7 @@ use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
+use uuid::Uuid;
 use vm_store::{Contents, SectionKind};
 
 /// A request to clone a VM.
@@ -28,6 +29,9 @@ pub struct CloneVm {
     /// Where the clone's files go; if left out, the source's datastore if the vCenter sees it, otherwise the first one that it sees.
     #[serde(default)]
     pub datastore: Option<Name>,
+    /// The snapshot of the source that the clone begins from, instead of what the source is now.
+    #[serde(skip)]
+    pub snapshot: Option<Uuid>,
 }
 
 impl Operations {
@@ -56,7 +60,7 @@ impl Operations {
     /// # Errors
     /// When something that the request names does not exist.
     pub fn preview_clone_vm(&self, source: &str, request: &CloneVm) -> Result<Preview> {
-        self.preview_of(|this| this.plan_clone(VmId(uuid::Uuid::nil()), source, request))
+        self.preview_of(|this| this.plan_clone(VmId(Uuid::nil()), source, request))
     }
 
     fn plan_clone(&self, id: VmId, source: &str, request: &CloneVm) -> Result<Plan> {
@@ -77,10 +81,18 @@ impl Operations {
             asked: request.tpm.map(TpmAction::from),
             stored: None,
             moves: false,
+            by_name: true,
+        };
+        let snapshot = match request.snapshot {
+            Some(asked) => Some(self.tree(source.record.id)?.find(&asked.to_string())?.id),
+            None => None,
         };
         self.plan_from(&mut plan, &place, wanted)?;
         for item in &mut plan.items {
             item.vm.id = id;
+            if let Work::Like(from, _) = &mut item.work {
+                from.snapshot = snapshot;
+            }
             if matches!(item.work, Work::Like(_, Some(TpmAction::Copy))) {
                 plan.notes.push(
                     "lost in the copy: sessions, loaded objects and saved contexts; its random numbers are its own".to_owned(),
@@ -105,6 +117,7 @@ impl Operations {
         let mut contents = self.contents_of(source)?;
         // What an interrupted change of a TPM may have left.
         contents.remove(SectionKind::TPM_PERMANENT);
+        contents.remove(SectionKind::TPM_VOLATILE);
         if new_key {
             return self.files.create(vm, datastore, &contents);
         }

@@ -55,7 +55,8 @@ pub struct CreateCatalog {
     /// The organization; the only one there is if left out.
     #[serde(default)]
     pub organization: Option<Name>,
-    /// The virtual data center whose vCenter and datastore hold its templates; the only one there is if left out.
+    /// The virtual data center whose vCenter and datastore hold its templates. If it is left out, templates stay where their sources
+    /// are, and those that have none go to the organization's first virtual data center.
     #[serde(default)]
     pub vdc: Option<String>,
     /// The published catalog that it follows, as `ORGANIZATION/NAME`.
@@ -139,6 +140,78 @@ impl Operations {
         Ok(users.into_iter().map(UserView::from).collect())
     }
 
+    /// Removes a user of an organization, whose sessions end with that.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn remove_user(&self, organization: &Name, name: &Name) -> Result<()> {
+        let stored = self.user(organization, name)?;
+        let mut transaction = Transaction::default();
+        transaction.remove(&stored);
+        self.inventory.commit(transaction)
+    }
+
+    /// Gives a user of an organization another role; who is logged in with the former one logs in again.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn change_user_role(
+        &self,
+        organization: &Name,
+        name: &Name,
+        role: Role,
+    ) -> Result<UserView> {
+        let stored = self.user(organization, name)?;
+        let mut changed = stored.record.clone();
+        changed.role = role;
+        let mut transaction = Transaction::default();
+        transaction.update(&stored, &changed)?;
+        self.inventory.commit(transaction)?;
+        Ok(changed.into())
+    }
+
+    /// Whether somebody of an organization is still the user that logged in.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub fn is_user(&self, principal: &access::Principal) -> Result<bool> {
+        let Some(organization) = &principal.organization else {
+            return Ok(true);
+        };
+        let key = User::key_of(organization.as_str(), principal.name.as_str());
+        let found = self.inventory.find::<User>(&key)?;
+        Ok(found.is_some_and(|user| user.record.role == principal.role && !user.record.disabled))
+    }
+
+    /// Lets a user log in, or keeps the user from it: then sessions end too.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn enable_user(&self, organization: &Name, name: &Name, enabled: bool) -> Result<()> {
+        let stored = self.user(organization, name)?;
+        let mut changed = stored.record.clone();
+        changed.disabled = !enabled;
+        let mut transaction = Transaction::default();
+        transaction.update(&stored, &changed)?;
+        self.inventory.commit(transaction)
+    }
+
+    /// Whether a user of an organization may log in.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn is_enabled(&self, organization: &Name, name: &Name) -> Result<bool> {
+        Ok(!self.user(organization, name)?.record.disabled)
+    }
+
+    fn user(&self, organization: &Name, name: &Name) -> Result<Stored<User>> {
+        let key = User::key_of(organization.as_str(), name.as_str());
+        let found = self.inventory.find::<User>(&key)?;
+        found
+            .filter(|_| !access::is_system(organization.as_str()))
+            .ok_or_else(|| super::plan::missing("user", &format!("{name}@{organization}")))
+    }
+
     /// Adds a user to an organization, or to the system ([`access::SYSTEM`]).
     ///
     /// # Errors
@@ -183,6 +256,7 @@ impl Operations {
             role,
             password: hash.to_string(),
             created: Timestamp::now(),
+            disabled: false,
         };
         let mut transaction = Transaction::default();
         if let Some(organization) = &organization {
@@ -238,7 +312,7 @@ impl Operations {
             .map_or(NOBODY, |user| user.record.password.as_str());
         let fits = is_password(hash, password);
         Ok(found
-            .filter(|_| fits)
+            .filter(|user| fits && !user.record.disabled)
             .map(|user| UserView::from(user.record)))
     }
 
@@ -258,6 +332,45 @@ impl Operations {
     pub fn vdcs(&self) -> Result<Vec<VdcView>> {
         let vdcs: Vec<Vdc> = records(self.inventory.all()?);
         vdcs.into_iter().map(|vdc| self.vdc_view(vdc)).collect()
+    }
+
+    /// At most so many of them, of an organization or of all, after one of them; `None` if that one is not among them.
+    pub(crate) fn some_vdcs(
+        &self,
+        organization: Option<&Name>,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Option<Vec<VdcView>>> {
+        let found: Option<Vec<Vdc>> = self.some_of(organization, after, most)?;
+        let views = found.map(|vdcs| vdcs.into_iter().map(|vdc| self.vdc_view(vdc)).collect());
+        views.transpose()
+    }
+
+    /// At most so many records whose keys are `ORGANIZATION/NAME`, or a name, of an organization or of all, after the one of that key;
+    /// `None` if there is none.
+    pub(crate) fn some_of<T: Record>(
+        &self,
+        organization: Option<&Name>,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Option<Vec<T>>> {
+        let prefix = match organization {
+            Some(organization) => format!("{}{organization}/", T::PREFIX),
+            None => T::PREFIX.to_owned(),
+        };
+        let key = match after {
+            Some(after) => {
+                let key = format!("{}{after}", T::PREFIX);
+                if !key.starts_with(&prefix) || self.inventory.find::<T>(&key)?.is_none() {
+                    return Ok(None);
+                }
+                key
+            }
+            None => String::new(),
+        };
+        Ok(Some(records(
+            self.inventory.some_within(&prefix, &key, most)?,
+        )))
     }
 
     /// Makes a virtual data center.
@@ -344,12 +457,8 @@ impl Operations {
     /// When the name is taken in the organization, or something that it names does not exist.
     pub fn create_catalog(&self, request: CreateCatalog) -> Result<Catalog> {
         let organization = self.organization_or_only(request.organization.as_ref())?;
-        let vdc = self
-            .find_vdc(Some(&organization.record.name), request.vdc.as_deref())?
-            .record;
-        let datastore = self
-            .inventory
-            .datastore_on(&vdc.vcenter, vdc.datastore.as_ref())?;
+        let (vcenter, datastore) =
+            self.shelf_of(&organization.record.name, request.vdc.as_deref())?;
         let subscription = match &request.subscribe {
             Some(reference) => Some(self.subscribable(reference, &organization.record.name)?),
             None => None,
@@ -357,8 +466,9 @@ impl Operations {
         let catalog = Catalog {
             organization: organization.record.name.clone(),
             name: request.name,
-            vcenter: vdc.vcenter,
-            datastore: datastore.record.name,
+            vcenter,
+            datastore,
+            anywhere: request.vdc.is_none(),
             published: false,
             subscription,
             created: Timestamp::now(),
@@ -368,6 +478,28 @@ impl Operations {
         transaction.insert(&catalog)?;
         self.commit_named(transaction, "catalog", &catalog.name, &catalog.organization)?;
         Ok(catalog)
+    }
+
+    /// Where a catalog keeps what comes from nowhere: the vCenter and datastore of a virtual data center.
+    pub(super) fn shelf_of(&self, organization: &Name, vdc: Option<&str>) -> Result<(Name, Name)> {
+        let mut own = match vdc {
+            Some(_) => vec![self.find_vdc(Some(organization), vdc)?],
+            None => self.inventory.all::<Vdc>()?,
+        };
+        own.retain(|vdc| vdc.record.organization == *organization);
+        let first = own
+            .into_iter()
+            .map(|vdc| vdc.record)
+            .min_by_key(|vdc| (vdc.created, vdc.name.clone()));
+        let vdc = match first {
+            Some(vdc) => vdc,
+            // It says what is missing.
+            None => self.find_vdc(Some(organization), vdc)?.record,
+        };
+        let datastore = self
+            .inventory
+            .datastore_on(&vdc.vcenter, vdc.datastore.as_ref())?;
+        Ok((vdc.vcenter, datastore.record.name))
     }
 
     /// Makes two vCenters trust each other's certificates, which everything between them needs.

@@ -5,6 +5,7 @@
 
 use super::batch::{Outcome, Plan};
 use super::plan::{Place, Wanted};
+use super::power::powered;
 use super::{Job, NewVappVm, Operations, VappItem};
 use crate::inventory::Stored;
 use crate::model::{PowerState, Record as _, Template, Vapp, VappMember, Vm};
@@ -201,7 +202,7 @@ impl Operations {
             } => {
                 let mut found: Stored<Template> = self.find_template(template)?;
                 // As it is in the inventory: planning an instance leaves out other VMs of it.
-                plan.expects.unchanged(&found);
+                plan.read(&found);
                 if place
                     .vapp
                     .as_ref()
@@ -263,9 +264,10 @@ impl Operations {
         }
         plan.take(&vm);
         let vm: Vm = vm.record;
-        if vm.power == PowerState::On {
+        if vm.power != PowerState::Off {
             let detail = format!(
-                "it is powered on; power it off first with `vtpm vm stop {}`",
+                "it is {}; power it off first with `vtpm vm stop {}`",
+                powered(vm.power),
                 vm.id
             );
             plan.failures
@@ -295,6 +297,7 @@ fn from<'a>(
         asked: tpm.map(TpmAction::from),
         stored: None,
         moves: false,
+        by_name: false,
     }
 }
 

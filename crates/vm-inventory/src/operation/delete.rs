@@ -1,6 +1,6 @@
 //! Deleting a VM.
 
-use super::{Job, Operations, VmHardware};
+use super::{Job, Operations, Remarks, VmHardware};
 use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
 use crate::lineage::Lineage;
@@ -17,10 +17,10 @@ impl Operations {
     /// When there is no such VM, or it is powered on or busy.
     pub fn delete_vm(self: &Arc<Self>, reference: &str) -> Result<Job> {
         let (vm, busy) = self.occupy_vm(reference, "being deleted")?;
-        if vm.record.power == PowerState::On {
+        if vm.record.power != PowerState::Off {
             return Err(Error::Power {
                 vm: vm.record.name.clone(),
-                is: PowerState::On,
+                is: vm.record.power,
                 hint: "power it off first with `vtpm vm stop`",
             });
         }
@@ -64,6 +64,7 @@ impl Operations {
         transaction.remove_key(GenerationFloor::key_of(vm.id));
         transaction.remove_key(SnapshotTree::key_of(vm.id));
         transaction.remove_key(VmHardware::key_of(vm.id));
+        transaction.remove_key(Remarks::key_of(&vm.id.to_string()));
         transaction.remove_key(vm.name_key());
         Lineage::end(&self.inventory, &mut transaction, vm.id, Timestamp::now())?;
         transaction.put(&task)?;

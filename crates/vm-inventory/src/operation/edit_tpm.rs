@@ -1,5 +1,6 @@
 //! Adding a TPM to a VM that exists, and removing it.
 
+use super::power::powered;
 use super::preview::{Effects, Preview, VmPreview};
 use super::{Job, Operations};
 use crate::files::contents;
@@ -142,11 +143,12 @@ impl Operations {
         if let Err(refusal) = provisioning::decide(operation, vcenter.version, Some(asked), None) {
             failures.push(super::plan::refused(&refusal));
         }
-        if record.power == PowerState::On {
+        if record.power != PowerState::Off {
             failures.push(Failure::of(
                 Rule::PowerState,
                 format!(
-                    "it is powered on; power it off first with `vtpm vm stop {}`",
+                    "it is {}; power it off first with `vtpm vm stop {}`",
+                    powered(record.power),
                     record.name
                 ),
             ));

@@ -2,16 +2,20 @@
 //!
 //! What counts is the VM's file, which changes in one step: after a failure or a crash the record follows it.
 
+use super::crypto_state::CryptoChange;
 use super::{Job, Operations};
 use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
-use crate::model::{GenerationFloor, PowerState, Vm};
+use crate::model::{GenerationFloor, Vm};
 use crate::task::{Task, TaskStatus};
 use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
 use vm_store::{KeyId, KeyProvider as _};
+
+const ENCRYPT_VM: &str = "encrypt_vm";
+const DECRYPT_VM: &str = "decrypt_vm";
 
 /// A request to encrypt a VM that is not encrypted.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -44,12 +48,12 @@ impl Operations {
                 why: "is encrypted already; there is nothing to do",
             });
         }
-        must_be_off(&vm.record)?;
+        self.check_state(ENCRYPT_VM, &vm.record, CryptoChange::Encryption)?;
         let vcenter = self.inventory.vcenter(vm.record.vcenter.as_str())?.record;
         let mut after = vm.record.clone();
         after.provider = request.provider.or(vcenter.default_provider.clone());
         self.require_key(&after, &vcenter)?;
-        let task = self.record_change(Task::of("encrypt_vm", &after), &vm, &after)?;
+        let task = self.record_change(Task::of(ENCRYPT_VM, &after), &vm, &after)?;
         Ok(self.job(task, vec![busy], move |this, mut task| {
             this.report(&task, 10, "making the key");
             let key_id = match named {
@@ -86,8 +90,8 @@ impl Operations {
                 why: "has a TPM, which needs the encryption; remove the TPM first",
             });
         }
-        must_be_off(&vm.record)?;
-        let task = self.record_change(Task::of("decrypt_vm", &vm.record), &vm, &vm.record)?;
+        self.check_state(DECRYPT_VM, &vm.record, CryptoChange::Encryption)?;
+        let task = self.record_change(Task::of(DECRYPT_VM, &vm.record), &vm, &vm.record)?;
         Ok(self.job(task, vec![busy], move |this, mut task| {
             this.report(&task, 20, "trying the key");
             this.need_key_of(&vm.record)?;
@@ -152,24 +156,13 @@ impl Operations {
             .files
             .binding(vm, &self.datastore_of(vm)?)?
             .is_some_and(|binding| binding.encryption.is_of_vm());
-        let mut task = task.unwrap_or_else(|| Task::of("encrypt_vm", vm));
+        let mut task = task.unwrap_or_else(|| Task::of(ENCRYPT_VM, vm));
         task.id = entry.record.task;
-        let wanted = task.operation == "encrypt_vm";
+        let wanted = task.operation == ENCRYPT_VM;
         if task.status != TaskStatus::Error && encrypted != wanted {
             task = task.failed(&Error::Interrupted("the VM is as it was, start it again"));
         }
         self.record_encryption(task, vm, encrypted)?;
         Ok(())
     }
-}
-
-fn must_be_off(vm: &Vm) -> Result<()> {
-    if vm.power == PowerState::Off {
-        return Ok(());
-    }
-    Err(Error::Power {
-        vm: vm.name.clone(),
-        is: vm.power,
-        hint: "encryption begins and ends while it is off; power it off first",
-    })
 }

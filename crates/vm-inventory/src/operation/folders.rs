@@ -1,6 +1,6 @@
 //! Folders of VMs, as vSphere has them: an order for people, which no rule depends on.
 
-use super::{Operations, VmHardware};
+use super::Operations;
 use crate::inventory::{Stored, Transaction};
 use crate::model::{Datastore, Record, Timestamp, Vm, VmId};
 use crate::{Error, Name, Result};
@@ -68,12 +68,8 @@ impl Operations {
         if folders.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let known = |id: &Uuid| folders.iter().any(|folder| folder.id == *id);
-        let all = self.inventory.all::<VmHardware>()?.into_iter();
-        Ok(all
-            .filter_map(|stored| Some((stored.record.vm, stored.record.folder?)))
-            .filter(|(_, folder)| known(folder))
-            .collect())
+        let known = folders.iter().map(|folder| folder.id).collect();
+        Ok(self.inventory.index().in_folders(&known))
     }
 
     /// Makes a folder in another one, or in the vCenter's folder of all VMs.

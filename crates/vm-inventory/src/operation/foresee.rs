@@ -23,7 +23,7 @@ impl Operations {
             noted.store(true, Ordering::Relaxed);
             Err(Error::Canceled)
         };
-        match acting::expecting(Arc::new(ends_here), || begin(self)) {
+        match acting::looking(Arc::new(ends_here), || begin(self)) {
             Err(_) if accepted.load(Ordering::Relaxed) => Ok(Vec::new()),
             Err(error) => failures_of(error),
             Ok(_begun) => Err(Error::Internal(
@@ -118,7 +118,7 @@ impl Operations {
         })
     }
 
-    /// What [`Self::power_on`] or [`Self::power_off`] would do.
+    /// What [`Self::power_on`], [`Self::power_off`] or [`Self::suspend_vm`] would do.
     ///
     /// # Errors
     /// When there is no such VM.
@@ -131,10 +131,12 @@ impl Operations {
         let operation = match power {
             PowerState::On => "power_on",
             PowerState::Off => "power_off",
+            PowerState::Suspended => "suspend_vm",
         };
         self.foresee(vm, operation, Becomes::Same, |this, vm| match power {
             PowerState::On => this.power_on(vm, accept_rollback),
             PowerState::Off => this.power_off(vm),
+            PowerState::Suspended => this.suspend_vm(vm),
         })
     }
 
@@ -147,6 +149,7 @@ impl Operations {
         let operation = match power {
             PowerState::On => "power_on_vapp",
             PowerState::Off => "power_off_vapp",
+            PowerState::Suspended => "suspend_vapp",
         };
         let mut all = Preview::nothing(operation);
         all.failures = self.would(|this| this.power_vapp(vapp, power))?;
@@ -239,7 +242,8 @@ fn preview(operation: &str, failures: Vec<Failure>, vm: VmPreview) -> Preview {
     }
 }
 
-fn unchanged(vm: Vm) -> VmPreview {
+/// What stays as it is.
+pub(super) fn unchanged(vm: Vm) -> VmPreview {
     let action = vm.tpm.as_ref().map(|_| TpmAction::Copy);
     VmPreview {
         source: Some(vm.name.clone()),

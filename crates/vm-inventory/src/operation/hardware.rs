@@ -13,6 +13,9 @@ pub struct VmHardware {
     pub vm: VmId,
     /// Virtual processors.
     pub cpus: u32,
+    /// How many of them are cores of one socket.
+    #[serde(default = "one")]
+    pub cores_per_socket: u32,
     /// Memory in mebibytes.
     pub memory_mb: u32,
     /// What people wrote about it.
@@ -21,9 +24,16 @@ pub struct VmHardware {
     /// A vSphere template: VMs are cloned from it, and it is not powered on.
     #[serde(default)]
     pub template: bool,
+    /// What else clients of the vSphere API said about it, devices and settings, as that API keeps it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub settings: String,
     /// The folder that it is in; that of all VMs if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<uuid::Uuid>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl Record for VmHardware {
@@ -43,23 +53,28 @@ impl VmHardware {
         Self {
             vm,
             cpus: 1,
+            cores_per_socket: 1,
             memory_mb: 1024,
             annotation: String::new(),
             template: false,
+            settings: String::new(),
             folder: None,
         }
     }
 
     fn check(&self) -> Result<()> {
         let fits = (1..=768).contains(&self.cpus)
+            && self.cores_per_socket > 0
+            && self.cpus.is_multiple_of(self.cores_per_socket)
             && (4..=24 * 1024 * 1024).contains(&self.memory_mb)
             && self.memory_mb.is_multiple_of(4)
-            && self.annotation.len() <= 16 * 1024;
+            && self.annotation.len() <= 16 * 1024
+            && self.settings.len() <= 512 * 1024;
         if fits {
             return Ok(());
         }
         Err(Error::BadValue(
-            "a VM has 1 to 768 processors, memory in steps of 4 MiB from 4 MiB to 24 TiB, and notes of at most 16 KiB".to_owned(),
+            "a VM has 1 to 768 processors in whole sockets, memory in steps of 4 MiB from 4 MiB to 24 TiB, notes of at most 16 KiB and settings of at most 512 KiB".to_owned(),
         ))
     }
 }
@@ -116,11 +131,12 @@ impl Operations {
         change(&mut after);
         after.vm = vm.record.id;
         after.check()?;
-        let moved = (after.cpus, after.memory_mb) != (before.cpus, before.memory_mb);
-        if moved && vm.record.power == PowerState::On {
+        let sizes = |it: &VmHardware| (it.cpus, it.cores_per_socket, it.memory_mb);
+        let moved = sizes(&after) != sizes(&before);
+        if moved && vm.record.power != PowerState::Off {
             return Err(Error::Power {
                 vm: vm.record.name.clone(),
-                is: PowerState::On,
+                is: vm.record.power,
                 hint: "processors and memory change while it is off",
             });
         }

@@ -11,6 +11,7 @@ mod clone;
 mod cloud;
 mod compose;
 mod create;
+mod crypto_state;
 mod delete;
 mod device_keys;
 mod edit_tpm;
@@ -32,13 +33,16 @@ mod recover;
 mod register;
 mod rekey;
 mod relocate;
+mod remarks;
 mod rename;
 mod settings;
 mod snapshot;
+mod suspend;
 mod template;
 mod together;
 mod unlock;
 mod vapp;
+mod vcenter_options;
 mod view;
 mod whole;
 
@@ -68,10 +72,12 @@ pub use provider::{
 pub use provider_change::KeyState;
 pub use rekey::{Rekey, RekeyAll};
 pub use relocate::Relocate;
+pub use remarks::{Lease, MetadataEntry, Remarked, Remarks, Sharing};
 pub use snapshot::TakeSnapshot;
 pub(crate) use template::Captured;
 pub use template::{Capture, Import, Instantiate, Offer};
 pub use vapp::{CopyVapp, CreateVapp, MoveVapp, MoveVm, NewVappVm, VappItem, VappView};
+pub use vcenter_options::VCenterOptions;
 pub use view::{TpmView, VmView};
 pub use whole::ReconfigureVm;
 
@@ -85,7 +91,7 @@ use crate::lineage::Lineage;
 use crate::model::{Datastore, Endpoint, NameHolder, Timestamp, VCenter, Vm, VmId};
 use crate::requirements::{self, Candidate, ProviderState};
 use crate::task::{self, Task, TaskId, TaskStatus};
-use crate::{Error, Name, Result, VcVersion, once};
+use crate::{Error, Name, Result, VcVersion, acting, once};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -188,6 +194,13 @@ pub trait Machines: Send + Sync {
     /// Why it could not be saved, in words; it does not run any more even then.
     fn power_off(&self, vm: VmId) -> Result<u64, String>;
 
+    /// Stops a VM so that its TPM goes on from here when it is powered on again, and closes its sockets and files. Returns the
+    /// generation on stable storage.
+    ///
+    /// # Errors
+    /// Why that could not be saved, in words; it does not run any more even then.
+    fn suspend(&self, vm: VmId) -> Result<u64, String>;
+
     /// Where the TPM of a running VM is reached; `None` if the VM does not run.
     fn endpoint(&self, vm: VmId) -> Option<Endpoint>;
 
@@ -222,7 +235,9 @@ pub struct Operations {
     maker: Arc<dyn TpmMaker>,
     machines: Arc<dyn Machines>,
     notes: GenerationNotes,
-    busy: Mutex<BTreeMap<VmId, &'static str>>,
+    busy: Mutex<BTreeMap<VmId, Hold>>,
+    /// How many operations read each template; held together with `busy`, which is locked first.
+    read: Mutex<BTreeMap<VmId, usize>>,
     progress: Mutex<BTreeMap<TaskId, (u8, Cow<'static, str>)>>,
     /// The tasks that can still be canceled, and whether somebody asked for it.
     cancels: Mutex<BTreeMap<TaskId, bool>>,
@@ -294,15 +309,44 @@ impl Job {
     }
 }
 
+/// What a template is in of which instances are made.
+const BEING_READ: &str = "being instantiated";
+
+/// An operation that has something for itself.
+#[derive(Clone, Copy)]
+struct Hold {
+    /// What others are told.
+    doing: &'static str,
+    /// The files go, or make room for others.
+    removes: bool,
+}
+
 /// Keeps other operations away from a VM until it is dropped.
 struct Busy {
     operations: Arc<Operations>,
-    vm: VmId,
+    /// `None` for who only looks.
+    vm: Option<VmId>,
+    /// What is kept is the right to read it, together with others.
+    reads: bool,
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        lock(&self.operations.busy).remove(&self.vm);
+        let Some(vm) = &self.vm else {
+            return;
+        };
+        let mut busy = lock(&self.operations.busy);
+        if !self.reads {
+            busy.remove(vm);
+            return;
+        }
+        let mut read = lock(&self.operations.read);
+        if let Some(readers) = read.get_mut(vm) {
+            *readers = readers.saturating_sub(1);
+            if *readers == 0 {
+                read.remove(vm);
+            }
+        }
     }
 }
 
@@ -348,6 +392,7 @@ impl Operations {
             machines,
             notes,
             busy: Mutex::new(BTreeMap::new()),
+            read: Mutex::new(BTreeMap::new()),
             progress: Mutex::new(BTreeMap::new()),
             cancels: Mutex::new(BTreeMap::new()),
             reading: Mutex::new(()),
@@ -510,17 +555,49 @@ impl Operations {
     }
 
     fn occupy(self: &Arc<Self>, vm: VmId, name: &Name, doing: &'static str) -> Result<Busy> {
+        let removes = false;
+        self.hold(vm, name, Hold { doing, removes })
+    }
+
+    fn hold(self: &Arc<Self>, vm: VmId, name: &Name, hold: Hold) -> Result<Busy> {
         let mut busy = lock(&self.busy);
-        if let Some(other) = busy.get(&vm) {
+        let read = hold.removes && lock(&self.read).contains_key(&vm);
+        let other = busy.get(&vm).map(|other| other.doing);
+        if let Some(doing) = other.or(read.then_some(BEING_READ)) {
             return Err(Error::Busy {
                 vm: name.clone(),
-                doing: other,
+                doing,
             });
         }
-        busy.insert(vm, doing);
+        // Who only looks is in nobody's way.
+        let vm = (!acting::looks()).then(|| {
+            busy.insert(vm, hold);
+            vm
+        });
         Ok(Busy {
             operations: Arc::clone(self),
             vm,
+            reads: false,
+        })
+    }
+
+    /// Keeps what is read from being removed. Others may read it, too, and whatever leaves its files may happen to it meanwhile.
+    fn keep_to_read(self: &Arc<Self>, id: VmId, name: &Name) -> Result<Busy> {
+        let busy = lock(&self.busy);
+        if let Some(hold) = busy.get(&id).filter(|hold| hold.removes) {
+            return Err(Error::Busy {
+                vm: name.clone(),
+                doing: hold.doing,
+            });
+        }
+        let vm = (!acting::looks()).then(|| {
+            *lock(&self.read).entry(id).or_default() += 1;
+            id
+        });
+        Ok(Busy {
+            operations: Arc::clone(self),
+            vm,
+            reads: true,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use super::batch::Source;
 use super::plan::as_busy;
+use super::power::powered;
 use super::{Busy, Operations};
 use crate::model::{Datastore, PowerState, Vm};
 use crate::ovf::{
@@ -85,9 +86,10 @@ impl Operations {
             let datastore = self.datastore_of(vm)?;
             let settings = self.files.device_settings(vm, &datastore)?;
             let files = self.drives_of(vm, &datastore, &settings, &mut names)?;
-            if vm.power == PowerState::On && !files.is_empty() {
+            if vm.power != PowerState::Off && !files.is_empty() {
                 let detail = format!(
-                    "it is powered on and its disks change meanwhile; power it off first with `vtpm vm stop {}`",
+                    "it is {} and its disks are not as a shut-down guest leaves them; power it off first with `vtpm vm stop {}`",
+                    powered(vm.power),
                     vm.id
                 );
                 failures.push(Failure::of(Rule::PowerState, detail).for_vm(&vm.name));
@@ -117,6 +119,7 @@ impl Operations {
                 let source = Source {
                     vm: system.vm.clone(),
                     datastore: datastore.clone(),
+                    snapshot: None,
                 };
                 files.push((source, file));
             }

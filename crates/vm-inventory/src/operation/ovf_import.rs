@@ -12,7 +12,9 @@ use super::{Job, Like, Operations, planned};
 use crate::files::{StagedFile, Staging, is_state};
 use crate::guest::GuestOs;
 use crate::model::{Datastore, SocketKind, TemplateOrigin, VmId};
-use crate::ovf::{Arrived, Descriptor, Limits, PackageError, System, descriptor_of, receive};
+use crate::ovf::{
+    Arrived, Descriptor, Limits, PackageError, Signature, System, descriptor_of, receive,
+};
 use crate::provisioning::{self, Operation, TpmProvisioning};
 use crate::requirements::{Failure, Rule};
 use crate::task::TargetKind;
@@ -71,7 +73,13 @@ impl Operations {
             permit(descriptor.systems.iter().any(|system| system.tpm))?;
             self.plan_package(id, request, descriptor, None)?.refuse()
         };
-        let arrived = receive(package, &Limits::default(), &mut staging, &mut look)?;
+        let check = |signature: &Signature, manifest: &[u8]| {
+            let certifier = self.maker.certifier()?;
+            let (certificate, hash) = (&signature.certificate, signature.hash);
+            let signer = certifier.signer(certificate, hash, manifest, &signature.bytes);
+            Some(signer.map_err(|error| error.0))
+        };
+        let arrived = receive(package, &Limits::default(), &mut staging, &check, &mut look)?;
         let staging = Arc::new(staging);
         self.accept(|this| {
             let staging = Some((&arrived, &staging));
@@ -134,7 +142,8 @@ impl Operations {
                 provisioning: TpmProvisioning::Replace,
             };
             let operation = Operation::OvfToTemplate;
-            let (plan, place) = self.plan_new_template(&catalog, header, operation)?;
+            let plan = self.plan_new_template(&catalog, header, operation)?;
+            let place = self.place_on_shelf(&catalog.record)?;
             (operation, plan, place)
         } else {
             let operation = Operation::CreateVappFromOvf;

@@ -1,6 +1,7 @@
 //! What is to become of one VM in an operation: every rule that applies, all failures at once.
 
 use super::batch::{Item, Plan, Source, Work};
+use super::power::powered;
 use super::{Like, Operations, planned};
 use crate::files;
 use crate::inventory::{Stored, is_called};
@@ -34,6 +35,8 @@ pub(super) struct Wanted<'a> {
     pub(super) stored: Option<TpmAction>,
     /// The VM itself goes there, instead of another like it.
     pub(super) moves: bool,
+    /// The choice was made for this VM by name, not for all of a vApp.
+    pub(super) by_name: bool,
 }
 
 impl Operations {
@@ -51,6 +54,7 @@ impl Operations {
             asked,
             stored,
             moves,
+            by_name,
         } = wanted;
         let mut failures = Vec::new();
         let from = self.inventory.vcenter(source.vcenter.as_str())?.record;
@@ -63,10 +67,23 @@ impl Operations {
                 Ok(action) => action,
                 Err(refusal) => {
                     failures.push(refused(&refusal));
-                    asked.or(stored)
+                    stored.or(asked)
                 }
             }
         } else {
+            if let Some(asked) = asked {
+                let version = from.version.min(place.vcenter.version);
+                match provisioning::decide(operation, version, Some(asked), stored) {
+                    Err(refusal) => {
+                        plan.idle_choice = Some(refused(&refusal).for_vm(&source.name));
+                    }
+                    Ok(_) if by_name => failures.push(Failure::of(
+                        Rule::TpmChoice,
+                        format!("it has no TPM, so there is nothing to {asked}; leave the choice for it out"),
+                    )),
+                    Ok(_) => {}
+                }
+            }
             None
         };
         let needs = Needs::of(operation, action);
@@ -80,11 +97,12 @@ impl Operations {
                 &needs,
             )?;
         }
-        if moves && source.power == PowerState::On {
+        if moves && source.power != PowerState::Off {
             failures.push(Failure::of(
                 Rule::PowerState,
                 format!(
-                    "it is powered on; power it off first with `vtpm vm stop {}`",
+                    "it is {}; power it off first with `vtpm vm stop {}`",
+                    powered(source.power),
                     source.id
                 ),
             ));
@@ -158,6 +176,7 @@ impl Operations {
         let from = Source {
             vm: source.clone(),
             datastore: source_datastore,
+            snapshot: None,
         };
         plan.items.push(Item {
             vm,
@@ -210,7 +229,7 @@ impl Operations {
             } else if let Err(error) = self.files.trial_unwrap(source, source_datastore, target) {
                 let why = if files::is_other_key(&error) {
                     format!(
-                        "the key provider {provider} of vCenter {target} has the right name but another key; restore the backup of {provider} of vCenter {} there",
+                        "the key provider {provider} of vCenter {target} has the right name but another key; remove it there (`vtpm provider remove`) and restore the backup of {provider} of vCenter {} in its place",
                         from.name
                     )
                 } else {
@@ -339,13 +358,28 @@ impl Operations {
 
     /// The place that a catalog is.
     pub(super) fn place_on_shelf(&self, catalog: &Catalog) -> Result<Place> {
+        let vcenter = self.inventory.vcenter(catalog.vcenter.as_str())?.record;
         Ok(Place {
-            vcenter: self.inventory.vcenter(catalog.vcenter.as_str())?.record,
+            vcenter,
             datastore: Some(catalog.datastore.clone()),
             vapp: None,
             settings: self.cloud_settings()?,
             template: true,
         })
+    }
+
+    /// The place of a catalog for what is saved of a VM: one that is for no virtual data center keeps it where the VM is.
+    pub(super) fn place_on_shelf_for(
+        &self,
+        catalog: &Catalog,
+        source: Option<&Vm>,
+    ) -> Result<Place> {
+        let mut place = self.place_on_shelf(catalog)?;
+        if let Some(source) = source.filter(|_| catalog.anywhere) {
+            place.vcenter = self.inventory.vcenter(source.vcenter.as_str())?.record;
+            place.datastore = Some(source.datastore.clone());
+        }
+        Ok(place)
     }
 
     /// The VMs of a vApp, by name.
@@ -406,16 +440,13 @@ impl Operations {
         if let Some(id) = model::id_in(reference) {
             return self
                 .template_by_id(id)?
-                .ok_or_else(|| missing("template", reference));
+                .ok_or_else(|| missing(TEMPLATE, reference));
         }
-        only(
-            "template",
-            reference,
-            self.templates_called(None, reference)?,
-        )
+        only(TEMPLATE, reference, self.templates_called(None, reference)?)
     }
 
-    /// The templates that `NAME`, `CATALOG/NAME` or `ORGANIZATION/CATALOG/NAME` may mean, of an organization or of all.
+    /// The templates that `NAME`, `CATALOG/NAME` or `ORGANIZATION/CATALOG/NAME` may mean, of an organization or of all; or else
+    /// `ORGANIZATION/NAME`, as vApps are called.
     pub(super) fn templates_called(
         &self,
         organization: Option<&Name>,
@@ -430,15 +461,23 @@ impl Operations {
             || Catalog::PREFIX.to_owned(),
             |organization| Catalog::key_of(organization.as_str(), ""),
         );
-        let mut found = Vec::new();
+        let (mut found, mut by_organization) = (Vec::new(), Vec::new());
         for catalog in self.inventory.within::<Catalog>(&prefix)? {
             let it = catalog.record;
-            if shelf.is_none_or(|shelf| is_called(&it.organization, &it.name, shelf)) {
-                let key = Template::key_of(it.organization.as_str(), it.name.as_str(), name);
-                found.extend(self.inventory.find::<Template>(&key)?);
-            }
+            let meant = match shelf {
+                Some(shelf) if is_called(&it.organization, &it.name, shelf) => &mut found,
+                Some(shelf) if it.organization.as_str() == shelf => &mut by_organization,
+                Some(_) => continue,
+                None => &mut found,
+            };
+            let key = Template::key_of(it.organization.as_str(), it.name.as_str(), name);
+            meant.extend(self.inventory.find::<Template>(&key)?);
         }
-        Ok(found)
+        Ok(if found.is_empty() {
+            by_organization
+        } else {
+            found
+        })
     }
 }
 
@@ -505,6 +544,9 @@ pub(super) fn missing(what: &'static str, reference: &str) -> Error {
     }
 }
 
+/// What a template is called in messages.
+const TEMPLATE: &str = "template";
+
 pub(super) fn only<T>(
     what: &'static str,
     reference: &str,
@@ -513,7 +555,11 @@ pub(super) fn only<T>(
     if found.len() > 1 {
         return Err(Error::ChoiceNeeded {
             what,
-            option: "its organization: ORGANIZATION/NAME",
+            option: if what == TEMPLATE {
+                "its catalog: CATALOG/NAME, or ORGANIZATION/CATALOG/NAME"
+            } else {
+                "its organization: ORGANIZATION/NAME"
+            },
         });
     }
     found.pop().ok_or_else(|| missing(what, reference))

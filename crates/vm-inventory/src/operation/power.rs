@@ -111,7 +111,10 @@ impl Operations {
                 return this.record_power(task, &vm, PowerState::Off, None);
             }
             this.report(&task, 20, "shutting the TPM down");
-            let stopped = this.machines.power_off(vm.record.id);
+            let stopped = match vm.record.power {
+                PowerState::Suspended => Ok(this.discard_suspended(&vm.record)?),
+                PowerState::On | PowerState::Off => this.machines.power_off(vm.record.id),
+            };
             // It does not run any more, saved or not.
             let generation = stopped.as_ref().ok().copied();
             let done = this.record_power(task, &vm, PowerState::Off, generation)?;
@@ -254,7 +257,7 @@ impl Operations {
         Ok(task)
     }
 
-    fn record_power(
+    pub(super) fn record_power(
         &self,
         task: Task,
         vm: &Stored<Vm>,
@@ -275,6 +278,15 @@ impl Operations {
         }
         self.inventory.commit(transaction)?;
         Ok(task)
+    }
+}
+
+/// What a VM is that is not off, in words.
+pub(super) fn powered(power: PowerState) -> &'static str {
+    match power {
+        PowerState::On => "powered on",
+        PowerState::Off => "powered off",
+        PowerState::Suspended => "suspended, which is not powered off",
     }
 }
 

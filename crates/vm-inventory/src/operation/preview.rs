@@ -158,6 +158,6 @@ impl Plan {
 impl Operations {
     /// What would become of the VMs that a plan is about.
     pub(super) fn preview_of(&self, make: impl Fn(&Self) -> Result<Plan>) -> Result<Preview> {
-        Ok(make(self)?.preview())
+        Ok(make(self)?.settled().preview())
     }
 }

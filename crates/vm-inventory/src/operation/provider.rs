@@ -3,7 +3,7 @@
 use super::Operations;
 use crate::inventory::{Stored, Transaction};
 use crate::key_server::{KeyServer, KeyServerRequest, OpenProvider, ServerStatus};
-use crate::model::{Provider, ProviderKind, Template, Timestamp, VCenter, Vm};
+use crate::model::{Provider, ProviderBackup, ProviderKind, Template, Timestamp, VCenter, Vm};
 use crate::{Error, Name, Result};
 use kmip_client::ClientKey;
 use serde::{Deserialize, Serialize};
@@ -241,6 +241,13 @@ impl Operations {
             ));
         }
         let (path, bytes) = self.files.back_up_provider(&provider.record, password)?;
+        let mut transaction = Transaction::default();
+        transaction.put(&ProviderBackup {
+            vcenter: provider.record.vcenter,
+            provider: provider.record.name,
+            at: Timestamp::now(),
+        })?;
+        self.inventory.commit(transaction)?;
         Ok(BackupFile { path, bytes })
     }
 

@@ -175,6 +175,7 @@ impl Operations {
                 client_certificate: None,
                 server_certificates: String::new(),
                 keep_keys: KEEP_KEYS,
+                time_limit: None,
                 request: None,
                 host_tpm: None,
             }),

@@ -44,10 +44,10 @@ impl Operations {
     pub fn unregister_vm(self: &Arc<Self>, reference: &str) -> Result<()> {
         let (vm, _busy) = self.occupy_vm(reference, "being unregistered")?;
         let record = &vm.record;
-        if record.power == PowerState::On {
+        if record.power != PowerState::Off {
             return Err(Error::Power {
                 vm: record.name.clone(),
-                is: PowerState::On,
+                is: record.power,
                 hint: "power it off first",
             });
         }

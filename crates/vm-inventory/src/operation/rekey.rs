@@ -3,13 +3,16 @@
 //! What counts is the VM's file, which changes in one step. So a VM is done when its file names the new key, and whoever goes on
 //! after a crash asks the files. The journal has which key that is.
 
+use super::crypto_state::CryptoChange;
+use super::foresee::unchanged;
 use super::plan::as_busy;
 use super::power::side_by_side;
 use super::provider::under;
-use super::{Job, Operations, lock};
+use super::{Job, Operations, Preview, lock};
 use crate::inventory::{Stored, Transaction};
 use crate::journal::{Intent, JournalEntry};
-use crate::model::{PowerState, Provider, Template, Vm, VmId};
+use crate::model::{Provider, Template, Vm, VmId};
+use crate::requirements::{self, Failure, ProviderState};
 use crate::task::Task;
 use crate::{Error, Name, Result};
 use serde::{Deserialize, Serialize};
@@ -44,6 +47,9 @@ pub struct RekeyAll {
     #[serde(default)]
     pub deep: bool,
 }
+
+const REKEY_VM: &str = "rekey_vm";
+const REKEY_PROVIDER: &str = "rekey_provider";
 
 /// How many VMs are re-keyed at once: mostly they wait for the disk.
 const AT_ONCE: usize = 8;
@@ -87,7 +93,8 @@ impl Operations {
                 vm: vm.record.name.clone(),
             });
         }
-        check_power(&vm.record, request.deep)?;
+        let change = CryptoChange::rekey(request.deep);
+        self.check_state(REKEY_VM, &vm.record, change)?;
         let mut changed = vm.record.clone();
         changed.provider = request.provider.or(changed.provider);
         let vcenter = self.inventory.vcenter(vm.record.vcenter.as_str())?.record;
@@ -103,7 +110,7 @@ impl Operations {
         let to = self
             .inventory
             .provider(vcenter.name.as_str(), to.as_str())?;
-        let task = self.record_task("rekey_vm", &vm)?;
+        let task = self.record_task(REKEY_VM, &vm)?;
         Ok(self.job(task, vec![busy], move |this, mut task| {
             this.report(&task, 10, "making the key");
             let provider = this.files.provider(&to.record)?;
@@ -157,18 +164,16 @@ impl Operations {
     /// # Errors
     /// When there is no such provider, or no key can be made.
     pub fn rekey_provider(self: &Arc<Self>, name: &Name, request: RekeyAll) -> Result<Job> {
-        let from = self.registered(request.vcenter.as_ref(), name)?.record;
-        let to = match &request.to {
-            Some(to) => {
-                let to = self
-                    .inventory
-                    .provider(from.vcenter.as_str(), to.as_str())?;
-                to.record
-            }
-            None => from.clone(),
-        };
+        let (from, to) = self.providers_of(name, &request)?;
+        let failures = self.against_keys_of(&to)?;
+        if !failures.is_empty() {
+            return Err(Error::Rules {
+                operation: REKEY_PROVIDER,
+                failures,
+            });
+        }
         let key_id = self.files.provider(&to)?.new_key()?;
-        let mut task = Task::new("rekey_provider", VmId(uuid::Uuid::nil()), &from.name);
+        let mut task = Task::new(REKEY_PROVIDER, VmId(uuid::Uuid::nil()), &from.name);
         task.vm = VmId(task.id.0);
         let mut transaction = Transaction::default();
         transaction.insert(&JournalEntry {
@@ -184,6 +189,63 @@ impl Operations {
         transaction.insert(&task)?;
         self.inventory.commit(transaction)?;
         Ok(self.rekey_job(task, from, to, key_id, request.deep))
+    }
+
+    /// Whose keys are given up, and whose come.
+    fn providers_of(&self, name: &Name, request: &RekeyAll) -> Result<(Provider, Provider)> {
+        let from = self.registered(request.vcenter.as_ref(), name)?.record;
+        let to = match &request.to {
+            Some(to) => {
+                let to = self
+                    .inventory
+                    .provider(from.vcenter.as_str(), to.as_str())?;
+                to.record
+            }
+            None => from.clone(),
+        };
+        Ok((from, to))
+    }
+
+    /// The rules that speak against putting VMs under keys of a provider.
+    fn against_keys_of(&self, provider: &Provider) -> Result<Vec<Failure>> {
+        let vcenter = self.inventory.vcenter(provider.vcenter.as_str())?.record;
+        let state = ProviderState {
+            name: &provider.name,
+            kind: provider.kind,
+            backed_up: self.files.provider(provider)?.is_active(),
+        };
+        Ok(requirements::check_keys(
+            &vcenter.name,
+            vcenter.version,
+            Some(state),
+        ))
+    }
+
+    /// What [`Self::rekey_provider`] would do: each VM that it is about, and those that it could not re-key as they are.
+    ///
+    /// # Errors
+    /// When there is no such provider.
+    pub fn preview_rekey_provider(&self, name: &Name, request: &RekeyAll) -> Result<Preview> {
+        let (from, to) = self.providers_of(name, request)?;
+        let mut preview = Preview::nothing(REKEY_PROVIDER);
+        preview.failures = self.against_keys_of(&to)?;
+        let mut vms = self.vms_of(&from)?;
+        for vm in &vms {
+            let failures = self.against_state(vm, CryptoChange::rekey(request.deep))?;
+            preview.failures.extend(failures);
+        }
+        for template in self.templates_under(&from)? {
+            vms.extend(under(&template.record, &from).cloned());
+        }
+        preview.possible = preview.failures.is_empty();
+        preview.vms = vms
+            .into_iter()
+            .map(|mut vm| {
+                vm.provider = Some(to.name.clone());
+                unchanged(vm)
+            })
+            .collect();
+        Ok(preview)
     }
 
     /// The re-keyings of providers that a crash cut short, to be run.
@@ -312,7 +374,7 @@ impl Operations {
             self.record_rekeyed(&stored, &new.provider.name)?;
             return Ok(false);
         }
-        check_power(vm, new.deep)?;
+        self.check_state(REKEY_VM, vm, CryptoChange::rekey(new.deep))?;
         self.rekey_files(vm, new)?;
         self.record_rekeyed(&stored, &new.provider.name)?;
         Ok(true)
@@ -444,15 +506,4 @@ impl Operations {
         }
         Ok(())
     }
-}
-
-fn check_power(vm: &Vm, deep: bool) -> Result<()> {
-    if deep && vm.power == PowerState::On {
-        return Err(Error::Power {
-            vm: vm.name.clone(),
-            is: PowerState::On,
-            hint: "a deep re-key needs it off; power it off, or leave out --deep",
-        });
-    }
-    Ok(())
 }

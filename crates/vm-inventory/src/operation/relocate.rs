@@ -57,6 +57,7 @@ impl Operations {
                 asked: None,
                 stored: None,
                 moves: true,
+                by_name: false,
             };
             this.plan_from(&mut plan, &place, wanted)?;
             Ok(plan)

@@ -1,7 +1,7 @@
 //! Other names for what there is: VMs, vApps, templates, catalogs. Folders and files keep the names they were made with, as on vSphere.
 
 use super::plan::as_busy;
-use super::{Busy, Job, Operations};
+use super::{Busy, Job, Operations, Remarks};
 use crate::inventory::{Stored, Transaction};
 use crate::model::{
     Catalog, NameHolder, PowerState, Record, Subscription, Template, Vapp, VappMember, Vm,
@@ -202,6 +202,11 @@ impl Operations {
         let mut transaction = Transaction::default();
         transaction.remove(&catalog);
         transaction.insert(&renamed)?;
+        let said = Remarks::of_catalog(&old.organization, &old.name);
+        if let Some(said) = self.inventory.find::<Remarks>(&Remarks::key_of(&said))? {
+            transaction.remove(&said);
+            transaction.put(&said.record.of_catalog_called(&renamed))?;
+        }
         for template in &templates {
             let mut moved = template.record.clone();
             moved.catalog = name.clone();
@@ -255,6 +260,8 @@ impl Operations {
         }
         let mut transaction = Transaction::default();
         transaction.remove(&catalog);
+        let said = Remarks::of_catalog(&it.organization, &it.name);
+        transaction.remove_key(Remarks::key_of(&said));
         self.inventory.commit(transaction)
     }
 
@@ -264,10 +271,10 @@ impl Operations {
     /// When there is no such VM, it runs, or it is what it is to be.
     pub fn mark_vm(self: &Arc<Self>, reference: &str, template: bool) -> Result<()> {
         let (vm, _busy) = self.occupy_vm(reference, "being marked")?;
-        if vm.record.power == PowerState::On {
+        if vm.record.power != PowerState::Off {
             return Err(Error::Power {
                 vm: vm.record.name.clone(),
-                is: PowerState::On,
+                is: vm.record.power,
                 hint: "only a VM that is off becomes a template",
             });
         }

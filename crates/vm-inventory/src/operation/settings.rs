@@ -23,10 +23,10 @@ impl Operations {
         if after == *vm {
             return Ok(None);
         }
-        if vm.power == PowerState::On {
+        if vm.power != PowerState::Off {
             return Err(Error::Power {
                 vm: vm.name.clone(),
-                is: PowerState::On,
+                is: vm.power,
                 hint: "firmware, hardware version and guest change while it is off",
             });
         }

@@ -1,7 +1,8 @@
 //! Templates: saving vApps and VMs as such, making VMs of them, publishing and synchronizing them.
 
 use super::batch::{Outcome, Plan};
-use super::plan::{Place, Wanted, as_busy};
+use super::plan::{Wanted, as_busy};
+use super::power::powered;
 use super::preview::Preview;
 use super::{Job, Operations, records};
 use crate::inventory::{Stored, Transaction};
@@ -159,7 +160,48 @@ impl Operations {
     /// Every rule that is not met; then nothing was changed.
     pub fn capture(self: &Arc<Self>, request: &Capture) -> Result<Job> {
         let id = Uuid::new_v4();
-        self.accept(|this| this.plan_capture(id, request))
+        self.accept(|this| this.plan_capture(id, request, None))
+    }
+
+    /// The same in the place of a template (a reference) of that name, which goes; its instances stay.
+    ///
+    /// # Errors
+    /// When there is no such template, it is called otherwise, and every rule that is not met; then nothing was changed.
+    pub fn capture_over(self: &Arc<Self>, old: &str, request: &Capture) -> Result<Job> {
+        let id = Uuid::new_v4();
+        self.accept(|this| this.plan_capture(id, request, Some(old)))
+    }
+
+    /// The template that is to be overwritten, if it has the place and name of the one that is to be.
+    fn overwritten(
+        &self,
+        old: &str,
+        catalog: &Catalog,
+        request: &Capture,
+    ) -> Result<Stored<Template>> {
+        let old = self.find_template(old)?;
+        let there = old.record.organization == catalog.organization
+            && old.record.catalog == catalog.name
+            && old.record.name == request.name;
+        if there {
+            return Ok(old);
+        }
+        Err(Error::BadValue(format!(
+            "a template is overwritten by one of its name in its catalog; {} is another one",
+            old.record.name
+        )))
+    }
+
+    /// A template that takes the place of another one, which goes with its files.
+    pub(super) fn in_the_place_of(plan: &mut Plan, old: &Stored<Template>) {
+        plan.outcome = match std::mem::replace(&mut plan.outcome, Outcome::Vms) {
+            Outcome::NewTemplate(template) => Outcome::RenewedTemplate(template),
+            other => other,
+        };
+        plan.busy
+            .push((as_busy(old.record.id), old.record.name.clone()));
+        plan.expects.unchanged(old);
+        plan.removals.clone_from(&old.record.vms);
     }
 
     /// What [`Self::capture`] would do.
@@ -167,10 +209,10 @@ impl Operations {
     /// # Errors
     /// When something that the request names does not exist.
     pub fn preview_capture(&self, request: &Capture) -> Result<Preview> {
-        self.preview_of(|this| this.plan_capture(Uuid::nil(), request))
+        self.preview_of(|this| this.plan_capture(Uuid::nil(), request, None))
     }
 
-    fn plan_capture(&self, id: Uuid, request: &Capture) -> Result<Plan> {
+    fn plan_capture(&self, id: Uuid, request: &Capture, over: Option<&str>) -> Result<Plan> {
         let (operation, vms, busy) = match request.source()? {
             Captured::Vapp(vapp) => {
                 let vapp = self.find_vapp(vapp)?;
@@ -195,7 +237,17 @@ impl Operations {
             origin: TemplateOrigin::Captured,
             provisioning: request.tpm.unwrap_or(TpmProvisioning::Copy),
         };
-        let (mut plan, place) = self.plan_new_template(&catalog, header, operation)?;
+        let mut plan = match over {
+            None => self.plan_new_template(&catalog, header, operation)?,
+            Some(old) => {
+                let old = self.overwritten(old, &catalog.record, request)?;
+                let mut plan = self.plan_template_anew(&catalog, header, operation)?;
+                Self::in_the_place_of(&mut plan, &old);
+                plan
+            }
+        };
+        let first = vms.first().map(|vm| &vm.record);
+        let place = self.place_on_shelf_for(&catalog.record, first)?;
         plan.busy.extend(busy);
         for vm in &vms {
             plan.take(vm);
@@ -209,7 +261,7 @@ impl Operations {
         catalog: &Stored<Catalog>,
         header: Header<'_>,
         operation: Operation,
-    ) -> Result<(Plan, Place)> {
+    ) -> Result<Plan> {
         let key = Template::key_of(
             catalog.record.organization.as_str(),
             catalog.record.name.as_str(),
@@ -231,7 +283,7 @@ impl Operations {
         catalog: &Stored<Catalog>,
         header: Header<'_>,
         operation: Operation,
-    ) -> Result<(Plan, Place)> {
+    ) -> Result<Plan> {
         let record = &catalog.record;
         if record.subscription.is_some() && header.origin != TemplateOrigin::Synced {
             return Err(Error::BadValue(format!(
@@ -259,7 +311,7 @@ impl Operations {
         plan.organization = Some(record.organization.clone());
         plan.expects.unchanged(catalog);
         plan.outcome = Outcome::NewTemplate(Box::new(template));
-        Ok((plan, self.place_on_shelf(record)?))
+        Ok(plan)
     }
 
     /// Makes a vApp of a template, or a standalone VM.
@@ -312,6 +364,11 @@ impl Operations {
         let (mut plan, place) =
             self.plan_new_vapp(id, &request.name, &vdc, operation, "being instantiated")?;
         let count = request.count.unwrap_or(1);
+        if count == 0 {
+            return Err(Error::BadValue(
+                "count is how many of each VM are made: 1 or more; leave it out for one".to_owned(),
+            ));
+        }
         Self::check_count(template.record.vms.len().saturating_mul(count as usize))?;
         self.plan_template(&mut plan, &place, operation, &template, request.tpm, None)?;
         if request.count.is_some() {
@@ -359,7 +416,7 @@ impl Operations {
         let target = (TargetKind::Vm, VmId::random(), request.name.clone());
         let mut plan = Plan::new(operation.as_str(), "being instantiated", target);
         plan.organization = Some(template.record.organization.clone());
-        plan.expects.unchanged(whole);
+        plan.read(whole);
         let wanted = Wanted {
             operation,
             source: vm,
@@ -367,6 +424,7 @@ impl Operations {
             asked: request.tpm.map(TpmAction::from),
             stored: Some(template.record.provisioning.into()),
             moves: false,
+            by_name: false,
         };
         self.plan_from(&mut plan, &place, wanted)?;
         if let Some(item) = plan.items.first() {
@@ -448,7 +506,8 @@ impl Operations {
                     provisioning: TpmProvisioning::Copy,
                 };
                 let operation = Operation::ImportVmAsTemplate;
-                let (plan, place) = self.plan_new_template(&catalog, header, operation)?;
+                let plan = self.plan_new_template(&catalog, header, operation)?;
+                let place = self.place_on_shelf_for(&catalog.record, Some(&source.record))?;
                 (plan, place, operation)
             }
             (Some(_), Some(_)) => {
@@ -465,8 +524,11 @@ impl Operations {
         self.plan_from(&mut plan, &place, wanted)?;
         if request.moves && template {
             // The template has a copy of everything; then the VM goes.
-            if source.record.power == crate::model::PowerState::On {
-                let detail = "it is powered on; power it off before it is moved".to_owned();
+            if source.record.power != crate::model::PowerState::Off {
+                let detail = format!(
+                    "it is {}; power it off before it is moved",
+                    powered(source.record.power)
+                );
                 plan.failures
                     .push(Failure::of(Rule::PowerState, detail).for_vm(&source.record.name));
             }
@@ -563,5 +625,6 @@ fn of(operation: Operation, vm: &Stored<Vm>, asked: Option<TpmAction>) -> Wanted
         asked,
         stored: None,
         moves: false,
+        by_name: false,
     }
 }

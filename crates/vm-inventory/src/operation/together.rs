@@ -36,7 +36,7 @@ impl Job {
 }
 
 impl Operations {
-    /// Powers every VM of a vApp on or off; those that are so already stay as they are.
+    /// Powers every VM of a vApp on or off, or suspends those that run; those that are so already stay as they are.
     ///
     /// # Errors
     /// When there is no such vApp, or it has nothing to power on or off.
@@ -46,7 +46,7 @@ impl Operations {
         let changes = self
             .members(vapp)?
             .iter()
-            .any(|vm| vm.record.power != power);
+            .any(|vm| turns(vm.record.power, power));
         if !changes {
             return Err(Error::Power {
                 vm: vapp.name.clone(),
@@ -57,6 +57,7 @@ impl Operations {
         let operation = match power {
             PowerState::On => "power_on_vapp",
             PowerState::Off => "power_off_vapp",
+            PowerState::Suspended => "suspend_vapp",
         };
         let mut task = Task::new(operation, super::plan::as_busy(vapp.id), &vapp.name);
         task.target = TargetKind::Vapp;
@@ -76,14 +77,26 @@ impl Operations {
         }))
     }
 
+    /// Discards the memory of every suspended VM of a vApp; what runs, runs on.
+    ///
+    /// # Errors
+    /// When there is no such vApp, or none of its VMs is suspended.
+    pub fn discard_suspended_vapp(self: &Arc<Self>, vapp: &str) -> Result<Job> {
+        let id = self.find_vapp(vapp)?.record.id.to_string();
+        self.each_member(&id, "discard_suspended_vapp", |this, vm| match vm.power {
+            PowerState::Suspended => succeeded(this.power_off(&vm.id.to_string())?.run()),
+            PowerState::On | PowerState::Off => Ok(()),
+        })
+    }
+
     fn power_members(self: &Arc<Self>, task: &Task, power: PowerState) -> Result<()> {
         let vapp = self.find_vapp(&task.vm.to_string())?;
         let mut members = self.members(&vapp.record)?;
-        members.retain(|vm| vm.record.power != power);
+        members.retain(|vm| turns(vm.record.power, power));
         let total = members.len();
         let (percent, doing) = match power {
             PowerState::On => (98, "on"),
-            PowerState::Off => (50, "off"),
+            PowerState::Off | PowerState::Suspended => (50, "off"),
         };
         let pace = Pace::begin(total);
         let failed = AtomicBool::new(false);
@@ -97,6 +110,7 @@ impl Operations {
             let job = acting::on_behalf_of_whoever(task.owner.clone(), || match power {
                 PowerState::On => self.power_on(&reference, false),
                 PowerState::Off => self.power_off(&reference),
+                PowerState::Suspended => self.suspend_vm(&reference),
             });
             let outcome = job.and_then(|job| succeeded(job.run()));
             failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
@@ -120,6 +134,14 @@ impl Operations {
             tracing::error!(task = %failed.id, "the end of a task was not recorded: {error}");
         }
         failed
+    }
+}
+
+/// Whether a VM that is so becomes otherwise: of a vApp that is suspended, those that are off stay off.
+fn turns(is: PowerState, wanted: PowerState) -> bool {
+    match wanted {
+        PowerState::On | PowerState::Off => is != wanted,
+        PowerState::Suspended => is == PowerState::On,
     }
 }
 

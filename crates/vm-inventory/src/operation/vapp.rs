@@ -2,6 +2,7 @@
 
 use super::batch::{Item, Outcome, Plan, Work};
 use super::plan::{Place, Wanted, as_busy, refused};
+use super::power::powered;
 use super::preview::Preview;
 use super::{Job, Like, Operations, VmView, planned};
 use crate::guest::GuestOs;
@@ -327,6 +328,7 @@ impl Operations {
                     asked: item.tpm.map(TpmAction::from),
                     stored: None,
                     moves: false,
+                    by_name: true,
                 };
                 self.plan_from(plan, place, wanted)
             }
@@ -461,6 +463,7 @@ impl Operations {
                 asked: choice.map(TpmAction::from),
                 stored: None,
                 moves: false,
+                by_name: request.vms.contains_key(&vm.record.name),
             };
             self.plan_from(&mut plan, &place, wanted)?;
         }
@@ -510,6 +513,7 @@ impl Operations {
                 asked: request.tpm.map(TpmAction::from),
                 stored: None,
                 moves: true,
+                by_name: false,
             };
             self.plan_from(&mut plan, &place, wanted)?;
         }
@@ -556,6 +560,7 @@ impl Operations {
             asked: request.tpm.map(TpmAction::from),
             stored: None,
             moves: true,
+            by_name: true,
         };
         self.plan_from(&mut plan, &place, wanted)?;
         plan.check_names(&names);
@@ -589,9 +594,10 @@ impl Operations {
         for vm in self.members(&vapp.record)? {
             plan.take(&vm);
             let vm = vm.record;
-            if vm.power == PowerState::On {
+            if vm.power != PowerState::Off {
                 let detail = format!(
-                    "it is powered on; power it off first with `vtpm vm stop {}`",
+                    "it is {}; power it off first with `vtpm vm stop {}`",
+                    powered(vm.power),
                     vm.id
                 );
                 plan.failures
@@ -638,18 +644,10 @@ impl Operations {
         name: Option<&Name>,
     ) -> Result<()> {
         let record = &template.record;
-        // Not taken: any number of instances may be made at a time. A template that goes meanwhile makes this one fail.
-        plan.expects.unchanged(template);
+        plan.read(template);
         Self::check_count(plan.items.len() + record.vms.len())?;
         let asked = asked.map(TpmAction::from);
         let stored = TpmAction::from(record.provisioning);
-        if asked.is_some_and(|asked| asked != stored) && !record.has_tpm() {
-            let refusal = provisioning::Refusal::TemplateDecides {
-                asked: asked.unwrap_or(stored),
-                stored,
-            };
-            plan.failures.push(refused(&refusal));
-        }
         for vm in &record.vms {
             let own = match (name, record.vms.len()) {
                 (Some(name), 1) => name.clone(),
@@ -663,17 +661,18 @@ impl Operations {
                 asked,
                 stored: Some(stored),
                 moves: false,
+                by_name: false,
             };
             self.plan_from(plan, place, wanted)?;
         }
         Ok(())
     }
 
-    /// The lineage of a VM's TPM.
+    /// The lineage of a VM's TPM: the tree that it is in, empty for a VM that never had one.
     ///
     /// # Errors
     /// When there is no such VM.
-    pub fn lineage(&self, vm: &str) -> Result<Option<crate::LineageNode>> {
+    pub fn lineage(&self, vm: &str) -> Result<Vec<crate::LineageNode>> {
         let vm: Vm = self.inventory.vm(vm)?.record;
         crate::lineage::tree(&self.inventory, vm.id)
     }

@@ -18,10 +18,14 @@ pub struct ReconfigureVm {
     pub name: Option<Name>,
     /// Another number of processors.
     pub cpus: Option<u32>,
+    /// Another number of cores of a socket.
+    pub cores_per_socket: Option<u32>,
     /// Other memory, in mebibytes.
     pub memory_mb: Option<u32>,
     /// Other notes.
     pub annotation: Option<String>,
+    /// Other settings, as the vSphere API keeps them.
+    pub settings: Option<String>,
     /// Another firmware.
     pub firmware: Option<Firmware>,
     /// Another hardware version.
@@ -213,8 +217,8 @@ impl Operations {
                 }
                 edited?;
             }
-            if change.cpus.is_some() || change.memory_mb.is_some() || change.annotation.is_some() {
-                this.report(task, 60, "changing processors, memory and notes");
+            if change.is_about_hardware() {
+                this.report(task, 60, "changing processors, memory, notes and settings");
                 this.change_vm_hardware(&id, |hardware| change.apply(hardware))?;
             }
             if let Some(name) = &change.name {
@@ -245,12 +249,29 @@ impl Operations {
         self.inventory.commit(transaction)
     }
 
-    /// Takes a snapshot of every VM of a vApp that has a TPM.
+    /// Powers a vApp's VMs off, those that are not, and deletes it, as one task.
     ///
     /// # Errors
-    /// When there is no such vApp, or no VM in it has a TPM.
+    /// When there is no such vApp.
+    pub fn delete_running_vapp(self: &Arc<Self>, reference: &str) -> Result<Job> {
+        let vapp = self.find_vapp(reference)?;
+        let task = of_vapp("delete_vapp", &vapp.record);
+        let id = vapp.record.id.to_string();
+        self.in_turn(task, &vapp, move |this, _| {
+            let mut members = this.members(&this.find_vapp(&id)?.record)?.into_iter();
+            if members.any(|vm| vm.record.power != PowerState::Off) {
+                succeeded(this.power_vapp(&id, PowerState::Off)?.run())?;
+            }
+            succeeded(this.delete_vapp(&id)?.run())
+        })
+    }
+
+    /// Takes a snapshot of every VM of a vApp.
+    ///
+    /// # Errors
+    /// When there is no such vApp, or no VM in it.
     pub fn snapshot_vapp(self: &Arc<Self>, reference: &str, take: TakeSnapshot) -> Result<Job> {
-        self.each_with_tpm(reference, "snapshot_vapp", move |this, vm| {
+        self.each_member(reference, "snapshot_vapp", move |this, vm| {
             succeeded(this.take_snapshot(&vm.id.to_string(), take.clone())?.run())
         })
     }
@@ -258,9 +279,9 @@ impl Operations {
     /// Brings every VM of a vApp back to its current snapshot; those that have none stay as they are.
     ///
     /// # Errors
-    /// When there is no such vApp, or no VM in it has a TPM.
+    /// When there is no such vApp, or no VM in it.
     pub fn revert_vapp(self: &Arc<Self>, reference: &str) -> Result<Job> {
-        self.each_with_tpm(reference, "revert_vapp", |this, vm| {
+        self.each_member(reference, "revert_vapp", |this, vm| {
             match this.tree(vm.id)?.current {
                 Some(current) => succeeded(
                     this.revert_vm(&vm.id.to_string(), &current.to_string())?
@@ -274,9 +295,9 @@ impl Operations {
     /// Forgets every snapshot of every VM of a vApp.
     ///
     /// # Errors
-    /// When there is no such vApp, or no VM in it has a TPM.
+    /// When there is no such vApp, or no VM in it.
     pub fn forget_vapp_snapshots(self: &Arc<Self>, reference: &str) -> Result<Job> {
-        self.each_with_tpm(reference, "forget_vapp_snapshots", |this, vm| {
+        self.each_member(reference, "forget_vapp_snapshots", |this, vm| {
             this.forget_all(vm)
         })
     }
@@ -301,29 +322,24 @@ impl Operations {
         Ok(())
     }
 
-    fn each_with_tpm(
+    pub(super) fn each_member(
         self: &Arc<Self>,
         reference: &str,
         operation: &'static str,
         work: impl Fn(&Arc<Self>, &Vm) -> Result<()> + Send + 'static,
     ) -> Result<Job> {
         let vapp = self.find_vapp(reference)?;
-        if !self
-            .members(&vapp.record)?
-            .iter()
-            .any(|vm| vm.record.tpm.is_some())
-        {
-            return Err(Error::NoTpm {
-                vm: vapp.record.name.clone(),
-            });
+        if self.members(&vapp.record)?.is_empty() {
+            return Err(Error::BadValue(format!(
+                "the vApp {} has no VM, so there is nothing to do",
+                vapp.record.name
+            )));
         }
         let task = of_vapp(operation, &vapp.record);
         let id = vapp.record.id.to_string();
         self.in_turn(task, &vapp, move |this, _| {
             for vm in this.members(&this.find_vapp(&id)?.record)? {
-                if vm.record.tpm.is_some() {
-                    work(this, &vm.record)?;
-                }
+                work(this, &vm.record)?;
             }
             Ok(())
         })
@@ -356,11 +372,28 @@ impl Operations {
 }
 
 impl ReconfigureVm {
+    fn is_about_hardware(&self) -> bool {
+        self.cpus.is_some()
+            || self.cores_per_socket.is_some()
+            || self.memory_mb.is_some()
+            || self.annotation.is_some()
+            || self.settings.is_some()
+    }
+
     fn apply(&self, hardware: &mut super::VmHardware) {
         hardware.cpus = self.cpus.unwrap_or(hardware.cpus);
+        hardware.cores_per_socket = match self.cores_per_socket {
+            Some(cores) => cores,
+            // Sockets that the processors do not fill any more are not asked for.
+            None if !hardware.cpus.is_multiple_of(hardware.cores_per_socket) => 1,
+            None => hardware.cores_per_socket,
+        };
         hardware.memory_mb = self.memory_mb.unwrap_or(hardware.memory_mb);
         if let Some(annotation) = &self.annotation {
             hardware.annotation.clone_from(annotation);
+        }
+        if let Some(settings) = &self.settings {
+            hardware.settings.clone_from(settings);
         }
     }
 }
@@ -375,7 +408,7 @@ fn need_on(vm: &Vm) -> Result<()> {
     }
     Err(Error::Power {
         vm: vm.name.clone(),
-        is: PowerState::Off,
+        is: vm.power,
         hint: "power it on first with `vtpm vm start`",
     })
 }

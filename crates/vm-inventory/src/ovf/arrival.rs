@@ -4,8 +4,10 @@ use super::archive::Members;
 use super::descriptor::Portion;
 use super::inflate::{Inflating, Stopped};
 use super::manifest::{Hashing, Manifest};
+use super::signature::{Signature, SignatureCheck};
 use super::xml::shown;
 use super::{Descriptor, PackageError};
+use crate::model::Timestamp;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -68,11 +70,12 @@ pub(crate) fn descriptor_of(
     Ok(read_descriptor(&mut members, limits)?.descriptor)
 }
 
-/// Takes a package off a stream. `look` sees the descriptor before any file is taken, and may refuse it.
+/// Takes a package off a stream. `look` sees the descriptor before any file is taken, and may refuse it; `check` sees a signature.
 pub(crate) fn receive(
     reader: &mut dyn Read,
     limits: &Limits,
     shelf: &mut dyn Shelf,
+    check: SignatureCheck<'_>,
     look: &mut dyn FnMut(&Descriptor) -> Result<()>,
 ) -> Result<Arrived> {
     let mut members = Members::new(reader);
@@ -95,6 +98,8 @@ pub(crate) fn receive(
         total: 0,
         hashes: BTreeMap::from([(head.name.clone(), head.hashes)]),
         manifest: None,
+        check,
+        signature: None,
         notes: Vec::new(),
         stem: head.stem,
         descriptor: head.descriptor,
@@ -204,8 +209,18 @@ struct Arrival<'a> {
     seen: BTreeSet<String>,
     total: u64,
     hashes: BTreeMap<String, BTreeMap<super::manifest::Algorithm, String>>,
-    manifest: Option<(String, Manifest)>,
+    manifest: Option<Listed>,
+    check: SignatureCheck<'a>,
+    /// The certificate file, and what it says.
+    signature: Option<(String, Signature)>,
     notes: Vec<String>,
+}
+
+/// A manifest that has come.
+struct Listed {
+    name: String,
+    bytes: Vec<u8>,
+    manifest: Manifest,
 }
 
 impl Arrival<'_> {
@@ -229,15 +244,18 @@ impl Arrival<'_> {
             Some(".mf") => {
                 let bytes = whole(members, name, size, self.limits.manifest)?;
                 let manifest = Manifest::read(&bytes).map_err(refused)?;
-                self.manifest = Some((name.to_owned(), manifest));
-                return Ok(());
+                self.manifest = Some(Listed {
+                    name: name.to_owned(),
+                    bytes,
+                    manifest,
+                });
+                return Ok(self.check_signature()?);
             }
             Some(".cert") => {
-                whole(members, name, size, self.limits.manifest)?;
-                self.notes.push(format!(
-                    "{name}: the signature of the package was not checked"
-                ));
-                return Ok(());
+                let bytes = whole(members, name, size, self.limits.manifest)?;
+                let signature = Signature::read(&bytes).map_err(refused)?;
+                self.signature = Some((name.to_owned(), signature));
+                return Ok(self.check_signature()?);
             }
             _ => {}
         }
@@ -253,7 +271,7 @@ impl Arrival<'_> {
         let algorithm = self
             .manifest
             .as_ref()
-            .and_then(|(_, manifest)| manifest.algorithm_of(name));
+            .and_then(|listed| listed.manifest.algorithm_of(name));
         let mut hashing = Hashing::of(algorithm);
         let kept = match portion {
             Some(portion) => self.begin(name, portion, shelf)?,
@@ -402,11 +420,18 @@ impl Arrival<'_> {
                 .into());
             }
         }
-        match self.manifest.take() {
-            None => self
+        match (self.manifest.take(), &self.signature) {
+            (None, None) => self
                 .notes
                 .push("the package has no manifest, so its files were not checked".to_owned()),
-            Some((name, manifest)) => self.check(&name, &manifest)?,
+            (None, Some((name, _))) => {
+                return Err(PackageError::refused(
+                    name,
+                    "it signs a manifest, and the package has none",
+                )
+                .into());
+            }
+            (Some(listed), _) => self.check_hashes(&listed.name, &listed.manifest)?,
         }
         Ok(Arrived {
             descriptor: self.descriptor,
@@ -414,8 +439,32 @@ impl Arrival<'_> {
         })
     }
 
+    /// The signature is that of the manifest, once both have come. Files come after them, as a rule: none of a forged package is taken.
+    fn check_signature(&mut self) -> Result<(), PackageError> {
+        let (Some(listed), Some((name, signature))) = (&self.manifest, &self.signature) else {
+            return Ok(());
+        };
+        if signature.manifest != listed.name {
+            return Err(PackageError::refused(
+                name,
+                format!(
+                    "it signs {}, and the manifest is {}",
+                    shown(&signature.manifest),
+                    listed.name
+                ),
+            ));
+        }
+        let said = match (self.check)(signature, &listed.bytes) {
+            None => "the signature of the manifest was not checked".to_owned(),
+            Some(Ok(facts)) => signature.words(&facts, Timestamp::now()),
+            Some(Err(reason)) => return Err(PackageError::refused(name, reason)),
+        };
+        self.notes.push(format!("{name}: {said}"));
+        Ok(())
+    }
+
     /// Every file is in the manifest, and has the hash that stands there.
-    fn check(&self, name: &str, manifest: &Manifest) -> Result<(), PackageError> {
+    fn check_hashes(&self, name: &str, manifest: &Manifest) -> Result<(), PackageError> {
         for (file, (algorithm, wanted)) in &manifest.0 {
             let Some(hashes) = self.hashes.get(file) else {
                 return Err(PackageError::refused(

@@ -2,6 +2,7 @@
 
 use super::descriptor::Descriptor;
 use super::manifest::Manifest;
+use super::signature::Signature;
 use super::{Limits, Shelf, receive};
 use std::collections::BTreeSet;
 use std::io;
@@ -33,7 +34,7 @@ impl Shelf for Counting {
     }
 }
 
-/// Any bytes as an archive, a descriptor or a manifest: they are taken or refused for a reason. The first byte says as which.
+/// Any bytes as an archive, a descriptor, a manifest or a certificate file: they are taken or refused for a reason. The first byte says as which.
 ///
 /// # Panics
 /// If a rule is broken.
@@ -41,7 +42,7 @@ pub fn package(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else {
         return;
     };
-    match kind % 3 {
+    match kind % 4 {
         0 => {
             let limits = Limits {
                 total: 1 << 20,
@@ -50,7 +51,9 @@ pub fn package(data: &[u8]) {
             };
             let mut shelf = Counting::default();
             let mut reader = data;
-            let taken = receive(&mut reader, &limits, &mut shelf, &mut |_| Ok(()));
+            let taken = receive(&mut reader, &limits, &mut shelf, &|_, _| None, &mut |_| {
+                Ok(())
+            });
             if let Ok(taken) = taken {
                 assert!(shelf.bytes <= limits.total, "more than is allowed");
                 let uses = taken.descriptor.uses();
@@ -61,6 +64,7 @@ pub fn package(data: &[u8]) {
             }
         }
         1 => drop(Descriptor::read(data)),
+        3 => drop(Signature::read(data)),
         _ => drop(Manifest::read(data)),
     }
 }

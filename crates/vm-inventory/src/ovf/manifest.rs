@@ -77,7 +77,8 @@ impl Manifest {
     }
 }
 
-fn parse_line(line: &str) -> Option<(&str, Algorithm, &str)> {
+/// The parts of a line: file, algorithm, and what stands behind the equals sign.
+pub(super) fn parse_line(line: &str) -> Option<(&str, Algorithm, &str)> {
     let (algorithm, rest) = line.split_once('(')?;
     let (name, hash) = rest.rsplit_once(')')?;
     let hash = hash.trim().strip_prefix('=')?.trim();

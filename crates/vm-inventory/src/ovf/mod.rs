@@ -12,6 +12,7 @@ mod folder;
 mod hardware;
 mod inflate;
 mod manifest;
+mod signature;
 mod write;
 mod xml;
 
@@ -25,6 +26,7 @@ pub use folder::{Pack, unpack};
 #[cfg(test)]
 pub(crate) use inflate::gzip;
 pub(crate) use manifest::{Hashing, line as manifest_line};
+pub(crate) use signature::Signature;
 pub(crate) use write::{Described, DescribedFile, descriptor_text};
 
 /// Why a package is refused.

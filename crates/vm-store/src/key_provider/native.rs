@@ -10,7 +10,7 @@ use crate::{
     error::{EntropyFailure, KeyProviderError, StoreError},
     identity,
     name::check_name,
-    nvram::{self, IfPresent},
+    nvram::{self, IfPresent, Unplaced},
     seal::{self, DataKey, Key, WrappedKey},
 };
 use serde::{Deserialize, Serialize};
@@ -102,6 +102,14 @@ impl NativeKeyProvider {
 
     fn store(&self, active: bool, if_present: IfPresent) -> Result<(), KeyProviderError> {
         let path = self.folder.path().join(file_name(&self.name));
+        let text = self.to_text(active)?;
+        nvram::put_file(&*self.folder, &file_name(&self.name), &text, if_present)
+            .map_err(from_store(&path))
+    }
+
+    /// What stands in its file.
+    fn to_text(&self, active: bool) -> Result<Zeroizing<Vec<u8>>, KeyProviderError> {
+        let path = self.folder.path().join(file_name(&self.name));
         let stored = Stored {
             format: FORMAT.to_owned(),
             version: 1,
@@ -116,9 +124,7 @@ impl NativeKeyProvider {
             check: self.provider_check_value().to_string(),
         };
         let text = serde_json::to_vec_pretty(&stored).map(Zeroizing::new);
-        let text = text.map_err(|error| damaged(&path, error.to_string()))?;
-        nvram::put_file(&*self.folder, &file_name(&self.name), &text, if_present)
-            .map_err(from_store(&path))
+        text.map_err(|error| damaged(&path, error.to_string()))
     }
 
     fn load(folder: &Arc<dyn Folder>, name: &str) -> Result<Self, KeyProviderError> {
@@ -282,6 +288,25 @@ impl ProviderFolder {
             seal::random_key()?,
             flavour == Flavour::Local,
         )
+    }
+
+    /// Makes the provider that is kept beside a state which does not exist yet: its file is put in place with the first files of
+    /// that state.
+    pub(crate) fn create_local(
+        &self,
+    ) -> Result<(NativeKeyProvider, Unplaced<'_>), KeyProviderError> {
+        let name = super::LOCAL_PROVIDER_NAME;
+        let provider = NativeKeyProvider {
+            name: name.to_owned(),
+            flavour: Flavour::Local,
+            key: seal::random_key()?,
+            active: AtomicBool::new(true),
+            folder: Arc::clone(&self.folder),
+        };
+        let text = provider.to_text(true)?;
+        let file = Unplaced::write(&*self.folder, &file_name(name), &text)
+            .map_err(from_store(self.folder.path()))?;
+        Ok((provider, file))
     }
 
     /// Loads a provider.

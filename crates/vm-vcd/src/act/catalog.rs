@@ -15,11 +15,13 @@ use vm_inventory::{Capture, CreateCatalog};
 pub(crate) fn capture(call: &Call) -> Answer {
     let body = call.body()?;
     let catalog = look::catalog(call, call.id())?;
-    if body.has("TargetCatalogItem") {
-        return Err(Fault::unsupported(
-            "this server does not overwrite templates; delete the entry first, or give another name",
-        ));
-    }
+    let over = match body.has("TargetCatalogItem") {
+        true => {
+            let item = call.target_of(body, "TargetCatalogItem", Kind::CatalogItem)?;
+            Some(look::template_name(&look::item(call, item)?))
+        }
+        false => None,
+    };
     let (vapp, vm) = match call.target(body, "Source")? {
         (Kind::Vapp, id) => {
             let view = look::vapp(call, id)?;
@@ -42,13 +44,17 @@ pub(crate) fn capture(call: &Call) -> Answer {
             TpmProvisioning::Replace
         }
     });
-    let job = call.operations.capture(&Capture {
+    let request = Capture {
         vapp,
         vm,
         catalog: look::catalog_name(&catalog),
         name: name(body)?,
         tpm,
-    })?;
+    };
+    let job = match &over {
+        Some(old) => call.operations.capture_over(old, &request)?,
+        None => call.operations.capture(&request)?,
+    };
     let task = call.start(job);
     let node = show::task::task(call, &task);
     let location = node.text("href").map(str::to_owned);

@@ -1,12 +1,10 @@
 //! vApps: built, changed, copied, moved, instantiated, deleted.
 
 use super::{coming_vapp, look, name, parts, powered, replace_tpm};
-use crate::call::{Answer, Call, Reply};
+use crate::call::{Answer, Call};
 use crate::fault::Fault;
 use crate::ids::Kind;
 use crate::node::Node;
-use crate::schema::entity;
-use crate::show;
 use std::collections::BTreeMap;
 use vm_inventory::model::Vapp;
 use vm_inventory::provisioning::{Operation, TpmProvisioning};
@@ -79,34 +77,6 @@ pub(crate) fn rename(call: &Call) -> Answer {
     let vapp = look::vapp(call, call.id())?.vapp;
     let name = new_name(call.body()?, &vapp)?.unwrap_or_else(|| vapp.name.clone());
     call.accept(call.operations.rename_vapp(&vapp.id.to_string(), &name)?)
-}
-
-/// `GET /api/vApp/vapp-{id}/leaseSettingsSection`.
-pub(crate) fn show_leases(call: &Call) -> Answer {
-    let vapp = look::vapp(call, call.id())?.vapp;
-    Ok(Reply::ok(
-        &entity::LEASE_ROOT,
-        show::vapp::leases(call, vapp.id),
-    ))
-}
-
-/// `PUT /api/vApp/vapp-{id}/leaseSettingsSection`: nothing expires here, so never is what can be asked for.
-pub(crate) fn set_leases(call: &Call) -> Answer {
-    let vapp = look::vapp(call, call.id())?.vapp;
-    let body = call.body()?;
-    let never = ["DeploymentLeaseInSeconds", "StorageLeaseInSeconds"]
-        .iter()
-        .all(|field| body.number(field).is_none_or(|seconds| seconds == 0));
-    if !never {
-        return Err(Fault::unsupported(
-            "vApps do not expire on this server; a lease of 0 seconds says so",
-        ));
-    }
-    // Its own name again: a task that changes nothing.
-    call.accept(
-        call.operations
-            .rename_vapp(&vapp.id.to_string(), &vapp.name)?,
-    )
 }
 
 /// What the items of a body ask for by the VM that each is about.
@@ -294,5 +264,11 @@ pub(crate) fn instantiate(call: &Call) -> Answer {
 /// `DELETE /api/vApp/vapp-{id}`.
 pub(crate) fn delete(call: &Call) -> Answer {
     let vapp = look::vapp(call, call.id())?.vapp;
-    call.accept(call.operations.delete_vapp(&vapp.id.to_string())?)
+    let id = vapp.id.to_string();
+    let force = call.parameter("force");
+    call.accept(if force.is_some_and(|it| it.eq_ignore_ascii_case("true")) {
+        call.operations.delete_running_vapp(&id)?
+    } else {
+        call.operations.delete_vapp(&id)?
+    })
 }

@@ -201,6 +201,16 @@ pub(crate) fn show_storage_profile(call: &Call) -> Answer {
     Err(Fault::no_access("vdcstorageProfile", &id.to_string()))
 }
 
+/// `GET /api/admin/vdcStorageProfile/{id}`: the same under the name that administrators see.
+pub(crate) fn show_admin_storage_profile(call: &Call) -> Answer {
+    let mut reply = show_storage_profile(call)?;
+    if let Some((root, _)) = &mut reply.document {
+        root.element = "AdminVdcStorageProfile";
+        root.media = "application/vnd.vmware.admin.vdcStorageProfile";
+    }
+    Ok(reply)
+}
+
 /// `GET /api/vApp/vapp-{id}`. One that is being made shows its task.
 pub(crate) fn show_vapp(call: &Call) -> Answer {
     let node = match vapp(call, call.id()) {
@@ -351,7 +361,7 @@ pub(crate) fn show_user(call: &Call) -> Answer {
     let id = call.id();
     let own = call.operations.principal();
     if ids::derived(Kind::User, &own.to_string()) == id {
-        let node = show::org::user(call, id, own.name.as_str(), &show::org::role(call));
+        let node = show::org::user(call, id, own.name.as_str(), &show::org::role(call), true);
         return Ok(Reply::ok(&entity::USER_ROOT, node));
     }
     let users = call.operations.users(own.organization.as_ref())?;
@@ -360,8 +370,66 @@ pub(crate) fn show_user(call: &Call) -> Answer {
     });
     let user = found.ok_or_else(|| Fault::no_access("user", &id.to_string()))?;
     let role = show::org::role_name(user.role, false);
-    let node = show::org::user(call, id, user.name.as_str(), &role);
+    let enabled = call.operations.is_enabled(&user.organization, &user.name)?;
+    let node = show::org::user(call, id, user.name.as_str(), &role, enabled);
     Ok(Reply::ok(&entity::USER_ROOT, node))
+}
+
+/// A user of an organization that somebody may change.
+fn user_to_change(call: &Call) -> Result<vm_inventory::UserView, Fault> {
+    let id = call.id();
+    let own = call.operations.principal().organization.clone();
+    let users = call.operations.users(own.as_ref())?;
+    users
+        .into_iter()
+        .find(|user| {
+            ids::derived(Kind::User, &format!("{}@{}", user.name, user.organization)) == id
+                && !vm_inventory::is_system(user.organization.as_str())
+        })
+        .ok_or_else(|| Fault::no_access("user", &id.to_string()))
+}
+
+/// `PUT /api/admin/user/{id}`: of a user's own document the role is taken.
+pub(crate) fn change_user(call: &Call) -> Answer {
+    let user = user_to_change(call)?;
+    let body = call.body()?;
+    if body
+        .text("name")
+        .is_some_and(|name| name != user.name.as_str())
+    {
+        return Err(Fault::unsupported("users of this server keep their names"));
+    }
+    if body.has("Password") {
+        return Err(Fault::unsupported(
+            "passwords are not changed through this interface; delete the user and add it again",
+        ));
+    }
+    let wanted = call.target_of(body, "Role", Kind::Role)?;
+    let (name, role) = show::org::roles()
+        .find(|(name, _)| ids::derived(Kind::Role, name) == wanted)
+        .ok_or_else(|| {
+            Fault::invalid_reference("the Role of a user is one that the query `role` finds")
+        })?;
+    if role != user.role {
+        call.operations
+            .change_user_role(&user.organization, &user.name, role)?;
+    }
+    let (organization, own) = (&user.organization, &user.name);
+    let was = call.operations.is_enabled(organization, own)?;
+    let enabled = body.boolean("IsEnabled").unwrap_or(was);
+    if enabled != was {
+        call.operations.enable_user(organization, own, enabled)?;
+    }
+    let node = show::org::user(call, call.id(), own.as_str(), &name, enabled);
+    Ok(Reply::ok(&entity::USER_ROOT, node))
+}
+
+/// `DELETE /api/admin/user/{id}`.
+pub(crate) fn remove_user(call: &Call) -> Answer {
+    let user = user_to_change(call)?;
+    call.operations
+        .remove_user(&user.organization, &user.name)?;
+    Ok(Reply::nothing())
 }
 
 /// `GET /api/admin/role/{id}`.
@@ -385,9 +453,9 @@ pub(crate) fn show_admin_organization(call: &Call) -> Answer {
 pub(crate) fn add_user(call: &Call) -> Answer {
     let organization = organization(call, call.id())?;
     let body = call.body()?;
-    if body.boolean("IsEnabled") == Some(false) || body.boolean("IsExternal") == Some(true) {
+    if body.boolean("IsExternal") == Some(true) {
         return Err(Fault::unsupported(
-            "users of this server are its own and enabled: IsEnabled is true, IsExternal is false",
+            "users of this server are its own: IsExternal is false",
         ));
     }
     let wanted = call.target_of(body, "Role", Kind::Role)?;
@@ -402,7 +470,12 @@ pub(crate) fn add_user(call: &Call) -> Answer {
         .operations
         .create_user(Some(&organization.parse()?), name, role, password)?;
     let id = ids::derived(Kind::User, &format!("{}@{}", made.name, made.organization));
-    let node = show::org::user(call, id, made.name.as_str(), &role_name);
+    let enabled = body.boolean("IsEnabled").unwrap_or(true);
+    if !enabled {
+        call.operations
+            .enable_user(&made.organization, &made.name, false)?;
+    }
+    let node = show::org::user(call, id, made.name.as_str(), &role_name, enabled);
     Ok(Reply::created(&entity::USER_ROOT, node))
 }
 

@@ -1,11 +1,13 @@
 //! What requests do: each handler reads a request, calls an operation of the inventory, and shows what comes of it.
 
+pub(crate) mod access;
 pub(crate) mod catalog;
 pub(crate) mod compose;
 pub(crate) mod import;
 pub(crate) mod look;
 pub(crate) mod parts;
 pub(crate) mod power;
+pub(crate) mod remarks;
 pub(crate) mod snapshot;
 pub(crate) mod vm;
 

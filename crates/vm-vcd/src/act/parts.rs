@@ -141,7 +141,7 @@ fn tpm(item: &Node) -> Option<bool> {
 }
 
 /// What a body says of processors and memory.
-fn sizes(item: &Node) -> Result<(Option<u32>, Option<u32>), Fault> {
+fn sizes(item: &Node) -> Result<ReconfigureVm, Fault> {
     let spec = item.child("VmSpecSection");
     let number = |number: Option<i64>| {
         number.map(u32::try_from).transpose().map_err(|_| {
@@ -149,20 +149,18 @@ fn sizes(item: &Node) -> Result<(Option<u32>, Option<u32>), Fault> {
         })
     };
     let memory = spec.and_then(|spec| spec.child("MemoryResourceMb"));
-    Ok((
-        number(spec.and_then(|spec| spec.number("NumCpus")))?,
-        number(memory.and_then(|memory| memory.number("Configured")))?,
-    ))
+    let cores = number(spec.and_then(|spec| spec.number("NumCoresPerSocket")))?;
+    Ok(ReconfigureVm {
+        cpus: number(spec.and_then(|spec| spec.number("NumCpus")))?,
+        cores_per_socket: cores.filter(|cores| *cores > 0),
+        memory_mb: number(memory.and_then(|memory| memory.number("Configured")))?,
+        ..ReconfigureVm::default()
+    })
 }
 
 /// Processors and memory of a VM to be, if the body says anything of them.
 pub(crate) fn size_of(item: &Node) -> Result<Option<ReconfigureVm>, Fault> {
-    let (cpus, memory_mb) = sizes(item)?;
-    let change = ReconfigureVm {
-        cpus,
-        memory_mb,
-        ..ReconfigureVm::default()
-    };
+    let change = sizes(item)?;
     Ok((!change.is_empty()).then_some(change))
 }
 
@@ -188,16 +186,14 @@ pub(crate) fn change(vm: &VmView, body: &Node) -> Result<ReconfigureVm, Fault> {
         .map(str::parse::<Name>)
         .transpose()?;
     let settings = settings(body)?;
-    let (cpus, memory_mb) = sizes(body)?;
     Ok(ReconfigureVm {
         name,
-        cpus,
-        memory_mb,
         annotation: body.text("Description").map(str::to_owned),
         firmware: settings.firmware,
         hardware_version: settings.hardware_version,
         guest: settings.guest,
         tpm: tpm(body),
+        ..sizes(body)?
     })
 }
 

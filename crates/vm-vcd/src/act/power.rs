@@ -12,6 +12,7 @@ fn vm(call: &Call, power: PowerState) -> Answer {
     let job = match power {
         PowerState::On => call.operations.power_on(&id, false)?,
         PowerState::Off => call.operations.power_off(&id)?,
+        PowerState::Suspended => call.operations.suspend_vm(&id)?,
     };
     call.accept(job)
 }
@@ -53,12 +54,6 @@ pub(crate) fn vapp_reset(call: &Call) -> Answer {
     call.accept(call.operations.restart_vapp(&vapp.id.to_string())?)
 }
 
-fn no_suspending() -> Fault {
-    Fault::unsupported(
-        "this server does not suspend VMs; use powerOff, or a snapshot of the VM while it is on",
-    )
-}
-
 fn not_suspended(name: &str) -> Fault {
     Fault::bad_request(format!(
         "{name} is not suspended, so there is no suspended state to discard"
@@ -67,26 +62,33 @@ fn not_suspended(name: &str) -> Fault {
 
 /// `POST /api/vApp/vm-{id}/power/action/suspend`.
 pub(crate) fn vm_suspend(call: &Call) -> Answer {
-    look::vm(call, call.id())?;
-    Err(no_suspending())
+    vm(call, PowerState::Suspended)
 }
 
-/// `POST /api/vApp/vapp-{id}/power/action/suspend`.
+/// `POST /api/vApp/vapp-{id}/power/action/suspend`: every VM that runs.
 pub(crate) fn vapp_suspend(call: &Call) -> Answer {
-    look::vapp(call, call.id())?;
-    Err(no_suspending())
+    vapp(call, PowerState::Suspended)
 }
 
 /// `POST /api/vApp/vm-{id}/action/discardSuspendedState`.
 pub(crate) fn vm_discard(call: &Call) -> Answer {
-    let (_, vm) = look::vm(call, call.id())?;
-    Err(not_suspended(vm.name.as_str()))
+    let (_, found) = look::vm(call, call.id())?;
+    if found.power != PowerState::Suspended {
+        return Err(not_suspended(found.name.as_str()));
+    }
+    vm(call, PowerState::Off)
 }
 
 /// `POST /api/vApp/vapp-{id}/action/discardSuspendedState`.
 pub(crate) fn vapp_discard(call: &Call) -> Answer {
-    let vapp = look::vapp(call, call.id())?.vapp;
-    Err(not_suspended(vapp.name.as_str()))
+    let view = look::vapp(call, call.id())?;
+    if view.vms.iter().all(|vm| vm.power != PowerState::Suspended) {
+        return Err(not_suspended(view.vapp.name.as_str()));
+    }
+    call.accept(
+        call.operations
+            .discard_suspended_vapp(&view.vapp.id.to_string())?,
+    )
 }
 
 /// Deploying without power changes nothing that this server has.
@@ -99,13 +101,11 @@ fn deploys(body: Option<&Node>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether undeploying means powering off.
-fn undeploys(body: Option<&Node>) -> Result<(), Fault> {
+/// What undeploying means.
+fn undeploys(body: Option<&Node>) -> Result<PowerState, Fault> {
     match body.and_then(|body| body.text("UndeployPowerAction")) {
-        None | Some("powerOff" | "shutdown" | "default" | "force") => Ok(()),
-        Some("suspend") => Err(Fault::unsupported(
-            "this server does not suspend VMs; use powerOff",
-        )),
+        None | Some("powerOff" | "shutdown" | "default" | "force") => Ok(PowerState::Off),
+        Some("suspend") => Ok(PowerState::Suspended),
         Some(other) => Err(Fault::bad_request(format!(
             "Bad request: {} is no UndeployPowerAction; use powerOff",
             crate::xml::shown(other)
@@ -121,8 +121,7 @@ pub(crate) fn deploy_vm(call: &Call) -> Answer {
 
 /// `POST /api/vApp/vm-{id}/action/undeploy`.
 pub(crate) fn undeploy_vm(call: &Call) -> Answer {
-    undeploys(call.body.as_ref())?;
-    vm_off(call)
+    vm(call, undeploys(call.body.as_ref())?)
 }
 
 /// `POST /api/vApp/vapp-{id}/action/deploy`.
@@ -133,6 +132,5 @@ pub(crate) fn deploy_vapp(call: &Call) -> Answer {
 
 /// `POST /api/vApp/vapp-{id}/action/undeploy`.
 pub(crate) fn undeploy_vapp(call: &Call) -> Answer {
-    undeploys(call.body.as_ref())?;
-    vapp_off(call)
+    vapp(call, undeploys(call.body.as_ref())?)
 }

@@ -107,12 +107,7 @@ pub(crate) fn reconfigure(call: &Call) -> Answer {
 fn show_item(call: &Call, memory: bool) -> Answer {
     let (_, vm) = look::vm(call, call.id())?;
     let hardware = call.operations.vm_hardware(&vm.id.to_string())?;
-    let quantity = if memory {
-        hardware.memory_mb
-    } else {
-        hardware.cpus
-    };
-    let node = show::vapp::hardware_item(call, &vm, memory, quantity);
+    let node = show::vapp::hardware_item(call, &vm, memory, &hardware);
     Ok(Reply::ok(&entity::RASD_ITEM_ROOT, node))
 }
 
@@ -130,6 +125,9 @@ fn set_item(call: &Call, memory: bool) -> Answer {
         change.memory_mb = Some(quantity);
     } else {
         change.cpus = Some(quantity);
+        let cores = call.body()?.number("CoresPerSocket");
+        let cores = cores.and_then(|cores| u32::try_from(cores).ok());
+        change.cores_per_socket = cores.filter(|cores| *cores > 0);
     }
     call.accept(call.operations.reconfigure_vm(&vm.id.to_string(), change)?)
 }
@@ -154,13 +152,40 @@ pub(crate) fn set_memory(call: &Call) -> Answer {
     set_item(call, true)
 }
 
-/// `GET /api/vApp/vm-{id}/virtualHardwareSection/disks`, `media` and `networkCards`: disks are files of the VM's folder here, and nothing else is there.
-pub(crate) fn show_no_items(call: &Call) -> Answer {
+/// An item of hardware that every VM has: what it is, its name, its number, and what kind of resource it is.
+fn usual_item(description: &str, name: &str, number: &str, kind: i64) -> Node {
+    Node::of(&section::RASD_ITEM)
+        .with("Address", "0")
+        .with("Description", description)
+        .with("ElementName", name)
+        .with("InstanceID", number)
+        .with("ResourceType", kind)
+}
+
+fn show_items(call: &Call, items: impl IntoIterator<Item = Node>) -> Answer {
     look::vm(call, call.id())?;
     Ok(Reply::ok(
         &entity::RASD_ITEMS_ROOT,
-        Node::of(&section::RASD_ITEMS),
+        Node::of(&section::RASD_ITEMS).with_all("Item", items),
     ))
+}
+
+/// `GET /api/vApp/vm-{id}/virtualHardwareSection/disks`: disks are files of the VM's folder here, so there is a controller and nothing
+/// at it.
+pub(crate) fn show_disks(call: &Call) -> Answer {
+    let controller = usual_item("IDE Controller", "IDE Controller 0", "3", 5);
+    show_items(call, [controller])
+}
+
+/// `GET /api/vApp/vm-{id}/virtualHardwareSection/media`: a drive with nothing in it.
+pub(crate) fn show_media(call: &Call) -> Answer {
+    let drive = usual_item("CD/DVD Drive", "CD/DVD Drive 1", "3000", 15);
+    show_items(call, [drive.with("HostResource", "")])
+}
+
+/// `GET /api/vApp/vm-{id}/virtualHardwareSection/networkCards`: none.
+pub(crate) fn show_cards(call: &Call) -> Answer {
+    show_items(call, [])
 }
 
 /// `DELETE /api/vApp/vm-{id}`: with its disks; a standalone VM takes the vApp around it along.

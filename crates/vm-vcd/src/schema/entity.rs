@@ -1,6 +1,9 @@
 //! The types of what the API shows.
 
-use super::section::{LEASE, MEMORY, NETWORK_CONFIGS, NETWORK_CONNECTIONS, RASD_ITEM, RASD_ITEMS};
+use super::section::{
+    CONTROL_ACCESS, LEASE, MEMORY, METADATA, METADATA_VALUE, NETWORK_CONFIGS, NETWORK_CONNECTIONS,
+    RASD_ITEM, RASD_ITEMS, VCLOUD_EXTENSION,
+};
 use super::{
     Field, Namespace, Root, Type, attribute, boolean, content, flag, integer, loose, many, number,
     one, text,
@@ -44,7 +47,7 @@ pub(crate) static RESOURCE: Type = Type::new(
     &[
         attribute("href"),
         attribute("type"),
-        loose("VCloudExtension"),
+        many("VCloudExtension", &VCLOUD_EXTENSION),
         many("Link", &LINK),
     ],
 );
@@ -192,7 +195,8 @@ pub(crate) static VM: Type = Type::extending(
 
 static VAPP_CHILDREN: Type = Type::new("VAppChildrenType", &[many("Vm", &VM)]);
 
-static OWNER: Type = Type::extending("OwnerType", &RESOURCE, &[one("User", &REFERENCE)]);
+/// `OwnerType`.
+pub(crate) static OWNER: Type = Type::extending("OwnerType", &RESOURCE, &[one("User", &REFERENCE)]);
 
 /// `VAppType`.
 pub(crate) static VAPP: Type = Type::extending(
@@ -473,6 +477,14 @@ roots! {
     VM_ROOT = new("Vm", VM, "application/vnd.vmware.vcloud.vm");
     /// The leases of a vApp.
     LEASE_ROOT = new("LeaseSettingsSection", LEASE, "application/vnd.vmware.vcloud.leaseSettingsSection");
+    /// What is said about something.
+    METADATA_ROOT = new("Metadata", METADATA, "application/vnd.vmware.vcloud.metadata");
+    /// One value of that.
+    METADATA_VALUE_ROOT = new("MetadataValue", METADATA_VALUE, "application/vnd.vmware.vcloud.metadata.value");
+    /// With whom something is shared.
+    CONTROL_ACCESS_ROOT = new("ControlAccessParams", CONTROL_ACCESS, "application/vnd.vmware.vcloud.controlAccess");
+    /// Whose something is.
+    OWNER_ROOT = new("Owner", OWNER, "application/vnd.vmware.vcloud.owner");
     /// The networks of a VM.
     NETWORK_CONNECTIONS_ROOT = new("NetworkConnectionSection", NETWORK_CONNECTIONS, "application/vnd.vmware.vcloud.networkConnectionSection");
     /// The networks of a vApp.

@@ -24,6 +24,8 @@ pub(crate) enum Namespace {
     Vmw,
     /// Settings of a resource: items of virtual hardware.
     Rasd,
+    /// Types named where values stand.
+    Xsi,
 }
 
 impl Namespace {
@@ -34,6 +36,7 @@ impl Namespace {
         (Self::Ovf, "ovf"),
         (Self::Vmw, "vmw"),
         (Self::Rasd, "rasd"),
+        (Self::Xsi, "xsi"),
     ];
 
     /// Its URI.
@@ -46,6 +49,7 @@ impl Namespace {
             Self::Rasd => {
                 "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData"
             }
+            Self::Xsi => "http://www.w3.org/2001/XMLSchema-instance",
         }
     }
 
@@ -57,6 +61,7 @@ impl Namespace {
             Self::Ovf => "ovf:",
             Self::Vmw => "vmw:",
             Self::Rasd => "rasd:",
+            Self::Xsi => "xsi:",
         }
     }
 }
@@ -146,6 +151,9 @@ impl Field {
     pub(crate) fn json_name(&self) -> String {
         if self.shape == Shape::Content {
             return "value".to_owned();
+        }
+        if self.namespace == Namespace::Xsi {
+            return format!("_{}", self.name);
         }
         let mut letters = self.name.chars();
         match letters.next() {

@@ -1,7 +1,7 @@
 //! The types of what clients send.
 
-use super::entity::{CATALOG, ENTITY, REFERENCE, TPM, VAPP, VAPP_TEMPLATE, VM};
-use super::section::{LEASE, RASD_ITEM};
+use super::entity::{CATALOG, ENTITY, OWNER, REFERENCE, TPM, VAPP, VAPP_TEMPLATE, VM};
+use super::section::{CONTROL_ACCESS, LEASE, METADATA, METADATA_VALUE, RASD_ITEM};
 use super::{Field, Namespace, Root, Type, attribute, boolean, flag, loose, many, one, text};
 use crate::version::ApiVersion;
 
@@ -260,6 +260,29 @@ static IMPORT_AS_TEMPLATE: Type = Type::extending(
     ],
 );
 
+/// `UserType` as it is shown and comes back.
+static EDITED_USER: Type = Type::extending(
+    "UserType",
+    &ENTITY,
+    &[
+        text("FullName"),
+        loose("EmailAddress"),
+        loose("Telephone"),
+        boolean("IsEnabled"),
+        loose("IsLocked"),
+        loose("IM"),
+        loose("NameInSource"),
+        loose("IsExternal"),
+        loose("ProviderType"),
+        loose("IsGroupRole"),
+        loose("StoredVmQuota"),
+        loose("DeployedVmQuota"),
+        one("Role", &REFERENCE),
+        text("Password"),
+        loose("GroupReferences"),
+    ],
+);
+
 macro_rules! roots {
     ($($(#[doc = $doc:literal])* $name:ident = $kind:ident($element:literal, $ty:ident, $media:literal);)*) => {
         $($(#[doc = $doc])* pub(crate) static $name: Root = Root::$kind($element, &$ty, $media);)*
@@ -299,6 +322,8 @@ roots! {
     PUBLISH_ROOT = new("PublishCatalogParams", PUBLISH, "application/vnd.vmware.admin.publishCatalogParams");
     /// Add a user.
     NEW_USER_ROOT = new("User", NEW_USER, "application/vnd.vmware.admin.user");
+    /// Change a user.
+    USER_EDIT_ROOT = new("User", EDITED_USER, "application/vnd.vmware.admin.user");
     /// Make a catalog.
     NEW_CATALOG_ROOT = new("AdminCatalog", NEW_CATALOG, "application/vnd.vmware.admin.catalog");
     /// Change a VM.
@@ -313,6 +338,14 @@ roots! {
     CATALOG_SHOWN_ROOT = new("Catalog", CATALOG, "application/vnd.vmware.admin.catalog");
     /// Set the leases of a vApp.
     LEASE_EDIT_ROOT = new("LeaseSettingsSection", LEASE, "application/vnd.vmware.vcloud.leaseSettingsSection");
+    /// Say something about something.
+    METADATA_EDIT_ROOT = new("Metadata", METADATA, "application/vnd.vmware.vcloud.metadata");
+    /// Say one thing about it.
+    METADATA_VALUE_EDIT_ROOT = new("MetadataValue", METADATA_VALUE, "application/vnd.vmware.vcloud.metadata.value");
+    /// Share something.
+    SHARE_ROOT = new("ControlAccessParams", CONTROL_ACCESS, "application/vnd.vmware.vcloud.controlAccess");
+    /// Give something to somebody.
+    OWNER_EDIT_ROOT = new("Owner", OWNER, "application/vnd.vmware.vcloud.owner");
     /// Change processors or memory.
     RASD_ITEM_EDIT_ROOT = new("Item", RASD_ITEM, "application/vnd.vmware.vcloud.rasdItem");
     /// Give a VM a TPM, or take it away.

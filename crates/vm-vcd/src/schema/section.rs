@@ -1,7 +1,9 @@
 //! The types of sections of VMs and vApps that say little here: sizes, networks, leases.
 
-use super::entity::{LINK, RESOURCE};
-use super::{Field, Namespace, Type, attribute, integer, loose, many, text};
+use super::entity::{LINK, REFERENCE, RESOURCE};
+use super::{
+    Field, Namespace, Type, attribute, boolean, content, flag, integer, loose, many, one, text,
+};
 
 /// `MemoryResourceMbType`.
 pub(crate) static MEMORY: Type = Type::new(
@@ -13,6 +15,43 @@ pub(crate) static MEMORY: Type = Type::new(
         text("SharesLevel"),
         integer("Shares"),
     ],
+);
+
+static METADATA_DOMAIN: Type = Type::new(
+    "MetadataDomainTagType",
+    &[attribute("visibility"), content()],
+);
+
+static TYPED_VALUE: Type = Type::new(
+    "MetadataTypedValue",
+    &[attribute("type").of(Namespace::Xsi), text("Value")],
+);
+
+/// `MetadataValueType`: one value.
+pub(crate) static METADATA_VALUE: Type = Type::extending(
+    "MetadataValueType",
+    &RESOURCE,
+    &[
+        one("Domain", &METADATA_DOMAIN),
+        one("TypedValue", &TYPED_VALUE),
+    ],
+);
+
+static METADATA_ENTRY: Type = Type::extending(
+    "MetadataEntryType",
+    &RESOURCE,
+    &[
+        one("Domain", &METADATA_DOMAIN),
+        text("Key"),
+        one("TypedValue", &TYPED_VALUE),
+    ],
+);
+
+/// `MetadataType`.
+pub(crate) static METADATA: Type = Type::extending(
+    "MetadataType",
+    &RESOURCE,
+    &[many("MetadataEntry", &METADATA_ENTRY)],
 );
 
 /// `LeaseSettingsSectionType`.
@@ -55,6 +94,65 @@ pub(crate) static NETWORK_CONFIGS: Type = Type::new(
     ],
 );
 
+const fn vmext(field: Field) -> Field {
+    field.of(Namespace::Extension)
+}
+
+/// `VimObjectRefType`: something of a vCenter.
+pub(crate) static VIM_OBJECT: Type = Type::new(
+    "VimObjectRefType",
+    &[
+        vmext(one("VimServerRef", &REFERENCE)),
+        vmext(text("MoRef")),
+        vmext(text("VimObjectType")),
+    ],
+);
+
+/// `VmVimInfoType`: what a VM is on its vCenter.
+pub(crate) static VM_VIM_INFO: Type = Type::new(
+    "VmVimInfoType",
+    &[
+        vmext(one("VmVimObjectRef", &VIM_OBJECT)),
+        vmext(one("DatastoreVimObjectRef", &VIM_OBJECT)),
+        vmext(one("HostVimObjectRef", &VIM_OBJECT)),
+        vmext(integer("VirtualDisksMaxChainLength")),
+    ],
+);
+
+/// `VCloudExtensionType`: what administrators of the system see besides.
+pub(crate) static VCLOUD_EXTENSION: Type = Type::new(
+    "VCloudExtensionType",
+    &[
+        flag("required"),
+        vmext(one("VmVimInfo", &VM_VIM_INFO)),
+        vmext(one("VimObjectRef", &VIM_OBJECT)),
+    ],
+);
+
+static ACCESS_SETTING: Type = Type::new(
+    "AccessSettingType",
+    &[
+        one("Subject", &REFERENCE),
+        loose("ExternalSubject"),
+        text("AccessLevel"),
+    ],
+);
+
+static ACCESS_SETTINGS: Type = Type::new(
+    "AccessSettingsType",
+    &[many("AccessSetting", &ACCESS_SETTING)],
+);
+
+/// `ControlAccessParamsType`.
+pub(crate) static CONTROL_ACCESS: Type = Type::new(
+    "ControlAccessParamsType",
+    &[
+        boolean("IsSharedToEveryone"),
+        text("EveryoneAccessLevel"),
+        one("AccessSettings", &ACCESS_SETTINGS),
+    ],
+);
+
 const fn rasd(field: Field) -> Field {
     field.of(Namespace::Rasd)
 }
@@ -71,6 +169,7 @@ pub(crate) static RASD_ITEM: Type = Type::new(
         rasd(text("AutomaticAllocation")),
         rasd(text("Description")),
         rasd(text("ElementName")),
+        rasd(text("HostResource")),
         rasd(text("InstanceID")),
         rasd(integer("Limit")),
         rasd(integer("Reservation")),

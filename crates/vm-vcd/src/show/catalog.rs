@@ -52,6 +52,13 @@ pub(crate) fn catalog(call: &Call, record: &Catalog, templates: &[Template]) -> 
     let admin = format!("{}/api/admin/catalog/{id}", call.base);
     node.push("Link", link("remove", admin.as_str(), None));
     node.push("Link", action("edit", admin, &request::CATALOG_EDIT_ROOT));
+    node.push("Link", super::vapp::metadata_link(&href));
+    super::access::links(&mut node, &href);
+    let owner = format!("{}/api/admin/catalog/{id}/owner", call.base);
+    let media = entity::media(&entity::OWNER_ROOT);
+    node.push("Link", link("down", owner, Some(&media)));
+    let of = vm_inventory::Remarked::Catalog(format!("{org}/{}", record.name));
+    let node = node.with("Owner", crate::act::remarks::owner(call, &of, org));
     let items = templates
         .iter()
         .filter(|template| shelf_id(template) == id)
@@ -89,6 +96,7 @@ pub(crate) fn item(call: &Call, template: &Template) -> Node {
     );
     node.push("Link", shelf);
     let own = Kind::CatalogItem.href(&call.base, id);
+    node.push("Link", super::vapp::metadata_link(&own));
     node.push("Link", link("remove", own, None));
     node.with("Entity", reference(call, Kind::Template, template.id, name))
         .with("DateCreated", date(template.created))
@@ -148,6 +156,7 @@ pub(crate) fn template(call: &Call, record: &Template, tasks: &[Task]) -> Node {
     .with("ovfDescriptorUploaded", true)
     .with("goldMaster", false);
     let own = Kind::Template.href(&call.base, record.id);
+    node.push("Link", super::vapp::metadata_link(&own));
     node.push("Link", link("remove", own.as_str(), None));
     node.push("Link", action("edit", own, &request::TEMPLATE_EDIT_ROOT));
     let item = ids::catalog_item(record.id);

@@ -1,5 +1,6 @@
 //! What the API shows: documents made of what the inventory holds.
 
+pub(crate) mod access;
 pub(crate) mod catalog;
 pub(crate) mod org;
 pub(crate) mod system;

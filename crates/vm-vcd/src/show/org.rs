@@ -110,10 +110,10 @@ pub(crate) fn admin_org(call: &Call, name: &str) -> Node {
 }
 
 /// A user.
-pub(crate) fn user(call: &Call, id: Uuid, name: &str, role: &str) -> Node {
+pub(crate) fn user(call: &Call, id: Uuid, name: &str, role: &str, enabled: bool) -> Node {
     begin(call, &entity::USER_ROOT, Kind::User, id, name)
         .with("FullName", name)
-        .with("IsEnabled", true)
+        .with("IsEnabled", enabled)
         .with(
             "Role",
             reference(call, Kind::Role, ids::derived(Kind::Role, role), role),

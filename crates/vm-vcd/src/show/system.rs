@@ -4,10 +4,46 @@ use super::{action, begin, link, reference};
 use crate::call::Call;
 use crate::ids::{self, Kind};
 use crate::node::Node;
-use crate::schema::{entity, request};
+use crate::schema::{entity, request, section};
 use uuid::Uuid;
 use vm_inventory::VmView;
 use vm_inventory::model::{PowerState, VCenter};
+
+/// Something of a vCenter, by its reference in the vSphere API.
+fn vim_object(call: &Call, vcenter: &str, reference_of: String, kind: &str) -> Node {
+    Node::of(&section::VIM_OBJECT)
+        .with(
+            "VimServerRef",
+            reference(call, Kind::VimServer, vcenter_id(vcenter), vcenter),
+        )
+        .with("MoRef", reference_of)
+        .with("VimObjectType", kind)
+}
+
+fn extending() -> Node {
+    Node::of(&section::VCLOUD_EXTENSION).with("required", false)
+}
+
+/// What a VM is on its vCenter.
+pub(super) fn extension_of(call: &Call, vm: &VmView) -> Node {
+    let vcenter = vm.vcenter.as_str();
+    let object = |reference: String, kind: &str| vim_object(call, vcenter, reference, kind);
+    let info = Node::of(&section::VM_VIM_INFO)
+        .with("VmVimObjectRef", object(moref(vm.id.0), "VIRTUAL_MACHINE"))
+        .with(
+            "DatastoreVimObjectRef",
+            object(format!("datastore-{}", vm.datastore), "DATASTORE"),
+        )
+        .with("HostVimObjectRef", object("host-9".to_owned(), "HOST"))
+        .with("VirtualDisksMaxChainLength", 1_i64);
+    extending().with("VmVimInfo", info)
+}
+
+/// Where a virtual data center is: the resource pool of its vCenter.
+pub(super) fn place_of(call: &Call, vcenter: &str) -> Node {
+    let pool = vim_object(call, vcenter, "resgroup-8".to_owned(), "RESOURCE_POOL");
+    extending().with("VimObjectRef", pool)
+}
 
 /// The identifier of a vCenter.
 pub(crate) fn vcenter_id(vcenter: &str) -> Uuid {
@@ -104,6 +140,7 @@ pub(crate) fn vms(call: &Call, vcenter: &VCenter, vms: &[VmView]) -> Node {
             let power = match vm.power {
                 PowerState::On => "POWERED_ON",
                 PowerState::Off => "POWERED_OFF",
+                PowerState::Suspended => "SUSPENDED",
             };
             Node::of(object)
                 .with("VimServerRef", reference(call, Kind::VimServer, id, name))

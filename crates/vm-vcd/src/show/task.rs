@@ -118,6 +118,18 @@ const OPERATIONS: &[(&str, &str, &str)] = &[
     ),
     ("power_on", "vappPowerOn", "Running Virtual Machine"),
     ("power_off", "vappPowerOff", "Stopping Virtual Machine"),
+    ("suspend_vm", "vappSuspend", "Suspending Virtual Machine"),
+    (
+        "suspend_vapp",
+        "vappSuspend",
+        "Suspending Virtual Application",
+    ),
+    (
+        "discard_suspended_vapp",
+        "vappDiscardSuspendedState",
+        "Discarding suspended state",
+    ),
+    ("change_remarks", "metadataUpdate", "Updating metadata"),
     ("power_on_vapp", "vappDeploy", "Running Virtual Application"),
     (
         "power_off_vapp",

@@ -15,39 +15,54 @@ pub(crate) fn vm_status(power: PowerState) -> (i64, &'static str) {
     match power {
         PowerState::On => (4, "POWERED_ON"),
         PowerState::Off => (8, "POWERED_OFF"),
+        PowerState::Suspended => (3, "SUSPENDED"),
     }
 }
 
 /// The status of a vApp: that of its VMs.
 pub(crate) fn vapp_status(vms: &[VmView]) -> (i64, &'static str) {
-    let on = vms.iter().filter(|vm| vm.power == PowerState::On).count();
-    match (vms.len(), on) {
-        (0, _) => (1, "RESOLVED"),
-        (_, 0) => (8, "POWERED_OFF"),
-        (all, on) if all == on => (4, "POWERED_ON"),
-        _ => (10, "MIXED"),
+    match vms.split_first() {
+        None => (1, "RESOLVED"),
+        Some((first, rest)) if rest.iter().all(|vm| vm.power == first.power) => {
+            vm_status(first.power)
+        }
+        Some(_) => (10, "MIXED"),
     }
 }
 
-/// The links to power something on and off.
-fn power_links(node: &mut Node, href: &str, on: bool, off: bool) {
+/// The links to power something on and off: what of it is in which state.
+fn power_links(node: &mut Node, href: &str, is: impl Fn(PowerState) -> bool) {
+    let (on, suspended) = (is(PowerState::On), is(PowerState::Suspended));
     let power = |what: &str| format!("{href}/power/action/{what}");
-    if off {
+    if suspended || is(PowerState::Off) {
         node.push("Link", link("power:powerOn", power("powerOn"), None));
         let deploy = format!("{href}/action/deploy");
         node.push("Link", action("deploy", deploy, &request::DEPLOY_ROOT));
     }
     if on {
-        for what in ["powerOff", "shutdown", "reboot", "reset"] {
+        for what in ["shutdown", "suspend", "reboot", "reset"] {
             let rel = format!("power:{what}");
             node.push("Link", link(&rel, power(what), None));
         }
+    }
+    if suspended {
+        let discard = format!("{href}/action/discardSuspendedState");
+        node.push("Link", link("discardState", discard, None));
+    }
+    if on || suspended {
+        node.push("Link", link("power:powerOff", power("powerOff"), None));
         let undeploy = format!("{href}/action/undeploy");
         node.push(
             "Link",
             action("undeploy", undeploy, &request::UNDEPLOY_ROOT),
         );
     }
+}
+
+/// The link to what is said about something.
+pub(super) fn metadata_link(href: &str) -> Node {
+    let media = entity::media(&entity::METADATA_ROOT);
+    link("down", format!("{href}/metadata"), Some(&media))
 }
 
 /// The links to take, go back to, and remove snapshots.
@@ -116,7 +131,7 @@ fn spec_of(vm: &VmView, hardware: Option<&VmHardware>) -> Node {
     };
     let memory = entity::inner(&entity::VM_SPEC, "MemoryResourceMb");
     spec.with("NumCpus", i64::from(hardware.cpus))
-        .with("NumCoresPerSocket", 1_i64)
+        .with("NumCoresPerSocket", i64::from(hardware.cores_per_socket))
         .with(
             "MemoryResourceMb",
             Node::of(memory).with("Configured", i64::from(hardware.memory_mb)),
@@ -141,26 +156,13 @@ pub(crate) fn networks(call: &Call, vapp: Uuid) -> Node {
         .with("Info", "The configuration parameters for logical networks")
 }
 
-/// The leases of a vApp: there are none, so it never expires.
-pub(crate) fn leases(call: &Call, vapp: Uuid) -> Node {
-    let href = format!(
-        "{}/leaseSettingsSection/",
-        Kind::Vapp.href(&call.base, vapp)
-    );
-    Node::of(&section::LEASE)
-        .with("href", href.as_str())
-        .with("type", entity::media(&entity::LEASE_ROOT))
-        .with("Info", "Lease settings section")
-        .with(
-            "Link",
-            action("edit", href.clone(), &request::LEASE_EDIT_ROOT),
-        )
-        .with("DeploymentLeaseInSeconds", 0_i64)
-        .with("StorageLeaseInSeconds", 0_i64)
-}
-
 /// Processors or memory of a VM, as an item of its hardware.
-pub(crate) fn hardware_item(call: &Call, vm: &VmView, memory: bool, quantity: u32) -> Node {
+pub(crate) fn hardware_item(call: &Call, vm: &VmView, memory: bool, hardware: &VmHardware) -> Node {
+    let quantity = if memory {
+        hardware.memory_mb
+    } else {
+        hardware.cpus
+    };
     let (what, number, units, name) = if memory {
         (
             "memory",
@@ -203,7 +205,7 @@ pub(crate) fn hardware_item(call: &Call, vm: &VmView, memory: bool, quantity: u3
     if memory {
         item
     } else {
-        item.with("CoresPerSocket", 1_i64)
+        item.with("CoresPerSocket", i64::from(hardware.cores_per_socket))
     }
 }
 
@@ -257,12 +259,16 @@ pub(crate) fn vm(call: &Call, vapp: &Vapp, vm: &VmView, tasks: &[Task]) -> Node 
         .with("status", status)
         .with("needsCustomization", false)
         .with("nestedHypervisorEnabled", false);
-    power_links(&mut node, &href, on, !on);
+    power_links(&mut node, &href, |state| vm.power == state);
+    if call.is_system() {
+        node.push("VCloudExtension", super::system::extension_of(call, vm));
+    }
+    node.push("Link", metadata_link(&href));
     node.push(
         "Link",
         link_to(call, "up", Kind::Vapp, vapp.id, vapp.name.as_str()),
     );
-    if !on {
+    if vm.power == PowerState::Off {
         node.push("Link", link("remove", href.as_str(), None));
     }
     let reconfigure = format!("{href}/action/reconfigureVm");
@@ -329,7 +335,7 @@ pub(crate) fn vapp(call: &Call, view: &VappView, tasks: &[Task]) -> Node {
     let record = &view.vapp;
     let (status, _) = vapp_status(&view.vms);
     let on = view.vms.iter().any(|vm| vm.power == PowerState::On);
-    let off = view.vms.iter().any(|vm| vm.power == PowerState::Off);
+    let off = view.vms.iter().all(|vm| vm.power == PowerState::Off);
     let href = Kind::Vapp.href(&call.base, record.id);
     let mut node = begin(
         call,
@@ -341,7 +347,10 @@ pub(crate) fn vapp(call: &Call, view: &VappView, tasks: &[Task]) -> Node {
     .with("deployed", on)
     .with("status", status)
     .with("ovfDescriptorUploaded", true);
-    power_links(&mut node, &href, on, off);
+    power_links(&mut node, &href, |state| {
+        view.vms.iter().any(|vm| vm.power == state)
+    });
+    node.push("Link", metadata_link(&href));
     let vdc = ids::of_org(Kind::Vdc, record.organization.as_str(), record.vdc.as_str());
     node.push(
         "Link",
@@ -354,13 +363,14 @@ pub(crate) fn vapp(call: &Call, view: &VappView, tasks: &[Task]) -> Node {
             action("recompose", recompose, &request::RECOMPOSE_ROOT),
         );
     }
-    if !on {
+    if off {
         node.push("Link", link("remove", href.as_str(), None));
     }
     node.push(
         "Link",
         action("edit", href.clone(), &request::VAPP_EDIT_ROOT),
     );
+    super::access::links(&mut node, &href);
     let taken = view.vms.iter().any(|vm| vm.snapshot_count > 0);
     snapshot_links(&mut node, &href, taken);
     let children = entity::inner(&entity::VAPP, "Children");
@@ -371,8 +381,19 @@ pub(crate) fn vapp(call: &Call, view: &VappView, tasks: &[Task]) -> Node {
         super::task::in_progress(call, tasks, TargetKind::Vapp, record.id),
     )
     .with("NetworkConfigSection", networks(call, record.id))
-    .with("LeaseSettingsSection", leases(call, record.id))
+    .with(
+        "LeaseSettingsSection",
+        super::access::leases(call, record.id, on),
+    )
     .with("DateCreated", date(record.created))
+    .with(
+        "Owner",
+        crate::act::remarks::owner(
+            call,
+            &vm_inventory::Remarked::Vapp(record.id.to_string()),
+            record.organization.as_str(),
+        ),
+    )
     .with("autoNature", record.standalone)
     .with("InMaintenanceMode", false)
     .with_some("Children", children)

@@ -35,6 +35,14 @@ pub(crate) fn is_in(view: &VappView, vdc: &Vdc) -> bool {
     view.vapp.organization == vdc.organization && view.vapp.vdc == vdc.name
 }
 
+/// The vCenter that holds a template.
+fn home_of<'a>(template: &'a Template, catalog: &'a Catalog) -> &'a Name {
+    template
+        .vms
+        .first()
+        .map_or(&catalog.vcenter, |vm| &vm.vcenter)
+}
+
 /// What can be made in a virtual data center, by the last part of the address.
 const ACTIONS: &[(&str, &Root)] = &[
     ("composeVApp", &request::COMPOSE_ROOT),
@@ -62,6 +70,12 @@ pub(crate) fn vdc(
     let mut node =
         begin(call, &entity::VDC_ROOT, Kind::Vdc, id, record.name.as_str()).with("status", 1_i64);
     node.push("Link", link_to(call, "up", Kind::Org, ids::org(org), org));
+    node.push("Link", super::vapp::metadata_link(&href));
+    super::access::links(&mut node, &href);
+    if call.is_system() {
+        let place = super::system::place_of(call, record.vcenter.as_str());
+        node.push("VCloudExtension", place);
+    }
     for (what, body) in ACTIONS {
         node.push("Link", action("add", format!("{href}/action/{what}"), body));
     }
@@ -72,7 +86,7 @@ pub(crate) fn vdc(
         .map(|view| reference(call, Kind::Vapp, view.vapp.id, view.vapp.name.as_str()));
     let shelved = templates.iter().filter(|template| {
         catalogs.iter().any(|catalog| {
-            catalog.vcenter == record.vcenter
+            home_of(template, catalog) == &record.vcenter
                 && catalog.organization == template.organization
                 && catalog.name == template.catalog
                 && catalog.organization == record.organization

@@ -32,20 +32,37 @@ pub(super) fn clone(request: &Request<'_>) -> Outcome<Option<Value>> {
         .args
         .reference("folder")?
         .ok_or_else(|| Fault::invalid_argument("folder", "folder is missing"))?;
-    for missing in ["snapshot", "customization"] {
-        if spec.child(missing).is_some() {
-            return Err(Fault::not_supported(format!(
-                "a clone with a {missing} is not supported here"
-            )));
-        }
+    if spec.child("customization").is_some() {
+        return Err(Fault::new(
+            "UncustomizableGuest",
+            "guests have no tools here, so nothing can customize them; leave the customization out",
+        )
+        .with("uncustomizableGuestOS", vm.guest.as_str()));
     }
+    let snapshot = match spec.reference("snapshot")? {
+        Some(named) => {
+            let (of, _) = crate::properties::of_snapshot(request.call, Some(world), &named)?;
+            if of.id != vm.id {
+                return Err(Fault::invalid_argument(
+                    "spec.snapshot",
+                    "the snapshot is of another VM",
+                ));
+            }
+            inventory::snapshot_id(&named)
+        }
+        None => None,
+    };
     if spec.flag("template") && spec.flag("powerOn") {
         return Err(Fault::invalid_argument(
             "spec.powerOn",
             "a template is not powered on",
         ));
     }
-    let tpm = policy(spec)?;
+    let tpm = match policy(spec)? {
+        Some(policy) => Some(policy),
+        // The policy of the vCenter; of a VM without a TPM there is nothing to say.
+        None => super::options::clone_policy(request.call)?,
+    };
     let location = spec
         .child("location")
         .ok_or_else(|| Fault::invalid_argument("spec.location", "it is missing"))?;
@@ -62,9 +79,11 @@ pub(super) fn clone(request: &Request<'_>) -> Outcome<Option<Value>> {
     let folder = locator::folder(there, location)?.unwrap_or(folder);
     let clone = CloneVm {
         name: name.clone(),
-        tpm,
+        // vSphere's callers may say it of every VM.
+        tpm: tpm.filter(|_| vm.tpm.present),
         vcenter: None,
         datastore: locator::datastore(there, location)?,
+        snapshot,
     };
     let to = there.vcenter.name.clone();
     let crossing = to != request.call.vcenter.name;
@@ -76,6 +95,7 @@ pub(super) fn clone(request: &Request<'_>) -> Outcome<Option<Value>> {
     let then = Then {
         hardware: Hardware {
             cpus: Some(own.cpus),
+            cores_per_socket: Some(own.cores_per_socket),
             memory_mb: Some(own.memory_mb),
             annotation: Some(own.annotation),
         },
@@ -140,7 +160,7 @@ fn policy(spec: &Element) -> Outcome<Option<TpmProvisioning>> {
 }
 
 fn finish(work: &Work, vm: &str, then: Then, about: &About) -> Outcome<()> {
-    let told = change_hardware(work, vm, &then.hardware, about);
+    let told = change_hardware(work, vm, then.hardware.change(), about);
     or_undone(work, vm, told)?;
     if let Some(config) = then.config {
         let configured = work

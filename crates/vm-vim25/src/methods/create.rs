@@ -1,6 +1,6 @@
 //! New VMs.
 
-use super::reconfigure::{Crypto, Spec, TpmChange, given_key};
+use super::reconfigure::{Crypto, Spec, TpmChange, given_key, settings};
 use super::{Request, folders};
 use crate::arguments::Read as _;
 use crate::fault::{About, Fault, Outcome};
@@ -73,7 +73,9 @@ pub(super) fn create(request: &Request<'_>) -> Outcome<Option<Value>> {
         object: Some(request.this.clone()),
         ..About::default()
     };
-    let hardware = spec.hardware;
+    let (hardware, asked) = (spec.hardware, spec.asked);
+    // What cannot be is refused before there is a VM.
+    asked.applied("")?;
     let task = request
         .call
         .start("CreateVM_Task", &request.this, name.as_str(), move |work| {
@@ -88,7 +90,9 @@ pub(super) fn create(request: &Request<'_>) -> Outcome<Option<Value>> {
                     work.run(job, &key.about(&about))?;
                 }
                 folders::put(work, &vm, folder, &about)?;
-                change_hardware(work, &vm, &hardware, &about)
+                let mut change = hardware.change();
+                change.settings = settings(work, &vm, &asked, &about)?;
+                change_hardware(work, &vm, change, &about)
             };
             or_undone(work, &vm, finish())?;
             Ok(Some(inventory::vm(made.vm).into()))
@@ -109,6 +113,7 @@ pub(super) fn or_undone(work: &Work, vm: &str, outcome: Outcome<()>) -> Outcome<
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hardware {
     pub(super) cpus: Option<u32>,
+    pub(super) cores_per_socket: Option<u32>,
     pub(super) memory_mb: Option<u32>,
     pub(super) annotation: Option<String>,
 }
@@ -118,6 +123,7 @@ impl Hardware {
     pub(super) fn change(&self) -> ReconfigureVm {
         ReconfigureVm {
             cpus: self.cpus,
+            cores_per_socket: self.cores_per_socket,
             memory_mb: self.memory_mb,
             annotation: self.annotation.clone(),
             ..ReconfigureVm::default()
@@ -128,10 +134,9 @@ impl Hardware {
 pub(super) fn change_hardware(
     work: &Work,
     vm: &str,
-    change: &Hardware,
+    change: ReconfigureVm,
     about: &About,
 ) -> Outcome<()> {
-    let change = change.change();
     if !change.is_empty() {
         work.run(work.act.reconfigure_vm(vm, change), about)?;
     }

@@ -80,13 +80,12 @@ pub(super) fn no_template(request: &Request<'_>, what: &str) -> Outcome<()> {
 /// Nothing in a guest here answers: VMware Tools run in none.
 pub(super) fn in_guest(request: &Request<'_>) -> Outcome<Option<Value>> {
     let (vm, _) = target(request)?;
-    if vm.power == PowerState::Off {
-        let word = |word| Value::choice("VirtualMachinePowerState", word);
-        return Err(
-            Fault::new("InvalidPowerState", format!("{} is powered off", vm.name))
-                .with("requestedState", word("poweredOn"))
-                .with("existingState", word("poweredOff")),
-        );
+    if vm.power != PowerState::On {
+        return Err(crate::fault::invalid_power(
+            format!("{} is {}", vm.name, vm.power.in_words()),
+            PowerState::On,
+            vm.power,
+        ));
     }
     Err(Fault::new(
         "ToolsUnavailable",

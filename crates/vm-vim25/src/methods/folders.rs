@@ -9,6 +9,7 @@ use crate::server::Work;
 use crate::value::{MoRef, Value};
 use uuid::Uuid;
 use vm_inventory::Error;
+use vm_inventory::model::PowerState;
 
 /// The folder that VMs go into: `None` for that of all VMs. What is in the folder of a vApp, its organization decides.
 pub(super) fn of_vms(world: &World, folder: &MoRef) -> Outcome<Option<Uuid>> {
@@ -93,16 +94,62 @@ pub(super) fn rename(request: &Request<'_>, id: Uuid) -> Outcome<Option<Value>> 
     Ok(Some(task))
 }
 
-pub(super) fn destroy(request: &Request<'_>, id: Uuid) -> Outcome<Option<Value>> {
+/// The folders of a tree, each after the one that it is in, and the VMs in them.
+fn below(world: &World, top: &MoRef) -> (Vec<Uuid>, Vec<MoRef>) {
+    let (mut folders, mut vms) = (Vec::new(), Vec::new());
+    let mut waiting = vec![top.clone()];
+    while let Some(it) = waiting.pop() {
+        match world.own_folder(&it) {
+            Some(id) => {
+                folders.push(id);
+                waiting.extend(world.children(&it));
+            }
+            None => vms.push(it),
+        }
+    }
+    (folders, vms)
+}
+
+/// A folder goes with all that is in it, as on vSphere: VMs that run stand in the way, before anything is done.
+pub(super) fn destroy(request: &Request<'_>) -> Outcome<Option<Value>> {
     let this = request.this.clone();
-    let own = request.world()?.name(&this).unwrap_or_default();
+    let world = request.world()?;
+    let own = world.name(&this).unwrap_or_default();
+    let (folders, vms) = below(world, &this);
+    for of in &vms {
+        let vm = world.vm(of)?;
+        if vm.power != PowerState::Off {
+            return Err(fault::invalid_power(
+                format!(
+                    "{} is {}; what is in {own} goes with it, so power it off first",
+                    vm.name,
+                    vm.power.in_words()
+                ),
+                PowerState::Off,
+                vm.power,
+            ));
+        }
+    }
     let vcenter = request.call.vcenter.name.clone();
     let task = request
         .call
         .start("Destroy_Task", &request.this, own, move |work| {
-            work.act
-                .remove_vm_folder(&vcenter, id)
-                .map_err(failed(&this))?;
+            for of in vms {
+                let Some(id) = inventory::vm_id(&of) else {
+                    continue;
+                };
+                let about = About {
+                    object: Some(of),
+                    wants: Some(PowerState::Off),
+                    ..About::default()
+                };
+                work.run(work.act.delete_vm(&id.to_string()), &about)?;
+            }
+            for id in folders.into_iter().rev() {
+                work.act
+                    .remove_vm_folder(&vcenter, id)
+                    .map_err(failed(&this))?;
+            }
             Ok(None)
         })?;
     Ok(Some(task))

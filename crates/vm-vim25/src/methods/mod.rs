@@ -131,8 +131,10 @@ pub(crate) const METHODS: &[(&str, &str, Function)] = &[
     ),
     ("VirtualMachine", "CloneVM_Task", clone::clone),
     ("VirtualMachine", "RelocateVM_Task", relocate::relocate),
+    ("VirtualMachine", "MigrateVM_Task", relocate::migrate),
     ("VirtualMachine", "PowerOnVM_Task", power::on),
     ("VirtualMachine", "PowerOffVM_Task", power::off),
+    ("VirtualMachine", "SuspendVM_Task", power::suspend),
     ("VirtualMachine", "ResetVM_Task", power::reset),
     ("VirtualMachine", "ShutdownGuest", entity::in_guest),
     ("VirtualMachine", "RebootGuest", entity::in_guest),
@@ -283,6 +285,7 @@ pub(crate) const METHODS: &[(&str, &str, Function)] = &[
     ("PerformanceManager", "QueryPerfCounter", entity::none_of),
     ("PerformanceManager", "QueryPerf", entity::none_of),
     ("OptionManager", "QueryOptions", options::query),
+    ("OptionManager", "UpdateOptions", options::update),
     ("CryptoManager", "ListKeys", crypto::list_keys),
     (
         "CryptoManagerKmip",

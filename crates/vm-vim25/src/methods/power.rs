@@ -83,15 +83,11 @@ pub(super) fn on_several(request: &Request<'_>) -> Outcome<Option<Value>> {
         if template || vm.power == PowerState::On {
             let fault = match template {
                 true => Fault::not_supported("a template cannot be powered on"),
-                false => Fault::new("InvalidPowerState", format!("{} is powered on", vm.name))
-                    .with(
-                        "requestedState",
-                        Value::choice("VirtualMachinePowerState", "poweredOn"),
-                    )
-                    .with(
-                        "existingState",
-                        Value::choice("VirtualMachinePowerState", "poweredOn"),
-                    ),
+                false => fault::invalid_power(
+                    format!("{} is powered on", vm.name),
+                    PowerState::On,
+                    PowerState::On,
+                ),
             };
             refused.push(
                 Object::new("ClusterNotAttemptedVmInfo")
@@ -145,6 +141,15 @@ pub(super) fn off(request: &Request<'_>) -> Outcome<Option<Value>> {
     )
 }
 
+pub(super) fn suspend(request: &Request<'_>) -> Outcome<Option<Value>> {
+    one(
+        request,
+        "SuspendVM_Task",
+        Some(PowerState::Suspended),
+        |act, vm| act.suspend_vm(vm),
+    )
+}
+
 pub(super) fn unlock(request: &Request<'_>) -> Outcome<Option<Value>> {
     one(request, "CryptoUnlock_Task", None, |act, vm| {
         act.unlock_vm(vm)
@@ -158,8 +163,8 @@ pub(super) fn reset(request: &Request<'_>) -> Outcome<Option<Value>> {
 }
 
 pub(super) fn destroy(request: &Request<'_>) -> Outcome<Option<Value>> {
-    if let Some(folder) = folders::target(request)? {
-        return folders::destroy(request, folder);
+    if folders::target(request)?.is_some() {
+        return folders::destroy(request);
     }
     if request.this.kind != "VirtualMachine" {
         let name = request.world()?.name(&request.this).unwrap_or_default();

@@ -5,6 +5,7 @@ use super::create::{Hardware, datastore_of, device_fault, name};
 use super::power::target;
 use crate::arguments::Read as _;
 use crate::fault::{self, About, Fault, Outcome};
+use crate::machine::Asked;
 use crate::properties::TPM_KEY;
 use crate::server::Work;
 use crate::value::Value;
@@ -23,6 +24,7 @@ pub(super) struct Spec {
     pub(super) guest: Option<String>,
     pub(super) datastore: Option<String>,
     pub(super) hardware: Hardware,
+    pub(super) asked: Asked,
     pub(super) tpm: Option<TpmChange>,
     pub(super) crypto: Option<Crypto>,
 }
@@ -57,7 +59,7 @@ pub(super) enum Crypto {
 }
 
 impl Spec {
-    /// Reads a configuration. Devices other than a TPM, and settings that nothing here has, are passed over.
+    /// Reads a configuration.
     pub(super) fn read(config: &Element) -> Outcome<Self> {
         let text = |name: &str| {
             config
@@ -98,9 +100,11 @@ impl Spec {
             datastore: datastore_of(config)?,
             hardware: Hardware {
                 cpus: number("numCPUs")?,
+                cores_per_socket: number("numCoresPerSocket")?.filter(|it| *it > 0),
                 memory_mb: number("memoryMB")?,
                 annotation: config.text_of("annotation").map(str::to_owned),
             },
+            asked: Asked::read(config)?,
             tpm,
             crypto: config.child("crypto").map(crypto).transpose()?,
         })
@@ -253,6 +257,8 @@ pub(super) struct Steps {
     before: ReconfigureVm,
     /// What is said about it, and its name.
     change: ReconfigureVm,
+    /// Its devices, and what else is said about it.
+    asked: Asked,
 }
 
 impl Steps {
@@ -275,6 +281,7 @@ impl Steps {
             settings: ReconfigureVm::default(),
             before: ReconfigureVm::default(),
             change: spec.hardware.change(),
+            asked: spec.asked,
         };
         let wrong = |message: &str| Fault::invalid_argument("configSpec.crypto", message);
         match (spec.tpm, spec.crypto) {
@@ -386,6 +393,8 @@ impl Steps {
             ..about.clone()
         };
         let removes = self.edit.as_ref().is_some_and(|edit| !edit.present);
+        let mut change = self.change.clone();
+        change.settings = settings(work, vm, &self.asked, about)?;
         if removes && let Some(edit) = &self.edit {
             // Without a TPM the VM may become what none with one may be.
             work.run(work.act.edit_tpm(vm, edit), about)?;
@@ -398,8 +407,8 @@ impl Steps {
             work.run(work.act.reconfigure_vm(vm, self.before.clone()), about)?;
         }
         keys?;
-        if !self.change.is_empty() {
-            work.run(work.act.reconfigure_vm(vm, self.change), about)?;
+        if !change.is_empty() {
+            work.run(work.act.reconfigure_vm(vm, change), about)?;
         }
         Ok(())
     }
@@ -443,6 +452,21 @@ impl Steps {
         }
         Ok(())
     }
+}
+
+/// What is to be kept of a VM, if something is asked for.
+pub(super) fn settings(
+    work: &Work,
+    vm: &str,
+    asked: &Asked,
+    about: &About,
+) -> Outcome<Option<String>> {
+    if asked.is_empty() {
+        return Ok(None);
+    }
+    let known = work.act.vm_hardware(vm);
+    let known = known.map_err(|error| fault::of(&error, about))?;
+    asked.applied(&known.settings).map(Some)
 }
 
 /// Puts certificates into the TPM, each in the place of the one of the same key. Those that it has stay.

@@ -2,13 +2,39 @@
 
 use super::Request;
 use super::clone::key_of;
+use super::create::check_place;
 use super::locator;
 use super::power::target;
-use crate::fault::{About, Fault, Outcome};
+use crate::arguments::Read as _;
+use crate::fault::{About, Fault, Outcome, power_word};
 use crate::inventory;
 use crate::value::Value;
 use vm_inventory::Relocate;
 use vm_inventory::model::PowerState;
+
+/// To a host or pool: the VM is there already, since there is one of each.
+pub(super) fn migrate(request: &Request<'_>) -> Outcome<Option<Value>> {
+    let (vm, _) = target(request)?;
+    check_place(request, request.world()?)?;
+    let wanted = request.args.text_of("state").map(str::trim);
+    let is = power_word(vm.power);
+    if let Some(wanted) = wanted
+        && is != Value::choice("VirtualMachinePowerState", wanted)
+    {
+        let message = format!("the VM {} is {}", vm.name, vm.power.in_words());
+        return Err(Fault::new("InvalidPowerState", message)
+            .with(
+                "requestedState",
+                Value::choice("VirtualMachinePowerState", wanted),
+            )
+            .with("existingState", is));
+    }
+    let name = vm.name.as_str();
+    let task = request
+        .call
+        .start("MigrateVM_Task", &request.this, name, |_| Ok(None))?;
+    Ok(Some(task))
+}
 
 pub(super) fn relocate(request: &Request<'_>) -> Outcome<Option<Value>> {
     let (vm, about) = target(request)?;

@@ -57,8 +57,28 @@ pub(super) fn property(
             "environmentBrowser" => Some(inventory::environment_browser().into()),
             "datastore" => Some(datastores(world)),
             "network" => Some(Value::refs([inventory::network()])),
-            "summary" => Some(
+            "configuration" => Some(
+                Object::new("ClusterConfigInfo")
+                    .with("dasConfig", availability())
+                    .with("drsConfig", scheduling())
+                    .into(),
+            ),
+            "configurationEx" => Some(
+                Object::new("ClusterConfigInfoEx")
+                    .with("vmSwapPlacement", "vmDirectory")
+                    .with("spbmEnabled", false)
+                    .with("dasConfig", availability())
+                    .with("drsConfig", scheduling())
+                    .into(),
+            ),
+            "summary" | "summaryEx" => Some(
                 Object::new("ClusterComputeResourceSummary")
+                    .with("totalCpu", 0)
+                    .with("totalMemory", 0i64)
+                    .with("numCpuCores", 1i16)
+                    .with("numCpuThreads", 1i16)
+                    .with("effectiveCpu", 0)
+                    .with("effectiveMemory", 0i64)
                     .with("numHosts", 1)
                     .with("numEffectiveHosts", 1)
                     .with(
@@ -108,13 +128,37 @@ pub(super) fn property(
                     .into(),
             ),
             "host" => Some(Value::refs([inventory::host()])),
-            "vm" => Some(Value::refs([])),
+            "vm" => {
+                let mut connected = Vec::new();
+                for vm in &world.vms {
+                    let hardware = super::vm::hardware_of(call, vm)?;
+                    if super::vm::told(vm, &hardware).is_connected() {
+                        connected.push(inventory::vm(vm.id));
+                    }
+                }
+                Some(Value::refs(connected))
+            }
             _ => None,
         },
         "Datastore" => datastore(call, world, of, world.datastore(of)?, name)?,
         _ => return Err(Fault::object_not_found(of)),
     };
     Ok(own.or_else(|| common(call, world, of, name)))
+}
+
+/// Nothing is restarted elsewhere.
+fn availability() -> Object {
+    Object::new("ClusterDasConfigInfo")
+        .with("enabled", false)
+        .with("admissionControlEnabled", false)
+}
+
+/// Nothing moves by itself.
+fn scheduling() -> Object {
+    Object::new("ClusterDrsConfigInfo")
+        .with("enabled", false)
+        .with("defaultVmBehavior", Value::choice("DrsBehavior", "manual"))
+        .with("vmotionRate", 3)
 }
 
 /// What a pool uses of processors or memory, which nothing here does.
@@ -173,6 +217,21 @@ fn folder(world: &World, of: &MoRef, name: &str) -> Option<Value> {
     }
 }
 
+/// The product of a host: as old as its vCenter.
+fn host_product(world: &World) -> Object {
+    let version = world.vcenter.version.to_string();
+    Object::new("AboutInfo")
+        .with("name", "VMware ESXi")
+        .with("fullName", format!("VMware ESXi {version} (vtpm)"))
+        .with("vendor", "VMware, Inc.")
+        .with("version", version.as_str())
+        .with("build", "0")
+        .with("osType", "vmnix-x86")
+        .with("productLineId", "embeddedEsx")
+        .with("apiType", "HostAgent")
+        .with("apiVersion", format!("{version}.0"))
+}
+
 fn host(world: &World, name: &str) -> Option<Value> {
     let runtime = || {
         Object::new("HostRuntimeInfo")
@@ -187,8 +246,42 @@ fn host(world: &World, name: &str) -> Option<Value> {
             .with("inMaintenanceMode", false)
             .with("cryptoState", "safe")
     };
+    let uuid = || super::instance_uuid(&format!("host of {}", world.vcenter.name));
     match name {
         "runtime" => Some(runtime().into()),
+        "hardware" => Some(
+            Object::new("HostHardwareInfo")
+                .with(
+                    "systemInfo",
+                    Object::new("HostSystemInfo")
+                        .with("vendor", "vtpm")
+                        .with("model", "vtpm")
+                        .with("uuid", uuid()),
+                )
+                .with(
+                    "cpuInfo",
+                    Object::new("HostCpuInfo")
+                        .with("numCpuPackages", 1i16)
+                        .with("numCpuCores", 1i16)
+                        .with("numCpuThreads", 1i16)
+                        .with("hz", 0i64),
+                )
+                .with("memorySize", 0i64)
+                .with("smcPresent", false)
+                .into(),
+        ),
+        "config" => Some(
+            Object::new("HostConfigInfo")
+                .with("host", inventory::host())
+                .with("product", host_product(world))
+                .into(),
+        ),
+        "configManager" => Some(Object::new("HostConfigManager").into()),
+        "licensableResource" => Some(
+            Object::new("HostLicensableResourceInfo")
+                .with("resource", Value::objects("KeyAnyValue", []))
+                .into(),
+        ),
         "summary" => Some(
             Object::new("HostListSummary")
                 .with("host", inventory::host())
@@ -197,10 +290,7 @@ fn host(world: &World, name: &str) -> Option<Value> {
                     Object::new("HostHardwareSummary")
                         .with("vendor", "vtpm")
                         .with("model", "vtpm")
-                        .with(
-                            "uuid",
-                            super::instance_uuid(&format!("host of {}", world.vcenter.name)),
-                        )
+                        .with("uuid", uuid())
                         .with("memorySize", 0i64)
                         .with("cpuModel", "")
                         .with("cpuMhz", 0)
@@ -216,6 +306,7 @@ fn host(world: &World, name: &str) -> Option<Value> {
                     Object::new("HostConfigSummary")
                         .with("name", world.host_name())
                         .with("port", 443)
+                        .with("product", host_product(world))
                         .with("vmotionEnabled", true)
                         .with("faultToleranceEnabled", false),
                 )

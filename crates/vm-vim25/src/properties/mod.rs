@@ -1,6 +1,7 @@
 //! Properties of managed objects.
 
 mod entity;
+mod files;
 mod vm;
 
 pub(crate) use vm::{TPM_KEY, capability, guest_name, of_snapshot, settings_path};
@@ -71,6 +72,13 @@ pub(crate) fn property(
         "ServiceInstance" => match name {
             "content" => Some(content(call).into()),
             "serverClock" => Some(Timestamp::now().into()),
+            "capability" => Some(
+                Object::new("Capability")
+                    .with("provisioningSupported", true)
+                    .with("multiHostSupported", true)
+                    .with("userShellAccessSupported", false)
+                    .into(),
+            ),
             _ => None,
         },
         "SessionManager" => {
@@ -89,6 +97,19 @@ pub(crate) fn property(
         "TaskManager" => match name {
             "recentTask" => Some(Value::refs(AnyTask::recent(call)?)),
             "maxCollector" => Some(MOST_COLLECTORS.into()),
+            "description" => Some(
+                Object::new("TaskDescription")
+                    .with("methodInfo", described(crate::tasks::method_descriptions()))
+                    .with(
+                        "state",
+                        described(
+                            ["queued", "running", "success", "error"]
+                                .map(|it| (it.to_owned(), it.to_owned())),
+                        ),
+                    )
+                    .with("reason", Value::objects("TypeDescription", []))
+                    .into(),
+            ),
             _ => None,
         },
         "Task" => match name {
@@ -109,6 +130,21 @@ pub(crate) fn property(
         "EventManager" => match name {
             "latestEvent" => crate::methods::events::latest(call)?,
             "maxCollector" => Some(MOST_COLLECTORS.into()),
+            "description" => Some(
+                Object::new("EventDescription")
+                    .with(
+                        "category",
+                        described(
+                            ["info", "warning", "error", "user"]
+                                .map(|it| (it.to_owned(), it.to_owned())),
+                        ),
+                    )
+                    .with(
+                        "eventInfo",
+                        Value::objects("EventDescriptionEventDetail", []),
+                    )
+                    .into(),
+            ),
             _ => None,
         },
         "TaskHistoryCollector" | "EventHistoryCollector" => match name {
@@ -129,6 +165,12 @@ pub(crate) fn property(
                 "AuthorizationPrivilege",
                 crate::methods::authorization::privileges(),
             )),
+            "description" => Some(
+                Object::new("AuthorizationDescription")
+                    .with("privilege", described([]))
+                    .with("privilegeGroup", described([]))
+                    .into(),
+            ),
             _ => None,
         },
         "ExtensionManager" => match name {
@@ -139,6 +181,12 @@ pub(crate) fn property(
             "sourceAvailable" => Some(true.into()),
             "licensedEdition" => Some("".into()),
             "licenses" => Some(Value::objects("LicenseManagerLicenseInfo", [])),
+            "source" => Some(Object::new("EvaluationLicenseSource").into()),
+            "evaluation" => Some(
+                Object::new("LicenseManagerEvaluationInfo")
+                    .with("properties", Value::objects("KeyAnyValue", []))
+                    .into(),
+            ),
             _ => None,
         },
         "EnvironmentBrowser" => match name {
@@ -159,13 +207,21 @@ pub(crate) fn property(
             _ => None,
         },
         "PerformanceManager" | "CustomFieldsManager" => match name {
-            "perfCounter" | "historicalInterval" | "field" => Some(Value::refs([])),
+            "perfCounter" => Some(Value::objects("PerfCounterInfo", [])),
+            "historicalInterval" => Some(Value::objects("PerfInterval", [])),
+            "field" => Some(Value::objects("CustomFieldDef", [])),
+            "description" => Some(
+                Object::new("PerformanceDescription")
+                    .with("counterType", described([]))
+                    .with("statsType", described([]))
+                    .into(),
+            ),
             _ => None,
         },
         "OptionManager" => match name {
             "setting" => Some(Value::objects(
                 "OptionValue",
-                crate::methods::options::settings(call),
+                crate::methods::options::settings(call)?,
             )),
             _ => None,
         },
@@ -188,6 +244,17 @@ pub(crate) fn property(
         "VirtualMachineSnapshot" => vm::snapshot_property(call, world, of, name)?,
         _ => entity::property(call, world.ok_or_else(missing)?, of, name)?,
     })
+}
+
+/// Words and what they mean.
+fn described(words: impl IntoIterator<Item = (String, String)>) -> Value {
+    let words = words.into_iter().map(|(key, label)| {
+        Object::new("ElementDescription")
+            .with("label", label.as_str())
+            .with("summary", label)
+            .with("key", key)
+    });
+    Value::objects("ElementDescription", words)
 }
 
 /// The managers of a vCenter.

@@ -1,8 +1,9 @@
 //! Properties of VMs and their snapshots.
 
-use super::entity;
-use crate::fault::{Fault, Outcome};
+use super::{entity, files};
+use crate::fault::{Fault, Outcome, power_word};
 use crate::inventory::{self, World};
+use crate::machine;
 use crate::server::Call;
 use crate::value::{MoRef, Object, Value};
 use uuid::Uuid;
@@ -23,11 +24,10 @@ pub(super) fn property(
         "config" => Some(config(call, of, Some(vm))?.into()),
         "runtime" => Some(runtime(vm).into()),
         "summary" => {
-            let hardware = call
-                .act()?
-                .vm_hardware(&vm.id.to_string())
-                .map_err(Call::about(of))?;
-            Some(summary(vm, &hardware).into())
+            let hardware = hardware_of(call, vm)?;
+            let devices = told(vm, &hardware);
+            let storage = files::storage_summary(call, vm, devices.capacity())?;
+            Some(summary(vm, &hardware, &devices, storage).into())
         }
         "guest" => Some(
             Object::new("GuestInfo")
@@ -43,15 +43,22 @@ pub(super) fn property(
         "capability" => Some(capability().into()),
         "environmentBrowser" => Some(inventory::environment_browser().into()),
         "resourcePool" => {
-            let hardware = call
-                .act()?
-                .vm_hardware(&vm.id.to_string())
-                .map_err(Call::about(of))?;
+            let hardware = hardware_of(call, vm)?;
             // Templates are in none.
             (!hardware.template).then(|| inventory::resource_pool().into())
         }
         "datastore" => Some(Value::refs([inventory::datastore(&vm.datastore)])),
-        "network" => Some(Value::refs([])),
+        "network" => {
+            let hardware = hardware_of(call, vm)?;
+            let at = told(vm, &hardware).is_connected();
+            Some(Value::refs(at.then(inventory::network)))
+        }
+        "layout" => Some(files::layout(call, vm)?.into()),
+        "layoutEx" => Some(files::layout_ex(call, vm)?.into()),
+        "storage" => {
+            let hardware = hardware_of(call, vm)?;
+            Some(files::storage(call, vm, told(vm, &hardware).capacity())?.into())
+        }
         "snapshot" => {
             let tree = tree(call, vm)?;
             snapshot_info(vm, &tree).map(Value::from)
@@ -69,11 +76,6 @@ pub(super) fn property(
 
 fn on(vm: &VmView) -> bool {
     vm.power == PowerState::On
-}
-
-fn power_word(on: bool) -> Value {
-    let word = if on { "poweredOn" } else { "poweredOff" };
-    Value::choice("VirtualMachinePowerState", word)
 }
 
 fn tree(call: &Call, vm: &VmView) -> Outcome<SnapshotTree> {
@@ -96,8 +98,14 @@ fn config(call: &Call, of: &MoRef, known: Option<&VmView>) -> Outcome<Object> {
         Some(vm) if vm.key_id.is_some() || vm.provider.is_none() => vm.clone(),
         _ => act.vm(&id.to_string()).map_err(Call::about(of))?,
     };
-    let hardware = act.vm_hardware(&id.to_string()).map_err(Call::about(of))?;
-    let mut devices = Vec::new();
+    let hardware = hardware_of(call, &vm)?;
+    let kept = machine::kept(&hardware.settings);
+    let mut devices = machine::Told::of(&vm, machine::devices_in(&kept)).devices;
+    let mut options = machine::options_in(&kept);
+    if options.iter().all(|it| it.text("key") != Some("nvram")) {
+        let nvram = Object::new("OptionValue").with("key", "nvram");
+        options.push(nvram.with("value", format!("{}.nvram", vm.folder)));
+    }
     if vm.tpm.present {
         let (certificates, requests) = certificates(call, of)?;
         devices.push(
@@ -131,45 +139,69 @@ fn config(call: &Call, of: &MoRef, known: Option<&VmView>) -> Outcome<Object> {
         .zip(vm.key_id.as_ref())
         .map(|(provider, key)| inventory::key_id(provider.as_str(), key));
     let folder = format!("[{}] {}", vm.datastore, vm.folder);
-    Ok(Object::new("VirtualMachineConfigInfo")
-        .with("changeVersion", vm.instance_id.to_string())
-        .with("modified", vm.created)
-        .with("name", vm.name.as_str())
-        .with("guestFullName", guest_name(vm.guest.as_str()))
-        .with("version", format!("vmx-{}", vm.hardware_version))
-        .with("uuid", vm.id.to_string())
-        .with("createDate", vm.created)
-        .with("instanceUuid", vm.id.to_string())
-        .with("template", hardware.template)
-        .with("guestId", vm.guest.as_str())
-        .with("alternateGuestName", "")
-        .with("annotation", hardware.annotation.as_str())
-        .with(
-            "files",
-            Object::new("VirtualMachineFileInfo")
-                .with("vmPathName", settings_path(&vm))
-                .with("snapshotDirectory", folder.as_str())
-                .with("suspendDirectory", folder.as_str())
-                .with("logDirectory", folder.as_str()),
-        )
-        .with("flags", Object::new("VirtualMachineFlagInfo"))
-        .with(
-            "hardware",
-            Object::new("VirtualHardware")
-                .with("numCPU", number_of(hardware.cpus))
-                .with("numCoresPerSocket", 1)
-                .with("memoryMB", number_of(hardware.memory_mb))
-                .with("device", Value::objects("VirtualDevice", devices)),
-        )
-        .with("bootOptions", Object::new("VirtualMachineBootOptions"))
-        .with(
-            "firmware",
-            match vm.firmware {
-                Firmware::Efi => "efi",
-                Firmware::Bios => "bios",
-            },
-        )
-        .with_some("keyId", key))
+    let mut info = machine::usual(hardware.cpus, hardware.memory_mb);
+    info.overlay(kept);
+    info.overlay(
+        Object::new("VirtualMachineConfigInfo")
+            .with("changeVersion", vm.instance_id.to_string())
+            .with("modified", vm.created)
+            .with("name", vm.name.as_str())
+            .with("guestFullName", guest_name(vm.guest.as_str()))
+            .with("version", format!("vmx-{}", vm.hardware_version))
+            .with("uuid", vm.id.to_string())
+            .with("createDate", vm.created)
+            .with("instanceUuid", vm.id.to_string())
+            .with("template", hardware.template)
+            .with("guestId", vm.guest.as_str())
+            .with("annotation", hardware.annotation.as_str())
+            .with(
+                "files",
+                Object::new("VirtualMachineFileInfo")
+                    .with("vmPathName", settings_path(&vm))
+                    .with("snapshotDirectory", folder.as_str())
+                    .with("suspendDirectory", folder.as_str())
+                    .with("logDirectory", folder.as_str()),
+            )
+            .with(
+                "hardware",
+                Object::new("VirtualHardware")
+                    .with("numCPU", number_of(hardware.cpus))
+                    .with("numCoresPerSocket", number_of(hardware.cores_per_socket))
+                    .with("memoryMB", number_of(hardware.memory_mb))
+                    .with("device", Value::objects("VirtualDevice", devices)),
+            )
+            .with("extraConfig", Value::objects("OptionValue", options))
+            .with(
+                "datastoreUrl",
+                Value::objects(
+                    "VirtualMachineConfigInfoDatastoreUrlPair",
+                    [Object::new("VirtualMachineConfigInfoDatastoreUrlPair")
+                        .with("name", vm.datastore.as_str())
+                        .with("url", format!("ds:///vmfs/volumes/{}/", vm.datastore))],
+                ),
+            )
+            .with(
+                "firmware",
+                match vm.firmware {
+                    Firmware::Efi => "efi",
+                    Firmware::Bios => "bios",
+                },
+            )
+            .with_some("keyId", key),
+    );
+    Ok(info)
+}
+
+/// What a VM is said to have.
+pub(super) fn hardware_of(call: &Call, vm: &VmView) -> Outcome<VmHardware> {
+    call.act()?
+        .vm_hardware(&vm.id.to_string())
+        .map_err(Call::about(&inventory::vm(vm.id)))
+}
+
+/// The devices of a VM.
+pub(super) fn told(vm: &VmView, hardware: &VmHardware) -> machine::Told {
+    machine::Told::of(vm, machine::devices_in(&machine::kept(&hardware.settings)))
 }
 
 /// The certificates and certificate requests of a VM's endorsement keys, DER each.
@@ -197,7 +229,7 @@ fn runtime(vm: &VmView) -> Object {
             "connectionState",
             Value::choice("VirtualMachineConnectionState", state),
         )
-        .with("powerState", power_word(on(vm)))
+        .with("powerState", power_word(vm.power))
         .with(
             "faultToleranceState",
             Value::choice("VirtualMachineFaultToleranceState", "notConfigured"),
@@ -218,7 +250,7 @@ fn runtime(vm: &VmView) -> Object {
         )
 }
 
-fn summary(vm: &VmView, hardware: &VmHardware) -> Object {
+fn summary(vm: &VmView, hardware: &VmHardware, devices: &machine::Told, storage: Object) -> Object {
     Object::new("VirtualMachineSummary")
         .with("vm", inventory::vm(vm.id))
         .with("runtime", runtime(vm))
@@ -243,8 +275,10 @@ fn summary(vm: &VmView, hardware: &VmHardware) -> Object {
                 .with("memorySizeMB", number_of(hardware.memory_mb))
                 .with("numCpu", number_of(hardware.cpus))
                 .with("annotation", hardware.annotation.as_str())
-                .with("numEthernetCards", 0)
-                .with("numVirtualDisks", 0)
+                .with("cpuReservation", 0)
+                .with("memoryReservation", 0)
+                .with("numEthernetCards", devices.count("VirtualEthernetCard"))
+                .with("numVirtualDisks", devices.count("VirtualDisk"))
                 .with("uuid", vm.id.to_string())
                 .with("instanceUuid", vm.id.to_string())
                 .with("guestId", vm.guest.as_str())
@@ -252,6 +286,7 @@ fn summary(vm: &VmView, hardware: &VmHardware) -> Object {
                 .with("tpmPresent", vm.tpm.present)
                 .with("hwVersion", format!("vmx-{}", vm.hardware_version)),
         )
+        .with("storage", storage)
         .with(
             "quickStats",
             Object::new("VirtualMachineQuickStats").with(
@@ -308,7 +343,14 @@ fn branch(vm: &VmView, tree: &SnapshotTree, parent: Option<Uuid>) -> Value {
                 .with("description", it.description.as_str())
                 .with("id", number(tree, it))
                 .with("createTime", it.created)
-                .with("state", power_word(it.powered_on))
+                .with(
+                    "state",
+                    power_word(if it.powered_on {
+                        PowerState::On
+                    } else {
+                        PowerState::Off
+                    }),
+                )
                 .with("quiesced", false)
                 .with("childSnapshotList", branch(vm, tree, Some(it.id)))
         }),
@@ -400,12 +442,17 @@ mod tests {
         let hardware = VmHardware {
             vm: vm.id,
             cpus: 2,
+            cores_per_socket: 1,
             memory_mb: 4,
             annotation: String::new(),
             template: false,
+            settings: String::new(),
             folder: None,
         };
-        for object in [runtime(vm), summary(vm, &hardware), capability()] {
+        let devices = told(vm, &hardware);
+        let storage = Object::new("VirtualMachineStorageSummary");
+        let summary = summary(vm, &hardware, &devices, storage);
+        for object in [runtime(vm), summary, capability()] {
             assert_eq!(object.strangers(), Vec::<String>::new());
         }
     }

@@ -1,13 +1,13 @@
 //! The part of the vSphere API that this crate knows: data objects, faults, managed objects with their properties and methods,
 //! each with the API version that it came with.
 //!
-//! `vim25.txt` is the table, one line per name. Requests are checked against it, property paths are looked up in it, answers are
+//! `vim25.txt` is the table, one line per name, and `devices.txt` the part about hardware. Requests are checked against it, property paths are looked up in it, answers are
 //! written in its order. What a managed object of the table can really do is what [`crate::methods`] has a function for.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-const TABLE: &str = include_str!("vim25.txt");
+const TABLES: [&str; 2] = [include_str!("vim25.txt"), include_str!("devices.txt")];
 
 /// What a name of the table is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,15 +90,15 @@ pub(crate) struct Schema {
 /// The table, read once.
 pub(crate) fn schema() -> &'static Schema {
     static SCHEMA: OnceLock<Schema> = OnceLock::new();
-    SCHEMA.get_or_init(|| Schema::read(TABLE))
+    SCHEMA.get_or_init(|| Schema::read(&TABLES))
 }
 
 impl Schema {
-    fn read(table: &'static str) -> Self {
+    fn read(tables: &[&'static str]) -> Self {
         let mut types: BTreeMap<&'static str, Type> = BTreeMap::new();
         let mut enums = BTreeMap::new();
         let mut open: Option<Type> = None;
-        for line in table.lines() {
+        for line in tables.iter().flat_map(|table| table.lines()) {
             if let Some(member) = line.strip_prefix("  ") {
                 if let Some(of) = &mut open {
                     match member.split_once('(') {
@@ -251,9 +251,10 @@ mod tests {
             .types()
             .map(|it| it.fields.len() + it.methods.len())
             .sum();
-        let lines = TABLE.lines().filter(|line| line.starts_with("  ")).count();
+        let all = || TABLES.iter().flat_map(|table| table.lines());
+        let lines = all().filter(|line| line.starts_with("  ")).count();
         assert_eq!(members, lines);
-        let heads = TABLE.lines().count() - lines;
+        let heads = all().count() - lines;
         assert_eq!(schema.types.len() + schema.enums.len(), heads);
         for it in schema.types() {
             assert!(

@@ -74,6 +74,11 @@ impl Machines for StillMachines {
         let (file, _) = self.0.lock().unwrap().remove(&vm).ok_or("not running")?;
         Ok(file.generation())
     }
+    fn suspend(&self, vm: VmId) -> Result<u64, String> {
+        let (mut file, mut contents) = self.0.lock().unwrap().remove(&vm).ok_or("not running")?;
+        contents.set(SectionKind::TPM_VOLATILE, b"volatile".to_vec());
+        file.save(&contents).map_err(|error| error.to_string())
+    }
     fn endpoint(&self, vm: VmId) -> Option<Endpoint> {
         self.0.lock().unwrap().contains_key(&vm).then(|| Endpoint {
             tcti: "swtpm:path=/x".into(),

@@ -76,7 +76,7 @@ async fn a_vapp_lives_through_the_api() {
         6
     );
     let tree = api.get("/v1/vms/many%2Fweb-1/lineage").await;
-    assert_eq!(tree["operation"], "build_vapp");
+    assert_eq!(tree["items"][0]["operation"], "build_vapp");
 
     // A running VM keeps its vApp from going; that is a conflict, not a refusal of the rules.
     api.done(

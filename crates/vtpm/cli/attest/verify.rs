@@ -122,6 +122,7 @@ impl Verify {
         let before = enrolled.clone();
         let mut demand = Demand {
             nonce: nonce.as_deref(),
+            asked: None,
             enrolled: enrolled.as_mut(),
             trust: trusted.as_ref().map(Trusted::trust),
             policy: policy.as_ref(),

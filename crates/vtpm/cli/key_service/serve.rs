@@ -11,7 +11,7 @@ use key_service::{Address, Server, server_config};
 use zeroize::Zeroizing;
 
 use super::Place;
-use crate::cli::process::{Readiness, asked_to_end};
+use crate::cli::process::{EndSignals, Readiness};
 use crate::cli::{Threads, log, output, runtime};
 use crate::confine::memory::{self, Children};
 use crate::confine::system_calls::{self, Offence};
@@ -82,14 +82,17 @@ impl Serve {
         let _owned = OwnedFolder::claim_for(&self.place.data, "vtpm key-service serve")?;
         let service = Arc::new(self.place.open()?);
         let server = Server::new(service, tls);
+        let runtime = runtime(Threads::One)?;
+        let mut end = EndSignals::catch_in(&runtime)?;
         let (listening, socket) = self.listen.start(server)?;
         if let Err(error) = system_calls::forbid(Offence::Refuse) {
             tracing::warn!("no sandbox for system calls: {error:#}");
         }
-        let ended = runtime(Threads::One)?.block_on(async {
+        let ended = runtime.block_on(async {
             output::line(format!("listening at {listening}"))?;
             Readiness::default().tell()?;
-            anyhow::Ok(asked_to_end().await?)
+            end.asked().await;
+            anyhow::Ok(())
         });
         if let Some(socket) = socket {
             // Whoever connects now is told at once that nobody is there.

@@ -57,6 +57,9 @@ pub(super) struct Add {
     /// For how many seconds a fetched key is kept in memory, so that VMs start while the key servers are away [default: 86400]
     #[arg(long, value_name = "SECONDS")]
     keep_keys: Option<u64>,
+    /// How many seconds a server may take for a connection, and for an answer [default: 5 and 10]
+    #[arg(long, value_name = "SECONDS")]
+    time_limit: Option<u64>,
     /// Make it the default for new VMs
     #[arg(long)]
     default: bool,
@@ -116,7 +119,8 @@ impl Add {
             || !self.server_certs.is_empty()
             || self.client_cert.is_some()
             || self.host_tcti.is_some()
-            || self.keep_keys.is_some();
+            || self.keep_keys.is_some()
+            || self.time_limit.is_some();
         if self.kind == KindArg::Native {
             if server_options {
                 return Err(Refusal::Usage(
@@ -157,6 +161,7 @@ impl Add {
                     .map(Secret::new),
                 server_certificates,
                 keep_keys: self.keep_keys,
+                time_limit: self.time_limit,
             }),
         };
         let made: ProviderView = client.post("/v1/providers", &request).await?;

@@ -1,7 +1,7 @@
 //! `vtpm provider keys|forget-keys|rekey` and `vtpm vm rekey|encrypt|decrypt|unlock`: the life of keys.
 
 use clap::Args;
-use vm_inventory::{EncryptVm, KeyUse, Name, Rekey, RekeyAll};
+use vm_inventory::{EncryptVm, KeyUse, Name, ProviderView, Rekey, RekeyAll};
 use vm_web::api::{Accepted, Forgotten, OnVCenter};
 
 use super::key_server::at_vcenter;
@@ -31,6 +31,24 @@ pub(super) struct ForgetKeys {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct MakeDefault {
+    /// Name of the provider
+    name: Name,
+    /// Its vCenter [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    vcenter: Option<Name>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Remove {
+    /// Name of the provider
+    name: Name,
+    /// Its vCenter [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    vcenter: Option<Name>,
+}
+
+#[derive(Args, Debug)]
 pub(super) struct RekeyProvider {
     /// Name of the provider
     name: Name,
@@ -46,9 +64,8 @@ pub(super) struct RekeyProvider {
     /// Make the data keys anew too, and seal all files under them; the VMs have to be off
     #[arg(long)]
     deep: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 #[derive(Args, Debug)]
@@ -135,6 +152,31 @@ impl ForgetKeys {
     }
 }
 
+impl MakeDefault {
+    pub(super) async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let path = at_vcenter(&self.name, "/default", None);
+        let at = OnVCenter {
+            vcenter: self.vcenter,
+        };
+        let now: ProviderView = client.post(&path, &at).await?;
+        Ok(output::line(format!(
+            "{}: the default of vCenter {}",
+            now.name, now.vcenter
+        ))?)
+    }
+}
+
+impl Remove {
+    pub(super) async fn execute(self, client: &Client) -> anyhow::Result<()> {
+        let path = at_vcenter(&self.name, "", self.vcenter.as_ref());
+        let was: ProviderView = client.delete(&path).await?;
+        Ok(output::line(format!(
+            "{}: removed from vCenter {}",
+            was.name, was.vcenter
+        ))?)
+    }
+}
+
 impl RekeyProvider {
     pub(super) async fn execute(self, client: &Client) -> anyhow::Result<()> {
         let path = at_vcenter(&self.name, "/rekey", None);
@@ -143,9 +185,7 @@ impl RekeyProvider {
             to: self.to,
             deep: self.deep,
         };
-        let accepted: Accepted = client.post(&path, &request).await?;
-        let task = client.wait(accepted).await?;
-        report(&task, self.json, "re-keyed")
+        operate(client, &path, &request, self.how, "re-keyed").await
     }
 }
 

@@ -67,6 +67,10 @@ enum Verb {
     ///
     /// The exit code is 1 if no server can be used or a VM is locked.
     Status(key_server::Status),
+    /// Make a provider the default of its vCenter: new TPMs get keys of it
+    Default(keys::MakeDefault),
+    /// Remove a provider that no VM needs; the key of a native one goes too, and only a backup brings it back
+    Remove(keys::Remove),
     /// List the keys of a provider with the VMs that need them
     Keys(keys::Keys),
     /// Wipe the keys of a provider that are kept in memory
@@ -145,6 +149,8 @@ impl Provider {
                 Verb::List(list) => list.of::<ProviderView, _>(&client, "/v1/providers").await,
                 Verb::Show(verb) => verb.execute(&client).await,
                 Verb::Status(verb) => verb.execute(&client).await,
+                Verb::Default(verb) => verb.execute(&client).await,
+                Verb::Remove(verb) => verb.execute(&client).await,
                 Verb::Keys(verb) => verb.execute(&client).await,
                 Verb::ForgetKeys(verb) => verb.execute(&client).await,
                 Verb::Rekey(verb) => verb.execute(&client).await,

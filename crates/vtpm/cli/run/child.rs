@@ -1,6 +1,6 @@
 //! The command that `vtpm run` runs: its start, the signals that are meant for it, its end.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
@@ -11,6 +11,7 @@ use rustix::termios::tcgetpgrp;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::family;
 use super::watcher::Watcher;
 use crate::cli::log;
 
@@ -19,6 +20,16 @@ const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 /// What a shell adds to the number of the signal that ended a command.
 const BY_SIGNAL: i32 = 128;
+
+/// Whether no folder of the search path has a command. Of a folder among them that this user may not search, the kernel says that
+/// permission is denied, whatever is looked for.
+fn is_nowhere(name: &OsStr) -> bool {
+    let is_path = name.as_encoded_bytes().contains(&b'/');
+    let search = std::env::var_os("PATH").filter(|_| !is_path);
+    search.is_some_and(|search| {
+        std::env::split_paths(&search).all(|folder| !folder.join(name).is_file())
+    })
+}
 
 /// Runs a command to its end.
 pub(super) async fn run(
@@ -36,7 +47,7 @@ pub(super) async fn run(
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {
-            let (code, what) = if error.kind() == io::ErrorKind::NotFound {
+            let (code, what) = if error.kind() == io::ErrorKind::NotFound || is_nowhere(name) {
                 (NOT_FOUND, "there is no such command")
             } else {
                 (CANNOT_RUN, "it cannot be run")
@@ -49,7 +60,7 @@ pub(super) async fn run(
     if let Some(id) = child.id() {
         watcher.watch(id);
     }
-    Ok(exit_code(forwarding.wait(&mut child).await?))
+    Ok(exit_code(forwarding.wait(&mut child, watcher.id()).await?))
 }
 
 /// As a shell tells it.
@@ -74,6 +85,8 @@ struct Forwarding {
     hang_up: tokio::signal::unix::Signal,
     user_1: tokio::signal::unix::Signal,
     user_2: tokio::signal::unix::Signal,
+    /// Not passed on: the command or what it left has ended.
+    child: tokio::signal::unix::Signal,
 }
 
 impl Forwarding {
@@ -85,10 +98,12 @@ impl Forwarding {
             hang_up: signal(SignalKind::hangup())?,
             user_1: signal(SignalKind::user_defined1())?,
             user_2: signal(SignalKind::user_defined2())?,
+            child: signal(SignalKind::child())?,
         })
     }
 
-    async fn wait(&mut self, child: &mut Child) -> io::Result<ExitStatus> {
+    async fn wait(&mut self, child: &mut Child, watcher: Option<u32>) -> io::Result<ExitStatus> {
+        let kept: Vec<u32> = child.id().into_iter().chain(watcher).collect();
         loop {
             let received = tokio::select! {
                 status = child.wait() => return status,
@@ -98,6 +113,10 @@ impl Forwarding {
                 _ = self.hang_up.recv() => Signal::HUP,
                 _ = self.user_1.recv() => Signal::USR1,
                 _ = self.user_2.recv() => Signal::USR2,
+                _ = self.child.recv() => {
+                    family::bury(&kept);
+                    continue;
+                }
             };
             // What the keyboard sends, the terminal has sent to the command as well.
             let from_keyboard = matches!(received, Signal::INT | Signal::QUIT) && in_foreground();

@@ -1,13 +1,14 @@
 //! The command of a run and all that it started, whoever of them is still there.
 //!
-//! A process whose parent is gone belongs to nobody. But all of them have inherited a mark in their environment, which names the
-//! run's folder; those that took it out are found by their parents.
+//! A process whose parent is gone comes to the run, or if that is gone too, belongs to nobody. But all of them have inherited a mark in
+//! their environment, which names the run's folder; those that took it out are found by their parents.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal,
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal,
+    set_child_subreaper, waitpid,
 };
 
 use super::watcher;
@@ -15,11 +16,34 @@ use super::watcher;
 /// The variable that marks them.
 pub(super) const MARK: &str = "VTPM_RUN";
 
+/// From now on, processes that this one's children leave behind become its own.
+pub(super) fn adopt() {
+    if let Err(error) = set_child_subreaper(Some(getpid())) {
+        tracing::warn!(%error, "what the command leaves is found by its environment alone");
+    }
+}
+
+/// Lets go of adopted processes that have ended; `kept` are the children that others wait for.
+pub(super) fn bury(kept: &[u32]) {
+    let own = own_id();
+    let ended = processes().filter(|process| process.parent == own && process.ended);
+    for id in ended.map(|process| process.id) {
+        if !kept.iter().any(|kept| i32::try_from(*kept) == Ok(id)) {
+            let _ = waitpid(Pid::from_raw(id), WaitOptions::NOHANG);
+        }
+    }
+}
+
+fn own_id() -> i32 {
+    getpid().as_raw_nonzero().get()
+}
+
 /// Processes that are to end together.
 #[derive(Default)]
 pub(super) struct Family {
     command: Option<(i32, OwnedFd)>,
     mark: Option<Vec<u8>>,
+    adopted: bool,
 }
 
 impl Family {
@@ -29,7 +53,7 @@ impl Family {
         let descriptor = pidfd_open(Pid::from_raw(id)?, PidfdFlags::empty()).ok()?;
         Some(Self {
             command: Some((id, descriptor)),
-            mark: None,
+            ..Self::default()
         })
     }
 
@@ -42,6 +66,14 @@ impl Family {
         }
     }
 
+    /// And all children of this process.
+    pub(super) fn adopted(self) -> Self {
+        Self {
+            adopted: true,
+            ..self
+        }
+    }
+
     /// Ends them: stopped first, so that none slips through by starting others.
     pub(super) fn end(&self) {
         let mut found = BTreeSet::new();
@@ -50,11 +82,16 @@ impl Family {
         {
             found.insert(*id);
         }
-        let own = getpid().as_raw_nonzero().get();
+        let own = own_id();
+        let belongs = |process: &Process, found: &BTreeSet<i32>| {
+            found.contains(&process.parent)
+                || self.adopted && process.parent == own
+                || self.marks(process.id)
+        };
         loop {
             let more: BTreeSet<i32> = processes()
-                .filter(|process| process.id != own && !found.contains(&process.id))
-                .filter(|process| found.contains(&process.parent) || self.marks(process.id))
+                .filter(|process| !process.ended && process.id != own)
+                .filter(|process| !found.contains(&process.id) && belongs(process, &found))
                 // The watcher of a run within this one has to clean up after that one.
                 .filter(|process| !is_watcher(process.id))
                 .map(|process| process.id)
@@ -92,9 +129,11 @@ fn is_watcher(id: i32) -> bool {
 struct Process {
     id: i32,
     parent: i32,
+    /// It is there for its parent to ask what became of it.
+    ended: bool,
 }
 
-/// All processes that have not ended.
+/// All processes.
 fn processes() -> impl Iterator<Item = Process> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| {
@@ -103,9 +142,9 @@ fn processes() -> impl Iterator<Item = Process> {
         // The name in parentheses may contain anything.
         let (_, fields) = status.rsplit_once(')')?;
         let mut fields = fields.split_whitespace();
-        let state = fields.next()?;
+        let ended = fields.next()? == "Z";
         let parent = fields.next()?.parse().ok()?;
-        (state != "Z").then_some(Process { id, parent })
+        Some(Process { id, parent, ended })
     })
 }
 

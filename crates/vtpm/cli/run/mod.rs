@@ -143,10 +143,11 @@ impl Run {
         for tpm in &mut tpms {
             tpm.serve(&mut serving);
         }
+        family::adopt();
         let code = child::run(&self.command, &environment, watcher).await;
         // Without their TPM, those that the command has left running are of no use.
         let folder = folder.path().as_os_str().as_bytes();
-        Family::default().marked(folder).end();
+        Family::default().marked(folder).adopted().end();
         for tpm in &tpms {
             tpm.stop();
         }

@@ -50,6 +50,11 @@ impl Watcher {
         self.tell(id.to_string().as_bytes());
     }
 
+    /// Its process.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.0.as_ref().map(Child::id)
+    }
+
     fn tell(&mut self, text: &[u8]) {
         let pipe = self.0.as_mut().and_then(|child| child.stdin.as_mut());
         if let Some(Err(error)) = pipe.map(|pipe| pipe.write_all(&[text, b"\0"].concat())) {

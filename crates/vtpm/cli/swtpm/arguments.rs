@@ -79,6 +79,8 @@ pub(super) enum Place {
     Device(PathBuf),
     /// A character device or a connected socket that was inherited.
     DeviceDescriptor(i32),
+    /// A device that the kernel's vTPM proxy makes.
+    Proxy,
 }
 
 /// `--server`

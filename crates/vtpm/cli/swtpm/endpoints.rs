@@ -1,11 +1,13 @@
 //! Opening the places where clients come from: sockets to listen at, descriptors that were inherited, devices.
 
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use rustix::fs::FileType;
 use rustix::net::sockopt::socket_acceptconn;
+use tpm_proxy_device::ProxyDevice;
 use tpm_server::swtpm::Endpoints;
 use tpm_server::{Listener, Stream};
 
@@ -110,6 +112,7 @@ impl Open {
             Place::DeviceDescriptor(number) => opened(descriptor(*number)?, true)
                 .with_context(|| format!("descriptor {number}"))?,
             Place::Device(path) => device(path)?,
+            Place::Proxy => proxy()?,
         })
     }
 }
@@ -119,10 +122,11 @@ enum Opened {
     Connected(Stream),
 }
 
-/// What an open descriptor is: a listening socket, a connected one, or a device where one is expected.
+/// What an open descriptor is: a listening socket, a connected one, or a device where one is expected. The kernel's vTPM proxy gives out
+/// files that are of no kind at all.
 fn opened(descriptor: OwnedFd, may_be_device: bool) -> anyhow::Result<Opened> {
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&descriptor)?.st_mode);
-    if may_be_device && kind == FileType::CharacterDevice {
+    if may_be_device && matches!(kind, FileType::CharacterDevice | FileType::Unknown) {
         return Ok(Opened::Connected(Stream::from_device(descriptor.into())?));
     }
     if kind != FileType::Socket {
@@ -144,6 +148,20 @@ fn device(path: &Path) -> anyhow::Result<Opened> {
         .open(path)
         .with_context(what)?;
     opened(file.into(), true).with_context(what)
+}
+
+/// Makes a device and prints which, in the words that callers of swtpm look for.
+fn proxy() -> anyhow::Result<Opened> {
+    let device = ProxyDevice::create().context("--vtpm-proxy")?;
+    let stream = Stream::from_device(device.descriptor.into()).context("--vtpm-proxy")?;
+    let mut out = io::stdout();
+    writeln!(
+        out,
+        "New TPM device: /dev/tpm{} (major/minor = {}/{})",
+        device.number, device.major, device.minor
+    )?;
+    out.flush()?;
+    Ok(Opened::Connected(stream))
 }
 
 /// A duplicate of an inherited descriptor.

@@ -20,11 +20,11 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use rustix::net::sockopt::socket_acceptconn;
 use tpm_server::swtpm::{Options, Server};
-use tpm_server::{BlobKey, Device, MemoryStore, Settings, StateStore};
+use tpm_server::{BlobKey, Device, MemoryStore, Settings, StartupKind, StateStore};
 use vm_store::StateKey;
 use vtpm_host::{FolderStore, StatePlace};
 
-use super::process::{Background, PidFile, Readiness, asked_to_end, inherited, into_background};
+use super::process::{Background, EndSignals, PidFile, Readiness, inherited, into_background};
 use super::profile::ProfileOption;
 use super::sockets::{Activated, activated};
 use super::trace::TraceOptions;
@@ -40,8 +40,15 @@ use endpoints::{Open, descriptor};
 pub(crate) use key::KeyOption;
 pub(crate) use print::parse_flags;
 
+/// The version of swtpm whose options these are: what callers decide by.
+pub(super) const SWTPM_VERSION: &str = "0.11.0";
+/// Our own version and that one, which is the last word, as callers take it.
+pub(super) const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), ", in the place of swtpm 0.11.0");
+
 /// Stands in for swtpm: the same options, the same sockets
 #[derive(Args, Debug)]
+#[command(version = VERSION)]
 pub(crate) struct Swtpm {
     #[command(subcommand)]
     interface: Interface,
@@ -60,7 +67,7 @@ impl Swtpm {
             Interface::Socket(socket) => socket.execute(),
             Interface::Chardev(chardev) => chardev.execute(),
             Interface::Cuse(_) => bail!(
-                "the CUSE interface is not supported: use `socket`, or `chardev --fd` with a device of the kernel's vTPM proxy"
+                "the CUSE interface is not supported: use `socket`, or `chardev --vtpm-proxy` with a device of the kernel's vTPM proxy"
             ),
         }
     }
@@ -72,8 +79,9 @@ struct Chardev {
     /// The device: it gives a command with each read and takes a response with each write
     #[arg(short, long, value_name = "PATH", conflicts_with_all = ["server", "port", "fd"])]
     chardev: Option<PathBuf>,
-    /// Not supported
-    #[arg(long, hide = true)]
+    /// A device that the kernel's vTPM proxy makes, which is printed; needs the module tpm_vtpm_proxy and root. The TPM is started with
+    /// startup-clear unless --flags says otherwise
+    #[arg(long, conflicts_with_all = ["server", "port", "fd", "chardev"])]
     vtpm_proxy: bool,
     #[command(flatten)]
     socket: Socket,
@@ -81,20 +89,23 @@ struct Chardev {
 
 impl Chardev {
     fn execute(mut self) -> anyhow::Result<ExitCode> {
-        if self.vtpm_proxy {
-            bail!(
-                "--vtpm-proxy is not supported: making the device takes a system call that this program cannot do safely; let \
-                 another program open it by /dev/vtpmx and pass it with --fd, --locality allow-set-locality and --flags startup-clear"
-            );
-        }
         if self.socket.server.is_some() || self.socket.port.is_some() || self.socket.terminate {
             bail!("--server, --port and --terminate belong to the socket interface");
+        }
+        if self.vtpm_proxy {
+            // The kernel starts the TPM and chooses its localities.
+            let flags = self.socket.flags.get_or_insert_default();
+            flags.not_need_init = true;
+            flags.startup = flags.startup.or(Some(StartupKind::Clear));
+            let locality = self.socket.locality.get_or_insert_default();
+            locality.allow_set_locality = true;
         }
         self.socket.device = match (self.chardev, self.socket.fd.take()) {
             (Some(path), _) => Some(Place::Device(path)),
             (None, Some(number)) => Some(Place::DeviceDescriptor(number)),
             (None, None) if self.socket.only_prints() => None,
-            (None, None) => bail!("which device? Say --chardev <path> or --fd <fd>"),
+            (None, None) if self.vtpm_proxy => Some(Place::Proxy),
+            (None, None) => bail!("which device? Say --vtpm-proxy, --chardev <path> or --fd <fd>"),
         };
         self.socket.execute()
     }
@@ -354,7 +365,7 @@ impl Socket {
         match self.data_place() {
             Some(Place::Descriptor(number)) => Ok(!socket_acceptconn(descriptor(number)?)?),
             // Nobody opens a device a second time.
-            Some(Place::Device(_) | Place::DeviceDescriptor(_)) => Ok(true),
+            Some(Place::Device(_) | Place::DeviceDescriptor(_) | Place::Proxy) => Ok(true),
             _ => Ok(false),
         }
     }
@@ -367,6 +378,7 @@ impl Socket {
         readiness: Readiness,
         activated: Vec<Activated>,
     ) -> anyhow::Result<ExitCode> {
+        let mut end = EndSignals::catch()?;
         let mut open = Open::default();
         if let Some(place) = self.data_place() {
             open.data(&place)?;
@@ -408,8 +420,7 @@ impl Socket {
         tokio::pin!(serving);
         tokio::select! {
             () = &mut serving => {}
-            asked = asked_to_end() => {
-                asked?;
+            () = end.asked() => {
                 server.stop();
                 serving.await;
             }

@@ -91,7 +91,7 @@ pub(super) fn capabilities(tpm2: bool) -> anyhow::Result<ExitCode> {
     print(&format!(
         r#"{{ "type": "swtpm", "features": [ {} ], "profiles": {{ {profiles}}}, "version": "{}" }}"#,
         features.join(", "),
-        env!("CARGO_PKG_VERSION")
+        super::SWTPM_VERSION
     ))
 }
 

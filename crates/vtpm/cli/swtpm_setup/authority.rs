@@ -4,12 +4,11 @@ use std::fs::{self, DirBuilder, File};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use tpm_attest::certificate::{
     self, Authority, AuthorityAlgorithm, AuthorityNames, Lifetime, SigningKey, common_name,
-    random_serial,
+    random_serial, validity_start,
 };
 use vm_store::backend::{LARGEST_TEXT, read_named, read_named_text};
 use zeroize::Zeroizing;
@@ -183,7 +182,7 @@ fn create(files: &AuthorityFiles) -> anyhow::Result<()> {
     let (root, issuer) = Authority::root_and_issuer(
         &names,
         AuthorityAlgorithm::default(),
-        SystemTime::now(),
+        validity_start(),
         Lifetime::Endless,
         &mut rng,
     )?;

@@ -3,11 +3,11 @@
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::Context;
 use tpm_attest::certificate::{
     self, Name, Purpose, Request, TpmIdentity, common_name, distinguished_name, serial_number_name,
+    validity_start,
 };
 use tpm_attest::ek::{KeyAlgorithm, Usage};
 use tpm_wire::object::TpmtPublic;
@@ -173,7 +173,7 @@ impl Certifier {
                     purpose,
                     subject: self.subject(&purpose, options)?,
                     serial: local.next_serial()?,
-                    start: SystemTime::now(),
+                    start: validity_start(),
                     lifetime: options.lifetime,
                 };
                 let issued = local.authority.issue(&request, &mut rand::rng())?;

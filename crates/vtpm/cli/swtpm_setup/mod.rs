@@ -43,7 +43,7 @@ const USUAL_BANKS: &str = "sha256";
 /// Stands in for swtpm_setup: makes the TPM of a VM, with its keys and certificates
 // As for the original, the last of several values counts, and long options may be cut short.
 #[derive(Args, Debug)]
-#[command(args_override_self = true, infer_long_args = true)]
+#[command(args_override_self = true, infer_long_args = true, version = super::swtpm::VERSION)]
 pub(crate) struct SwtpmSetup {
     /// Where the state is put: a folder, dir://<folder>, or file://<file> for one file that holds it all
     #[arg(long, alias = "tpmstate", value_name = "DIR")]
@@ -84,6 +84,9 @@ pub(crate) struct SwtpmSetup {
     /// Create an initial device identity of this algorithm, and its certificate
     #[arg(long, value_name = "ALGORITHM")]
     idevidkeyalgo: Option<KeyAlgorithm>,
+    /// Create neither of these two, whatever the configuration file says
+    #[arg(long)]
+    no_iak: bool,
     /// Let the endorsement keys sign; they are not those of the standard then
     #[arg(long)]
     allow_signing: bool,
@@ -452,7 +455,7 @@ impl SwtpmSetup {
         let ek2 = algorithm(self.ek2keyalgo, "ek2keyalgo")?.unwrap_or(KeyAlgorithm::EccP384);
         // As the configuration file's, they count only where there is a certificate that they can name.
         let device = |given, key| {
-            if self.create_ek_cert {
+            if self.create_ek_cert && !self.no_iak {
                 algorithm(given, key)
             } else {
                 Ok(None)
@@ -553,7 +556,7 @@ fn capabilities() -> String {
         r#"{{ "type": "swtpm_setup", "features": [ "{}" ], "profiles": [ "{}" ], "version": "{}" }}"#,
         features.join(r#"", ""#),
         Profile::NAMES.join(r#"", ""#),
-        env!("CARGO_PKG_VERSION")
+        super::swtpm::SWTPM_VERSION
     )
 }
 

@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use super::{Printer, Show};
 use crate::cli::client::{Client, component, talk};
 use crate::cli::log;
-use crate::cli::process::{asked_to_end, create_file};
+use crate::cli::process::{EndSignals, create_file};
 use crate::trace::{Line, parse_line};
 
 /// The daemon's lines are no longer than this.
@@ -33,11 +33,12 @@ pub(super) fn follow(show: &Show) -> anyhow::Result<ExitCode> {
         })
         .transpose()?;
     talk(&show.daemon, |client| async move {
+        let mut end = EndSignals::catch()?;
         let listening = listen(&client, vm, show, &mut copy);
         tokio::pin!(listening);
         tokio::select! {
             outcome = &mut listening => outcome,
-            asked = asked_to_end() => Ok(asked?),
+            () = end.asked() => Ok(()),
         }
     })
 }

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::tcti::{Channel, Connection, HEADER, LARGEST, Tcti};
 use super::{How, Printer, TraceOptions};
-use crate::cli::process::asked_to_end;
+use crate::cli::process::EndSignals;
 use crate::cli::sockets::{SocketFile, listen_unix};
 use crate::cli::{Threads, log, runtime};
 use crate::trace::{Entry, Occurrence, Record};
@@ -86,9 +86,11 @@ impl Proxy {
             locality: 0,
             recorders,
         }));
+        let runtime = runtime(Threads::One)?;
+        let mut end = EndSignals::catch_in(&runtime)?;
         let _files = self.serve(&tpm)?;
         tracing::info!("ready");
-        runtime(Threads::One)?.block_on(asked_to_end())?;
+        runtime.block_on(end.asked());
         Ok(ExitCode::SUCCESS)
     }
 

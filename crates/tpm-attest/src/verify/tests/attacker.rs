@@ -174,6 +174,7 @@ fn no_byte_of_any_part_can_be_another_one() {
             let roots = case.scene.authorities.roots();
             let mut demand = Demand {
                 nonce: None,
+                asked: None,
                 enrolled: None,
                 trust: Some(trust(&roots)),
                 policy: None,
@@ -353,6 +354,7 @@ fn a_forged_secure_boot_is_believed_by_no_policy() {
             .insert("sha256".to_owned(), [(4, vec![Hex(four)])].into());
         let mut demand = Demand {
             nonce: Some(b"question"),
+            asked: None,
             enrolled: None,
             trust: None,
             policy: Some(&policy),

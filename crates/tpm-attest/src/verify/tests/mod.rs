@@ -217,6 +217,7 @@ impl Scene {
         let roots = self.authorities.roots();
         let mut demand = Demand {
             nonce: Some(QUESTION.get(..32).unwrap()),
+            asked: None,
             enrolled: Some(&mut self.enrolled),
             trust: Some(trust(&roots)),
             policy,
@@ -549,6 +550,7 @@ fn every_scheme_that_a_restricted_key_may_have_is_verified() {
         let mut evidence = Evidence::new("", &key.public, b"why", quote, &pcrs);
         let demand = || Demand {
             nonce: Some(b"why"),
+            asked: None,
             enrolled: None,
             trust: None,
             policy: None,

@@ -72,6 +72,32 @@ fn scenario_18_the_same_name_with_another_key_is_found_before_anything_is_writte
         .move_vapp("shop", &moved("vdc2", None, false));
     assert_eq!(broken(refused), vec![Rule::SameKey; 2]);
     assert_eq!(world.files(), before);
+    // The cure: its own provider makes room for the backup. The log tells of it.
+    let (there, kp1) = (name("vc02"), name("kp1"));
+    world.operations.remove_provider(&there, &kp1).unwrap();
+    restore(&world, "vc02");
+    let seed = world.seed("shop/web");
+    done(
+        world
+            .operations
+            .copy_vapp("shop", &copy("twin", Some("vdc2"), None)),
+    );
+    assert_eq!(world.seed("twin/web"), seed);
+    let log = world.operations.audit(0, usize::MAX).unwrap();
+    let told: Vec<_> = log
+        .iter()
+        .filter(|entry| entry.name == "vc02/kp1")
+        .map(|entry| entry.operation.as_str())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "key_provider_recorded",
+            "key_provider_backed_up",
+            "key_provider_removed",
+            "key_provider_recorded"
+        ]
+    );
     // A vCenter to which the backup was brought takes the same VMs.
     let ops = &world.operations;
     ops.create_vcenter(CreateVCenter {

@@ -125,3 +125,28 @@ fn a_crash_while_a_vm_is_encrypted_or_decrypted_leaves_it_one_or_the_other() {
         }
     }
 }
+
+#[test]
+fn encryption_begins_and_ends_without_snapshots_only() {
+    let world = acme("8.0.3");
+    shop(&world);
+    let ops = &world.operations;
+    let take = || {
+        let request = TakeSnapshot {
+            name: name("s"),
+            description: String::new(),
+        };
+        done(ops.take_snapshot("shop/log", request));
+    };
+    take();
+    assert_eq!(
+        broken(ops.encrypt_vm("shop/log", EncryptVm::default())),
+        [Rule::NoSnapshots]
+    );
+    done(ops.forget_snapshot("shop/log", "s"));
+    done(ops.encrypt_vm("shop/log", EncryptVm::default()));
+    take();
+    assert_eq!(broken(ops.decrypt_vm("shop/log")), [Rule::NoSnapshots]);
+    done(ops.forget_snapshot("shop/log", "s"));
+    done(ops.decrypt_vm("shop/log"));
+}

@@ -101,7 +101,7 @@ fn each_operation_on_one_vm_is_foreseen_and_then_possible() {
     let deep = looked(&world, |world| {
         world.operations.preview_rekey_vm("web", &deep)
     });
-    assert_eq!(rules(&deep), [Rule::PowerState]);
+    assert_eq!(rules(&deep), [Rule::PowerState, Rule::NoSnapshots]);
     done(ops.power_off("web"));
     let gone = looked(&world, gone);
     assert!(gone.possible && gone.vms[0].vm.is_none());
@@ -189,4 +189,83 @@ fn a_clone_has_the_disks_and_the_hardware_of_its_source_and_goes_to_another_vcen
         broken.contains(&Rule::MutualTrust) && broken.contains(&Rule::SharedStorage),
         "{broken:?}"
     );
+}
+
+#[test]
+fn who_only_looks_is_in_nobodys_way_and_says_who_is_in_theirs() {
+    let world = acme("8.0.3");
+    world.create("web");
+    let ops = &world.operations;
+    let ends = std::sync::Arc::new(|| Err(Error::Canceled));
+    crate::acting::looking(ends, || {
+        let (_vm, _looks) = ops.occupy_vm("web", "a look").unwrap();
+        let other = || done(ops.power_on("web", false));
+        std::thread::scope(|scope| scope.spawn(other).join().unwrap());
+    });
+    let (_vm, _busy) = ops.occupy_vm("web", "something").unwrap();
+    let said = ops
+        .preview_power("web", PowerState::Off, false)
+        .unwrap_err();
+    assert!(said.to_string().contains("something"), "{said}");
+}
+
+#[test]
+fn a_choice_that_is_none_is_refused_also_where_there_is_no_tpm() {
+    let world = acme("7.0.3");
+    let ops = &world.operations;
+    shop(&world);
+    let only = vapp("plain", vec![new_vm("one", false), new_vm("two", false)]);
+    done(ops.create_vapp(&only));
+    // Not on vCenter 7, whoever is asked.
+    let replaced = copy("new", None, REPLACE);
+    assert_eq!(broken(ops.copy_vapp("plain", &replaced)), [Rule::TpmChoice]);
+    assert_eq!(
+        broken(ops.copy_vapp("shop", &replaced)),
+        [Rule::TpmChoice; 2],
+        "those with a TPM say it for the vApp"
+    );
+    // One choice for all is none for those without a TPM; one by name is a mistake.
+    done(ops.copy_vapp("shop", &copy("new", None, COPY)));
+    let mut by_name = copy("newer", None, None);
+    by_name.vms.insert(name("log"), TpmProvisioning::Copy);
+    assert_eq!(broken(ops.copy_vapp("shop", &by_name)), [Rule::TpmChoice]);
+    let items = like("shop/log", COPY);
+    assert_eq!(broken(ops.add_to_vapp("plain", &items)), [Rule::TpmChoice]);
+    done(ops.add_to_vapp("plain", &like("shop/log", None)));
+}
+
+#[test]
+fn a_rekeying_of_a_whole_provider_is_foreseen() {
+    let world = acme("8.0.3");
+    let ops = &world.operations;
+    shop(&world);
+    done(ops.capture(&capture("shop", "gold", None)));
+    done(ops.power_on("shop/web", false));
+    let unsaved = CreateProvider::native(name("new"), Some(name("vc01")), false);
+    ops.create_provider(unsaved).unwrap();
+    let foreseen = |to: Option<&str>, deep: bool| {
+        let request = RekeyAll {
+            vcenter: Some(name("vc01")),
+            to: to.map(name),
+            deep,
+        };
+        let preview = looked(&world, |world| {
+            world
+                .operations
+                .preview_rekey_provider(&name("kp1"), &request)
+        });
+        let refused = ops.rekey_provider(&name("kp1"), request);
+        (preview, refused)
+    };
+    let (shallow, job) = foreseen(None, false);
+    done(job);
+    // Two of the vApp, two of the template.
+    assert_eq!((shallow.vms.len(), shallow.possible), (4, true));
+    let (deep, job) = foreseen(None, true);
+    assert_eq!(rules(&deep), [Rule::PowerState]);
+    failed(job);
+    let (other, job) = foreseen(Some("new"), false);
+    assert_eq!(rules(&other), [Rule::NativeProviderBackup]);
+    assert_eq!(broken(job), [Rule::NativeProviderBackup]);
+    assert!(other.vms.iter().all(|vm| vm.provider == Some(name("new"))));
 }

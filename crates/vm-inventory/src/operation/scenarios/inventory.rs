@@ -45,15 +45,54 @@ fn lineage_is_a_tree_that_outlives_its_vms() {
     done(ops.capture(&capture("shop", "gold", None)));
     done(ops.instantiate("gold", &instance("one", "vdc1", None)));
     done(ops.delete_vapp("shop"));
-    let tree = ops.lineage("one/web").unwrap().unwrap();
-    assert_eq!(tree.tpm.name, name("web"));
-    assert!(tree.tpm.ended.is_some());
-    let captured = &tree.children[0];
-    assert_eq!(captured.tpm.operation, "capture_vapp");
-    assert_eq!(
-        captured.children[0].tpm.operation,
-        "instantiate_vapp_template"
-    );
+    let tree = ops.lineage("one/web").unwrap();
+    assert_eq!(tree[0].tpm.name, name("web"));
+    assert!(tree[0].tpm.ended.is_some());
+    let by: Vec<_> = tree
+        .iter()
+        .map(|node| (node.tpm.operation.as_str(), node.depth))
+        .collect();
+    let expected = [
+        ("build_vapp", 0),
+        ("capture_vapp", 1),
+        ("instantiate_vapp_template", 2),
+    ];
+    assert_eq!(by, expected);
+    assert_eq!(ops.lineage("one/log").unwrap(), []);
+}
+
+#[test]
+fn an_organization_sees_the_part_of_a_tree_that_is_its_own() {
+    let world = acme("8.0.3");
+    let ops = &world.operations;
+    // a -> b -> c, and a -> d: who does not see b sees c below a, from nobody; who does not see a sees two trees.
+    world.create("a");
+    for (source, target) in [("a", "b"), ("b", "c"), ("a", "d")] {
+        world.clone_vm(source, target, None);
+    }
+    let id = |vm: &str| ops.vm(vm).unwrap().id;
+    let (a, b, c, d) = (id("a"), id("b"), id("c"), id("d"));
+    let seen = |of, hidden| {
+        let tree = ops.lineage("c").unwrap();
+        let part = crate::lineage::visible(tree, of, |tpm| tpm.vm != hidden);
+        let node = |node: &crate::LineageNode| {
+            let source = node.tpm.source.as_ref().map(|source| source.id);
+            (node.tpm.vm, node.depth, source)
+        };
+        part.iter().map(node).collect::<Vec<_>>()
+    };
+    let whole = vec![
+        (a, 0, None),
+        (b, 1, Some(a)),
+        (c, 2, Some(b)),
+        (d, 1, Some(a)),
+    ];
+    assert_eq!(seen(c, VmId::random()), whole);
+    let without_b = vec![(a, 0, None), (c, 1, None), (d, 1, Some(a))];
+    assert_eq!(seen(c, b), without_b);
+    assert_eq!(seen(c, a), vec![(b, 0, None), (c, 1, Some(b))]);
+    assert_eq!(seen(d, a), vec![(d, 0, None)]);
+    assert_eq!(seen(a, a), vec![]);
 }
 
 #[test]

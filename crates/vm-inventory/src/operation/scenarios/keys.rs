@@ -83,6 +83,57 @@ fn scenario_25_remove_then_add_makes_a_new_tpm_in_the_right_states_only() {
 }
 
 #[test]
+fn keys_change_with_a_chain_of_snapshots_at_most_and_the_data_key_without_any() {
+    let world = World::with_vcenter("8.0.3");
+    world.create("web");
+    let ops = &world.operations;
+    let rekey = |deep| Rekey {
+        provider: None,
+        deep,
+    };
+    let take = |of: &str, it: &str| {
+        let request = TakeSnapshot {
+            name: name(it),
+            description: String::new(),
+        };
+        done(ops.take_snapshot(of, request));
+    };
+    take("web", "first");
+    take("web", "second");
+    done(ops.rekey_vm("web", rekey(false)));
+    let before = world.files();
+    assert_eq!(
+        broken(ops.rekey_vm("web", rekey(true))),
+        [Rule::NoSnapshots]
+    );
+    done(ops.revert_vm("web", "first"));
+    take("web", "branch");
+    assert_ne!(world.files(), before);
+    assert_eq!(
+        broken(ops.rekey_vm("web", rekey(false))),
+        [Rule::NoSnapshots]
+    );
+    let preview = ops.preview_rekey_vm("web", &rekey(false)).unwrap();
+    assert!(!preview.possible);
+    let all = RekeyAll::default();
+    let preview = ops.preview_rekey_provider(&name("kp1"), &all).unwrap();
+    assert_eq!(preview.failures.len(), 1);
+    for snapshot in ["branch", "second", "first"] {
+        done(ops.forget_snapshot("web", snapshot));
+    }
+    let seed = world.seed("web");
+    done(ops.rekey_vm("web", rekey(true)));
+    assert_eq!(world.seed("web"), seed);
+    // All that speaks against it is said at once.
+    done(ops.power_on("web", false));
+    take("web", "again");
+    assert_eq!(
+        broken(ops.rekey_vm("web", rekey(true))),
+        [Rule::PowerState, Rule::NoSnapshots]
+    );
+}
+
+#[test]
 fn a_provider_whose_vms_and_templates_were_all_rekeyed_is_needed_by_nobody() {
     for deep in [false, true] {
         let request = RekeyAll {

@@ -12,6 +12,7 @@ mod foreseen;
 mod inventory;
 mod keys;
 mod packages;
+mod suspended;
 mod templates;
 
 use crate::model::{CloudSettings, PowerState, TemplateOrigin};

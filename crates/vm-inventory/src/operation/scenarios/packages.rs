@@ -489,8 +489,27 @@ fn a_package_with_something_wrong_is_refused_and_leaves_nothing() {
         ),
         "does not have",
     );
+    // Certificate files, wherever they come.
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let signature = |manifest: &str| format!("SHA256({manifest})= 00ff\n{pem}");
+    let signed = |text: &str| {
+        let mut package = good().with_manifest(1);
+        let file = ("win.cert".to_owned(), text.as_bytes().to_vec());
+        package.0.insert(2, file);
+        package
+    };
+    says(signed("hello"), "first line");
+    says(signed("SHA256(win.mf)= 00\n"), "no certificate");
+    says(signed(&signature("other.mf")), "the manifest is win.mf");
+    let unlisted = good().with("win.cert", signature("win.mf").as_bytes());
+    says(unlisted, "the package has none");
     assert!(world.operations.vapps().unwrap().is_empty());
     assert!(world.operations.templates().unwrap().is_empty());
+    // Here is nobody who knows certificates; the task says so.
+    let package = signed(&signature("win.mf"));
+    let task = done(import(&world, &to_shelf("signed"), &package.ova()));
+    let said = "win.cert: the signature of the manifest was not checked";
+    assert!(task.notes.iter().any(|note| note == said));
 }
 
 #[test]

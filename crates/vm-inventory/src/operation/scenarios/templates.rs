@@ -302,3 +302,120 @@ fn the_vm_that_a_template_was_saved_from_keeps_its_name_when_the_template_goes()
             .is_err()
     );
 }
+
+#[test]
+fn a_catalog_for_no_virtual_data_center_keeps_templates_where_their_sources_are() {
+    let world = acme("8.0.3");
+    second(&world, "8.0.3", Second::OtherName);
+    shop(&world);
+    let ops = &world.operations;
+    done(ops.create_vapp(&CreateVapp {
+        vdc: Some("vdc2".to_owned()),
+        ..vapp("far", vec![new_vm("alone", true)])
+    }));
+    ops.create_catalog(CreateCatalog {
+        name: name("anywhere"),
+        organization: Some(name("acme")),
+        vdc: None,
+        subscribe: None,
+    })
+    .unwrap();
+    let request = Capture {
+        catalog: "anywhere".to_owned(),
+        ..capture("shop", "gold", None)
+    };
+    done(ops.capture(&request));
+    let first = ops.template("anywhere/gold").unwrap();
+    assert!(first.vms.iter().all(|vm| vm.vcenter == name("vc01")));
+    let far = Capture {
+        vapp: Some("far".to_owned()),
+        name: name("far gold"),
+        ..request.clone()
+    };
+    done(ops.capture(&far));
+    let template = ops.template("anywhere/far gold").unwrap();
+    assert!(template.vms.iter().all(|vm| vm.vcenter == name("vc02")));
+    let seed = world.seed("far/alone");
+    done(ops.instantiate("far gold", &instance("back", "vdc2", None)));
+    assert_eq!(world.seed("back/alone"), seed);
+    let pinned = Capture {
+        catalog: "shelf".to_owned(),
+        ..far
+    };
+    assert!(broken(ops.capture(&pinned)).contains(&Rule::ProviderOnTarget));
+    // In its place, and only in that of one of its name.
+    let renamed = Capture {
+        name: name("silver"),
+        ..request.clone()
+    };
+    assert!(ops.capture_over("anywhere/gold", &renamed).is_err());
+    done(ops.capture_over("anywhere/gold", &request));
+    let again = ops.template("anywhere/gold").unwrap();
+    assert_ne!(again.id, first.id);
+    assert_eq!(ops.templates().unwrap().len(), 2);
+}
+
+#[test]
+fn a_template_stays_until_the_last_instance_of_it_is_made() {
+    let world = acme("8.0.3");
+    shop(&world);
+    let ops = &world.operations;
+    done(ops.capture(&capture("shop", "gold", None)));
+    let one = ops.instantiate("gold", &instance("one", "vdc1", None));
+    let two = ops.instantiate("gold", &instance("two", "vdc1", None));
+    let busy = |outcome: Result<Job>| {
+        let error = outcome.err().expect("it is busy");
+        assert!(matches!(error, Error::Busy { .. }), "{error}");
+        error.to_string()
+    };
+    assert!(busy(ops.delete_template("gold")).contains("being instantiated"));
+    assert!(
+        ops.preview_delete_template("gold").is_ok(),
+        "looking is free"
+    );
+    done(one);
+    busy(ops.delete_template("gold"));
+    done(two);
+    // While it goes, nothing is made of it.
+    let gone = ops.delete_template("gold");
+    let said = busy(ops.instantiate("gold", &instance("three", "vdc1", None)));
+    assert!(said.contains("being deleted"), "{said}");
+    done(gone);
+    assert!(ops.vapp("three").is_err());
+}
+
+#[test]
+fn a_template_is_found_by_its_catalog_and_its_organization() {
+    let world = acme("8.0.3");
+    shop(&world);
+    add_catalog(&world, "other", "vdc1");
+    let ops = &world.operations;
+    let in_catalog = |template: &str, catalog: &str| Capture {
+        catalog: catalog.to_owned(),
+        ..capture("shop", template, REPLACE)
+    };
+    done(ops.capture(&in_catalog("gold", "shelf")));
+    done(ops.capture(&in_catalog("gold", "other")));
+    done(ops.capture(&in_catalog("blank", "other")));
+    for reference in ["gold", "acme/gold"] {
+        let said = ops.template(reference).unwrap_err().to_string();
+        assert!(said.contains("CATALOG/NAME"), "{said}");
+    }
+    for (reference, catalog) in [
+        ("shelf/gold", "shelf"),
+        ("acme/other/gold", "other"),
+        ("acme/blank", "other"),
+        ("blank", "other"),
+    ] {
+        let found = ops.template(reference).unwrap();
+        assert_eq!(found.catalog.as_str(), catalog, "{reference}");
+    }
+    let none = Instantiate {
+        count: Some(0),
+        ..instance("none", "vdc1", None)
+    };
+    assert!(message(ops.instantiate("blank", &none)).contains("1 or more"));
+    for reference in ["shelf/blank", "rival/blank", "acme/shelf/blank"] {
+        assert!(ops.template(reference).is_err(), "{reference}");
+    }
+}

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod tests;
+mod without_tpm;
 
 use super::{Job, Operations};
 use crate::inventory::{Stored, Transaction};
@@ -40,14 +41,23 @@ impl Operations {
     /// Checks that a VM (a name or an id) may get a snapshot and records the task. A VM that is on stays on.
     ///
     /// # Errors
-    /// When there is no such VM, it has no TPM, or the name is taken.
+    /// When there is no such VM, it is suspended, or the name is taken.
     pub fn take_snapshot(self: &Arc<Self>, reference: &str, request: TakeSnapshot) -> Result<Job> {
         let (vm, busy) = self.occupy_vm(reference, "a snapshot")?;
-        require_tpm(&vm.record)?;
+        if vm.record.power == PowerState::Suspended {
+            return Err(Error::Power {
+                vm: vm.record.name.clone(),
+                is: PowerState::Suspended,
+                hint: "a snapshot is of a VM that is on or off; power it on or off first",
+            });
+        }
         vm_store::check_snapshot_text(request.name.as_str(), &request.description)
             .map_err(|rule| Error::BadValue(format!("the snapshot {}: {rule}", request.name)))?;
         let tree = self.tree(vm.record.id)?;
         tree.check_room(&vm.record.name, &request.name)?;
+        if vm.record.tpm.is_none() {
+            return self.take_without_tpm(vm, busy, tree, request);
+        }
         let new = NewSnapshot {
             id: SnapshotId::random()?,
             parent: tree.current.map(SnapshotId),
@@ -92,8 +102,10 @@ impl Operations {
     /// When there is no such VM or snapshot.
     pub fn revert_vm(self: &Arc<Self>, reference: &str, snapshot: &str) -> Result<Job> {
         let (vm, busy) = self.occupy_vm(reference, "a revert")?;
-        require_tpm(&vm.record)?;
         let snapshot = self.tree(vm.record.id)?.find(snapshot)?.clone();
+        if vm.record.tpm.is_none() {
+            return self.revert_without_tpm(vm, busy, &snapshot);
+        }
         let revert = Revert {
             snapshot: snapshot.id,
             name: snapshot.name.clone(),
@@ -185,6 +197,21 @@ impl Operations {
         self.with_running_files(vm, |file| {
             file.take_snapshot(new.clone(), &contents, generation)
         })
+    }
+
+    /// What a snapshot of a VM holds, whether the VM runs or not.
+    pub(super) fn contents_at(&self, vm: &Vm, snapshot: Uuid) -> Result<Contents> {
+        let id = SnapshotId(snapshot);
+        let (_, contents) = if self.machines.endpoint(vm.id).is_some() {
+            self.with_running_files(vm, |file| file.snapshot(id))?
+        } else {
+            let floor = self.inventory.generation_floor(vm.id)?;
+            let _one_at_a_time = super::lock(&self.reading);
+            // Dropped without closing: nothing of the VM changes.
+            let (file, _) = self.files.open(vm, &self.datastore_of(vm)?, Some(floor))?;
+            file.snapshot(id)?
+        };
+        Ok(contents)
     }
 
     /// Uses the files of a VM that runs.
@@ -410,13 +437,4 @@ impl Operations {
         }
         self.inventory.commit(transaction)
     }
-}
-
-fn require_tpm(vm: &Vm) -> Result<()> {
-    if vm.tpm.is_some() {
-        return Ok(());
-    }
-    Err(Error::NoTpm {
-        vm: vm.name.clone(),
-    })
 }

@@ -76,6 +76,42 @@ fn reverting_a_vm_that_was_off_gives_its_tpm_back_as_another_instance() {
 }
 
 #[test]
+fn a_clone_of_a_snapshot_has_the_tpm_of_then_whether_the_source_runs_or_not() {
+    let world = World::with_vcenter("8.0.3");
+    world.create("web01");
+    take(&world, "web01", "clean");
+    let taken = state(&world, "web01");
+    let snapshot = world.operations.snapshots("web01").unwrap().snapshots[0].id;
+    done(world.operations.power_on("web01", false));
+    world
+        .machines
+        .save(world.operations.vm("web01").unwrap().id);
+    for on in [true, false] {
+        if !on {
+            done(world.operations.power_off("web01"));
+        }
+        let clone = format!("clone-{on}");
+        let request = crate::CloneVm {
+            snapshot: Some(snapshot),
+            ..crate::testing::clone_request(&clone, None)
+        };
+        done(world.operations.clone_vm("web01", &request));
+        assert_eq!(state(&world, &clone)[..16], taken[..16], "{clone}");
+        assert_ne!(state(&world, &clone)[16..], taken[16..], "{clone}");
+    }
+    let request = crate::CloneVm {
+        snapshot: Some(uuid::Uuid::nil()),
+        ..crate::testing::clone_request("none", None)
+    };
+    let missing = world.operations.clone_vm("web01", &request);
+    assert!(
+        matches!(missing, Err(Error::NotFound { .. })),
+        "{:?}",
+        missing.err()
+    );
+}
+
+#[test]
 fn reverting_to_a_vm_that_was_on_powers_it_on_with_its_volatile_state() {
     let world = World::with_vcenter("8.0.3");
     world.create("web01");
@@ -129,7 +165,6 @@ fn snapshots_are_a_tree_with_the_present_state_somewhere_in_it() {
 fn what_cannot_be_is_refused_by_rule_and_changes_nothing() {
     let world = World::with_vcenter("8.0.3");
     world.create("vm");
-    done(world.operations.create_vm(CreateVm::named(name("without"))));
     take(&world, "vm", "s");
     let before = world.files();
     let refused = |outcome: Result<Job>, kind: ErrorKind, word: &str| {
@@ -142,11 +177,6 @@ fn what_cannot_be_is_refused_by_rule_and_changes_nothing() {
         ops.take_snapshot("vm", request("s")),
         ErrorKind::Conflict,
         "the VM vm already has a snapshot called s",
-    );
-    refused(
-        ops.take_snapshot("without", request("s")),
-        ErrorKind::Conflict,
-        "without has no TPM",
     );
     refused(
         ops.revert_vm("vm", "../s"),
@@ -171,6 +201,29 @@ fn what_cannot_be_is_refused_by_rule_and_changes_nothing() {
         "control characters",
     );
     assert_eq!(world.files(), before);
+}
+
+#[test]
+fn a_vm_without_a_tpm_has_snapshots_of_its_power_and_nothing_else() {
+    let world = World::with_vcenter("8.0.3");
+    let ops = &world.operations;
+    done(ops.create_vm(CreateVm::named(name("vm"))));
+    done(ops.power_on("vm", false));
+    take(&world, "vm", "on");
+    done(ops.power_off("vm"));
+    take(&world, "vm", "off");
+    let instance = ops.vm("vm").unwrap().instance_id;
+    let files = world.files();
+    done(ops.revert_vm("vm", "on"));
+    assert_eq!(ops.vm("vm").unwrap().power, PowerState::On);
+    done(ops.revert_vm("vm", "off"));
+    let vm = ops.vm("vm").unwrap();
+    assert_eq!((vm.power, vm.instance_id), (PowerState::Off, instance));
+    assert_eq!(world.files(), files);
+    done(ops.forget_snapshot("vm", "on"));
+    assert_eq!(names(&ops.snapshots("vm").unwrap()), ["off"]);
+    done(ops.forget_snapshots("vm"));
+    assert_eq!(ops.vm("vm").unwrap().snapshot_count, 0);
 }
 
 #[test]

@@ -27,7 +27,8 @@ pub(super) struct Verifier {
     issuer: Authority,
     roots: Vec<Certificate>,
     intermediates: Vec<Certificate>,
-    questions: Once<()>,
+    /// Each with the time at which it was given out.
+    questions: Once<SystemTime>,
     enrolments: Enrolments,
 }
 
@@ -140,9 +141,8 @@ impl Verifier {
 
     /// A question that is answered once.
     pub(super) fn ask(&mut self) -> anyhow::Result<[u8; TICKET_SIZE]> {
-        Ok(self
-            .questions
-            .issue((), SystemTime::now(), &mut rand::rng())?)
+        let now = SystemTime::now();
+        Ok(self.questions.issue(now, now, &mut rand::rng())?)
     }
 
     /// Judges an answer; the question is used up.
@@ -152,17 +152,22 @@ impl Verifier {
         enrolled: &mut Enrolled,
         policy: Option<&Policy>,
     ) -> Verdict {
-        if let Err(fault) = self.questions.redeem(&evidence.nonce.0, SystemTime::now()) {
-            let mut verdict = Verdict::default();
-            verdict.fail(Rule::QuoteNonce, format!("the question: {fault}"));
-            return verdict;
-        }
+        let now = SystemTime::now();
+        let asked = match self.questions.redeem(&evidence.nonce.0, now) {
+            Ok(asked) => asked,
+            Err(fault) => {
+                let mut verdict = Verdict::default();
+                verdict.fail(Rule::QuoteNonce, format!("the question: {fault}"));
+                return verdict;
+            }
+        };
         let mut demand = Demand {
             nonce: Some(&evidence.nonce.0),
+            asked: Some(asked),
             enrolled: Some(enrolled),
             trust: Some(trust(&self.roots, &self.intermediates)),
             policy,
-            now: SystemTime::now(),
+            now,
         };
         verify(evidence, &mut demand)
     }
